@@ -1,0 +1,46 @@
+"""Execute notebooks in place and store their outputs, by nbdev's own rules for what to leave out.
+
+Usage: python .ci/execute_notebooks.py [--flags "emopia slow"] NOTEBOOK...
+nbdev_test runs the same cells but stores nothing.
+"""
+import argparse, sys, time
+from pathlib import Path
+
+from execnb.nbio import read_nb, write_nb
+from execnb.shell import CaptureShell
+from fastcore.xtras import working_directory
+from nbdev.config import get_config
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor
+
+
+def skipped_cells(path, flags):
+    "Indices of code cells that nbdev_test would not run."
+    skip = set()
+    for i, cell in enumerate(NBProcessor(path, procs=FrontmatterProc, process=True).nb.cells):
+        directives = getattr(cell, "directives_", {}) or {}
+        never = directives.get("eval:", [""])[0].lower() == "false"
+        if cell.cell_type == "code" and (never or flags & directives.keys()): skip.add(i)
+    return skip
+
+
+def execute(path, flags):
+    "Run one notebook where it stands; an error stops it and nothing is stored."
+    path, start = Path(path).absolute(), time.time()
+    skip, notebook = skipped_cells(path, flags), read_nb(path)
+    kept = {i: (notebook.cells[i].outputs, notebook.cells[i].execution_count) for i in skip}
+    shell = CaptureShell(path)
+    with working_directory(path.parent):
+        shell.run_all(notebook, exc_stop=True, preproc=lambda cell: cell.cell_type != "code" or cell.idx_ in skip)
+    for i, (outputs, count) in kept.items(): notebook.cells[i].outputs, notebook.cells[i].execution_count = outputs, count
+    write_nb(notebook, path)
+    print(f"{path.name}: {len(skip)} cells left out, {time.time() - start:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flags", default="", help="flags of tst_flags whose cells are run")
+    parser.add_argument("notebooks", nargs="+")
+    args = parser.parse_args()
+    sys.path.insert(0, str(get_config().config_path))
+    for notebook in args.notebooks: execute(notebook, set(get_config().tst_flags.split()) - set(args.flags.split()))

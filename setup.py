@@ -1,0 +1,30 @@
+"Packaging: every setting lives in settings.ini."
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+ini = ConfigParser(delimiters=["="])
+ini.read(here/"settings.ini", encoding="utf-8")
+cfg = ini["DEFAULT"]
+
+
+def words(key): return shlex.split(cfg.get(key, ""))
+
+
+setup(
+    name=cfg["lib_name"], version=cfg["version"], description=cfg["description"],
+    author=cfg["author"], author_email=cfg["author_email"], keywords=cfg["keywords"],
+    url=cfg["git_url"], license="Apache-2.0",
+    long_description=(here/"README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"]+".*"]),
+    package_data={cfg["lib_path"]: words("package_data")},
+    python_requires=">="+cfg["min_python"],
+    install_requires=words("requirements"),
+    extras_require={"dev": words("dev_requirements")},
+    entry_points={"console_scripts": words("console_scripts"),
+                  "nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
+    zip_safe=False,
+)
