@@ -40,7 +40,7 @@ def _unit_interval(name: str): # Validator for one field
 
 def _profile_field(d: Dimension):
     doc = f"{d.name}, 0 = {d.low_label}, 1 = {d.high_label}; null = not given"
-    kind = Annotated[float|None, BeforeValidator(_unit_interval(d.name)), Field(description=doc, ge=0, le=1)]
+    kind = Annotated[Annotated[float, Field(ge=0, le=1)]|None, BeforeValidator(_unit_interval(d.name)), Field(description=doc)]
     return d.name, kind, field(default=None)
 
 class _ProfileMethods:
