@@ -34,6 +34,8 @@ LABELS = {
     "russell": {1: Affect("high", "high"), 2: Affect("low", "high"), 3: Affect("low", "low"), 4: Affect("high", "low")},
     "plan": {1: Affect("high", "high"), 2: Affect("high", "low"), 3: Affect("low", "high"), 4: Affect("low", "low")},
 }
+
+# %% ../nbs/00_emopia.ipynb #22fb2977
 RANGES = { # (lowest, highest) value of each dial
     Affect("high", "high"): {"trauma": (0.1, 0.3), "entropy": (0.7, 0.9)},
     Affect("high", "low"): {"trauma": (0.1, 0.3), "entropy": (0.2, 0.4)},
@@ -69,6 +71,7 @@ def interval_classes(
     pairs = np.array([(roll & np.roll(roll, k, 1)).sum() for k in range(1, 7)])/(1, 1, 1, 1, 1, 2) # a tritone meets itself twice
     return pairs/max(pairs.sum(), 1)
 
+# %% ../nbs/00_emopia.ipynb #20eb687f
 def measure_notes(
     notes: np.ndarray, # Note table, at least one note
 ) -> dict: # Name to value
@@ -91,6 +94,7 @@ def class_percentiles(
     percentile = (grouped.rank() - 0.5)/grouped.transform("size").to_numpy()[:, None]
     return pd.DataFrame({d: percentile[d] if RISES[d] else 1 - percentile[d] for d in ("trauma", "entropy")})
 
+# %% ../nbs/00_emopia.ipynb #64817111
 def place_clips(
     clips: pd.DataFrame, # Columns quadrant, valence, arousal
     features: pd.DataFrame, # From `measure_notes`, in the same order
@@ -110,6 +114,7 @@ def published_split(
     "The split that published figures use."
     return pd.read_csv(str(files("psychoscore")/"assets"/"emopia_split.csv"), index_col="clip_id")["split"]
 
+# %% ../nbs/00_emopia.ipynb #f4886355
 HELD_OUT = 0.1 # Share of the clips in test, and again in validation
 
 def song_split(
@@ -131,6 +136,7 @@ def _is_hostile(info: zipfile.ZipInfo) -> bool:
     drive = path.suffix.lower() == ".mid" and bool(set("\\:") & set(info.filename)) # means another folder on Windows
     return drive or path.is_absolute() or ".." in path.parts or stat.S_ISLNK(info.external_attr >> 16)
 
+# %% ../nbs/00_emopia.ipynb #8f8187ce
 def _needed_members(
     archive: zipfile.ZipFile,
 ) -> dict[str, zipfile.ZipInfo]: # Name in the dataset's folder to entry
@@ -226,6 +232,7 @@ def emopia_version(
     known, ids = set(published_split().index), set(clip_ids)
     return RELEASES.get(len(ids)) if ids <= known else None
 
+# %% ../nbs/00_emopia.ipynb #2aa8127d
 def _label_problems(
     folder: Path, # Holds label.csv
     clip_ids: set[str], # From the file names
@@ -289,6 +296,7 @@ def read_clips(
 def _check_choice(name: str, value, allowed):
     if value not in allowed: raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
+# %% ../nbs/00_emopia.ipynb #496385ed
 def load_emopia(
     root: "str|Path|None"=None, # EMOPIA's folder, one above it, or its zip; PSYCHOSCORE_DATA, else a download, by default
     labels: str="russell", # How class numbers are read: "russell" (the dataset's) or "plan"
