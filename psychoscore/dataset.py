@@ -9,6 +9,7 @@ __all__ = ['SPLITS', 'MAX_STRETCH', 'MAX_LOUDER', 'SourcePiece', 'emopia_pieces'
 
 # %% ../nbs/foundations/dataset.ipynb #08a19bf0
 import hashlib, json, platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple
 import numpy as np
@@ -146,8 +147,9 @@ def vary_profile(
         ids[here] = first + NULL if forget_all or forget else (ids[here].astype(int) + shift).clip(first, first + NULL - 1)
     return ids
 
-# %% ../nbs/foundations/dataset.ipynb #2d168b7f
-class DataMix(NamedTuple):
+# %% ../nbs/foundations/dataset.ipynb #c1bda4ef
+@dataclass(frozen=True)
+class DataMix:
     "How training rows are drawn."
     context: int = 1024 # Longest row, tokens
     batch_tokens: int = 4096 # Tokens in a batch, padding counted

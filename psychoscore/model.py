@@ -7,11 +7,12 @@ __all__ = ['MODEL_CONFIGS', 'ModelConfig', 'make_model', 'count_parameters', 'ad
 
 # %% ../nbs/foundations/model.ipynb #f6afaf7b
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 from .tokens import BOS, EOS, PAD, VOCABULARY
 
 # %% ../nbs/foundations/model.ipynb #6d4eaf00
@@ -23,6 +24,8 @@ class ModelConfig:
     heads: int = 4
     mlp_width: int = 768
     context: int = 1024 # Tokens, about 40 s of pop piano
+
+disable_progress_bar() # loading takes milliseconds
 
 MODEL_CONFIGS = {"small": ModelConfig(), "base": ModelConfig(width=512, layers=10, heads=8, mlp_width=1408)}
 
@@ -44,10 +47,11 @@ def count_parameters(model: nn.Module) -> int: # Tied weights counted once
 # %% ../nbs/foundations/model.ipynb #e458ab16
 def add_residual_dropout(
     model: LlamaForCausalLM,
-    p: float, # Share of each block's output that is dropped in training mode
+    p: float, # Share of the channels of each block's output that is dropped in a row, in training mode
 ):
     "Drop part of what attention and MLP blocks add, in training mode only."
-    def drop(module, inputs, output): return nn.functional.dropout(output, p, module.training)
+    def drop(module, inputs, output): # (B, T, C)
+        return output*nn.functional.dropout(torch.ones_like(output[:, :1]), p, module.training)
     for layer in model.model.layers:
         for projection in (layer.self_attn.o_proj, layer.mlp.down_proj): projection.register_forward_hook(drop)
 
