@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 from .notes import Key
-from .profile import PsychometricProfile, ProfileTrajectory, as_trajectory
-from .tokens import (IS_PREDICTED, NULL, PAD, PROFILE_FIRST, VOCABULARY, encode, segment_starts, window, FIRST, FAMILIES)
+from .profile import NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
+from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, segment_starts, window, FIRST, FAMILIES)
 
 # %% ../nbs/foundations/dataset.ipynb #c3cdd685
 class SourcePiece(NamedTuple):

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from .dataset import Batch, DataMix, PreparedDataset, make_batch, scoring_windows, training_batches
 from .model import ModelConfig, add_residual_dropout, make_model, save_model
-from .profile import DIMENSIONS, PsychometricProfile, profile_bins
-from .tokens import FIRST, IS_NOTE, NULL, with_profile
+from .profile import DIMENSIONS, NULL, profile_bins
+from .tokens import FIRST, IS_NOTE, with_profile
 
 # %% ../nbs/03_train.ipynb #738b882c
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train_step(model, optimizers, batch: Batch, lr_share: float, config: TrainCo
 # %% ../nbs/03_train.ipynb #b765e99f
 def profile_bins_of(pieces: pd.DataFrame, profiles: str, seed: int = 0) -> np.ndarray: # (N, P) bins
     "The profile each piece is scored under."
-    bins = np.array([profile_bins(PsychometricProfile(*row)) for row in pieces[[d.name for d in DIMENSIONS]].to_numpy()])
+    bins = profile_bins(pieces[[d.name for d in DIMENSIONS]].to_numpy())
     if profiles == "null": return np.full_like(bins, NULL)
     if profiles == "shuffled": return bins[np.random.default_rng(seed).permutation(len(bins))]
     return bins
