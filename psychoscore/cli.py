@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'Root', 'Out', 'Dial', 'main', 'emopia', 'prepare', 'train', 'compose']
 
-# %% ../nbs/07_pipeline.ipynb #5f097cd3
-import sys
+# %% ../nbs/07_pipeline.ipynb #b7cd504c
+import math, sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -18,7 +18,7 @@ app = typer.Typer(help="Piano music from a psychometric profile.", no_args_is_he
 def main():
     "Run the command; a mistake in the request is one line on stderr and exit code 2."
     try: code = app(standalone_mode=False)
-    except (typer.TyperException, ValueError, OSError) as error:
+    except (typer.TyperException, ValueError, OSError, FloatingPointError, MemoryError) as error:
         typer.echo(f"psychoscore: {_one_line(error)}", err=True)
         code = 2
     sys.exit(code or 0)
@@ -63,15 +63,20 @@ def prepare(
 def train(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
     out: Out,
-    max_steps: Annotated[int, typer.Option(min=1, help="Updates.")] = 1500,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    config: Annotated[str, typer.Option(help="small, base, or a JSON file with fields of TrainConfig.")] = "small",
+    max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
+    max_minutes: Annotated[float, typer.Option(min=0, help="Save and stop after this time, to be resumed.")] = math.inf,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder, when there is one.")] = False,
 ):
     "Train a model and keep the checkpoint that validates best."
-    from psychoscore.dataset import DataMix, PreparedDataset
-    from psychoscore.train import TrainConfig, fit
-    data = PreparedDataset(data)
-    log = fit(data, out, TrainConfig(max_steps=max_steps, seed=seed, mix=DataMix(transpose=not data.meta["key_relative"])))
-    typer.echo(log.round(4).to_string(index=False))
+    from dataclasses import replace
+    from psychoscore.dataset import PreparedDataset
+    from psychoscore.train import fit, load_config
+    changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed).items() if value is not None}
+    data, config = PreparedDataset(data), load_config(config, **changes)
+    log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
+    typer.echo(log.dropna().round(4).to_string(index=False))
 
 # %% ../nbs/07_pipeline.ipynb #8bc08b74
 Dial = Annotated[Optional[float], typer.Option(help="In [0, 1]; left to the model when not given.")]

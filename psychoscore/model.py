@@ -7,23 +7,27 @@ __all__ = ['MODEL_CONFIGS', 'ModelConfig', 'make_model', 'count_parameters', 'ad
 
 # %% ../nbs/foundations/model.ipynb #f6afaf7b
 import json
-from dataclasses import dataclass
 from pathlib import Path
 import torch
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 from .tokens import BOS, EOS, PAD, VOCABULARY
 
 # %% ../nbs/foundations/model.ipynb #6d4eaf00
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=dict(extra="forbid"))
 class ModelConfig:
     "Shape of the transformer."
-    width: int = 256 # Residual stream, C
-    layers: int = 6
-    heads: int = 4
-    mlp_width: int = 768
-    context: int = 1024 # Tokens, about 40 s of pop piano
+    width: PositiveInt = 256 # Residual stream, C
+    layers: PositiveInt = 6
+    heads: PositiveInt = 4
+    mlp_width: PositiveInt = 768
+    context: PositiveInt = 1024 # Tokens, about 40 s of pop piano
+
+    def __post_init__(self):
+        if self.width % (2*self.heads): raise ValueError(f"width ({self.width}) must be a multiple of twice the heads ({self.heads})")
 
 disable_progress_bar() # loading takes milliseconds
 
