@@ -359,3 +359,8 @@ def fit(
                 break
     accelerator.end_training()
     return pd.DataFrame(state.log, columns=LOG_COLUMNS)
+
+# %% ../nbs/03_train.ipynb #7ca01924
+if __name__ == "__main__":
+    from psychoscore.cli import main # not above: the command stands on this module
+    sys.argv.insert(1, "train"); main()
