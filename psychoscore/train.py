@@ -14,7 +14,7 @@ import dataclasses, json, math, os, pickle, platform, shutil, signal, subprocess
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator
+from typing import BinaryIO, Callable, Iterator, Literal
 import numpy as np
 import pandas as pd
 import torch
@@ -39,8 +39,9 @@ class TrainConfig:
     mix: DataMix = DataMix()
     max_steps: PositiveInt = 1500
     warmup_steps: PositiveInt = 50
-    muon_lr: PositiveFloat = 3e-3 # For the matrices
-    adamw_lr: PositiveFloat = 1e-3 # For embeddings and norms
+    optimizer: Literal["muon", "adamw"] = "muon" # For the matrices; the rest is always AdamW's
+    muon_lr: PositiveFloat = 3e-3
+    adamw_lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.1
     dropout: Share = 0.1 # On what each block adds to the residual stream
     grad_clip: PositiveFloat = 1.0
@@ -69,13 +70,15 @@ def lr_at(
     "Linear warm-up, linear decay."
     return min((step + 1)/config.warmup_steps, (config.max_steps - step)/max(config.max_steps - config.warmup_steps, 1))
 
-# %% ../nbs/03_train.ipynb #2acdab88
-def make_optimizers(model, config: TrainConfig) -> list[torch.optim.Optimizer]: # Muon and AdamW
-    "Muon for the matrices of the blocks, AdamW for embeddings and norms."
+# %% ../nbs/03_train.ipynb #aa196d44
+def make_optimizers(model, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    "One optimiser for the matrices of the blocks, one for embeddings and norms."
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
-    optimizers = [torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
-                  torch.optim.AdamW(others, lr=config.adamw_lr, betas=(0.9, 0.95), weight_decay=0.0)]
+    adamw = dict(lr=config.adamw_lr, betas=(0.9, 0.95), fused=True)
+    if config.optimizer == "adamw": first = torch.optim.AdamW(matrices, weight_decay=config.weight_decay, **adamw)
+    else: first = torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+    optimizers = [first, torch.optim.AdamW(others, weight_decay=0.0, **adamw)]
     for optimizer in optimizers:
         for group in optimizer.param_groups: group["full_lr"] = group["lr"]
     return optimizers

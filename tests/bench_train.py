@@ -1,0 +1,185 @@
+"""How fast training is, and what it costs: `python tests/bench_train.py --data FOLDER [--only throughput ...] [--tiny]`.
+
+throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the bf16 matmul peak
+folder      time to draw a batch, and memory, with 10,000 and with 1,000,000 pieces
+memory      resident memory of a run over its steps
+optimizers  Muon against AdamW at equal minutes
+"""
+import argparse
+import itertools
+import json
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from torch.utils.data import IterableDataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from psychoscore.dataset import DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
+from psychoscore.model import add_residual_dropout, count_parameters, make_model
+from psychoscore.tokens import PAD
+from psychoscore.train import TrainConfig, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
+
+WARM_UP = 2 # Steps that are not counted: the first ones allocate
+rss_mb = lambda: psutil.Process().memory_info().rss/2**20 # noqa: E731
+
+
+def ours(data, config, steps):
+    "Real tokens a second of our loop, and the mean square and mean row length of its batches."
+    accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
+    model = make_model(config.model).train()
+    add_residual_dropout(model, config.dropout)
+    optimizers, batches, seen = make_optimizers(model, config), training_batches(data, config.mix), []
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP: start = time.perf_counter()
+        batch = next(batches)
+        train_step(model, optimizers, batch, lr_at(step, config), config, accelerator)
+        if step >= WARM_UP: seen.append((batch.input_ids != PAD).sum(1))
+    seconds, lengths = time.perf_counter() - start, torch.cat(seen).double()
+    return float(lengths.sum()/seconds), float((lengths**2).sum()/lengths.sum())
+
+
+class Rows(IterableDataset):
+    "The rows that our batches are made of, one by one, as a Trainer takes them."
+    def __init__(self, data, mix): self.data, self.mix = data, mix
+    def __iter__(self):
+        rows, cumulative = row_shares(self.data, self.mix)
+        rng = np.random.default_rng(0)
+        while True: yield dict(ids=draw_window(self.data.ids(rows[np.searchsorted(cumulative, rng.random(), side="right")]), rng, self.mix))
+
+
+class Clock(TrainerCallback):
+    "Counts from the end of the warm-up."
+    start = None
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == WARM_UP: self.start, self.tokens = time.perf_counter(), 0
+    def on_step_end(self, args, state, control, **kwargs): self.end = time.perf_counter()
+
+
+def theirs(data, config, steps):
+    "Real tokens a second of transformers.Trainer with its usual settings."
+    clock = Clock()
+    def collate(rows):
+        batch = make_batch([row["ids"] for row in rows])
+        mask = batch.input_ids != PAD
+        if clock.start: clock.tokens += int(mask.sum())
+        return dict(input_ids=batch.input_ids, attention_mask=mask.long(), labels=batch.labels)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(folder, per_device_train_batch_size=config.mix.batch_tokens//config.mix.context, max_steps=WARM_UP + steps, bf16=True,
+                                      use_cpu=True, learning_rate=config.adamw_lr, report_to=[], save_strategy="no", logging_steps=config.log_interval,
+                                      remove_unused_columns=False, disable_tqdm=True)
+        trainer = Trainer(make_model(config.model), arguments, train_dataset=Rows(data, config.mix), data_collator=collate, callbacks=[clock])
+        trainer.train()
+    return clock.tokens/(clock.end - clock.start)
+
+
+def peak_gflops(n=2048, repeats=10):
+    "The best that a bf16 matrix product reaches here."
+    a, b = torch.randn(n, n).bfloat16(), torch.randn(n, n).bfloat16()
+    def once():
+        start = time.perf_counter(); a @ b
+        return 2*n**3/(time.perf_counter() - start)/1e9
+    return max(once() for _ in range(repeats))
+
+
+def flops_per_token(config, mean_context):
+    "Forward and backward: 6 a weight of a matrix product, and 6 x width a layer for every token that causal attention looks at."
+    model = make_model(config.model)
+    return 6*(count_parameters(model) + config.model.layers*config.model.width*mean_context)
+
+
+def throughput(data, config, rounds, steps):
+    pairs, peaks = [], []
+    for _ in range(rounds): # in turn, so that what else the machine does falls on both
+        peaks.append(peak_gflops())
+        speed, mean_context = ours(data, config, steps)
+        pairs.append((speed, theirs(data, config, steps)))
+    mine, other = zip(*pairs)
+    achieved = statistics.median(mine)*flops_per_token(config, mean_context)/1e9
+    return dict(tokens_per_s=statistics.median(mine), trainer_tokens_per_s=statistics.median(other), ratio=statistics.median(m/t for m, t in pairs),
+                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads())
+
+
+def simulated(data, n_pieces, folder):
+    "A folder of n pieces: the training pieces of another, over and over, each copy with tokens of its own on the disk."
+    train = data.pieces[data.pieces.split == "train"].reset_index(drop=True)
+    pieces = train.iloc[np.arange(n_pieces) % len(train)].reset_index(drop=True)
+    pieces["offset"] = np.concatenate([[0], pieces.length.cumsum().values[:-1]])
+    with open(folder/"tokens.bin", "wb") as file:
+        once = b"".join(data.ids(row).tobytes() for row in np.flatnonzero(data.pieces.split == "train"))
+        for _ in range(n_pieces//len(train)): file.write(once)
+        file.write(once[:2*int(pieces.length.iloc[n_pieces//len(train)*len(train):].sum())])
+    pieces.to_parquet(folder/"pieces.parquet", index=False)
+    (folder/"meta.json").write_text(json.dumps(data.meta | dict(tokens=int(pieces.length.sum()), pieces=n_pieces)))
+
+
+def folder_size(data, config, sizes, batches):
+    result = {}
+    for n in sizes:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()/"out") as folder:
+            simulated(data, n, Path(folder))
+            start = time.perf_counter(); big = PreparedDataset(folder); opened = time.perf_counter() - start
+            stream, times, tokens = training_batches(big, config.mix), [], []
+            next(stream) # draws a pool
+            for pool in range(batches//32):
+                start = time.perf_counter(); drawn = list(itertools.islice(stream, 32)); times.append((time.perf_counter() - start)/32)
+                tokens.append(sum(int((b.input_ids != PAD).sum()) for b in drawn))
+            result[n] = dict(open_s=opened, batch_ms=1e3*statistics.median(times), tokens_per_s=statistics.median(t/32/s for t, s in zip(tokens, times)), rss_mb=rss_mb())
+            del big, stream
+    return result
+
+
+def memory(data, config, steps, every):
+    accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
+    model = make_model(config.model).train()
+    add_residual_dropout(model, config.dropout)
+    optimizers, batches, rows = make_optimizers(model, config), training_batches(data, config.mix), []
+    for step in range(steps):
+        train_step(model, optimizers, next(batches), lr_at(step, replace(config, max_steps=steps)), config, accelerator)
+        if (step + 1) % every == 0: rows.append(dict(step=step + 1, rss_mb=round(rss_mb(), 1)))
+    return rows
+
+
+def optimizers(data, config, minutes, steps):
+    "Each gets as many steps as fit its minutes, with a schedule that ends with them."
+    result = {}
+    for name in ("muon", "adamw"):
+        arm = replace(config, optimizer=name)
+        tokens_per_s, _ = ours(data, arm, steps)
+        per_step = config.mix.batch_tokens*0.97/tokens_per_s # 3 % is padding
+        arm = replace(arm, max_steps=max(int(60*minutes/per_step), 20), warmup_steps=min(config.warmup_steps, 10), eval_interval=10**9)
+        with tempfile.TemporaryDirectory() as folder: log = fit(data, folder, arm, cpu=True, progress=False)
+        result[name] = log.iloc[-1].to_dict() | dict(max_steps=arm.max_steps)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder written by `psychoscore prepare`, with EMOPIA")
+    parser.add_argument("--config", default="small")
+    parser.add_argument("--only", nargs="+", default=["throughput", "folder", "memory"], choices=["throughput", "folder", "memory", "optimizers"])
+    parser.add_argument("--minutes", type=float, default=11, help="of each arm of `optimizers`")
+    parser.add_argument("--tiny", action="store_true", help="only try whether it runs")
+    parser.add_argument("--out", type=Path, default=Path("out/bench_train.json"))
+    args = parser.parse_args()
+    data, config, tiny = PreparedDataset(args.data), load_config(args.config), args.tiny
+    if tiny: config = replace(config, model=replace(config.model, width=32, layers=1, heads=2, mlp_width=64), mix=DataMix(context=128, batch_tokens=512))
+    args.out.parent.mkdir(parents=True, exist_ok=True); (Path.cwd()/"out").mkdir(exist_ok=True)
+    measured = dict(threads=torch.get_num_threads(), load=os.getloadavg(), config=args.config)
+    for name in args.only:
+        measured[name] = dict(throughput=lambda: throughput(data, config, *((2, 3) if tiny else (5, 20))),
+                              folder=lambda: folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 64 if tiny else 320),
+                              memory=lambda: memory(data, config, *((20, 10) if tiny else (300, 20))),
+                              optimizers=lambda: optimizers(data, config, 0.02 if tiny else args.minutes, 3 if tiny else 20))[name]()
+        args.out.write_text(json.dumps(measured, indent=1) + "\n")
+        print(name, json.dumps(measured[name], indent=1), flush=True)
+
+
+if __name__ == "__main__": main()
