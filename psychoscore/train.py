@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'CHECKPOINT', 'MAX_SPIKE', 'LOG_COLUMNS', 'TrainConfig', 'load_config', 'lr_at', 'make_optimizers',
-           'token_losses', 'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses',
-           'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best',
-           'provenance', 'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator',
-           'agree', 'describe', 'step_seed', 'fit']
+           'hidden_states', 'token_losses', 'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate',
+           'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint',
+           'load_checkpoint', 'save_best', 'provenance', 'check_run', 'check_loss', 'explain_memory', 'sigterm_asked',
+           'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
@@ -83,16 +83,23 @@ def make_optimizers(model, config: TrainConfig) -> list[torch.optim.Optimizer]:
         for group in optimizer.param_groups: group["full_lr"] = group["lr"]
     return optimizers
 
-# %% ../nbs/03_train.ipynb #6643c788
+# %% ../nbs/03_train.ipynb #a64c67b0
+def hidden_states(
+    model,
+    input_ids: torch.Tensor, # (B, T), on any device
+) -> torch.Tensor: # Final hidden states, (B, T, C)
+    "Run the transformer, in bf16 where that is faster."
+    with torch.autocast(model.device.type, torch.bfloat16):
+        return model.model(input_ids=input_ids.to(model.device, non_blocking=True), use_cache=False).last_hidden_state
+
 def token_losses(
     model,
     batch: Batch,
 ) -> torch.Tensor: # Nats for each predicted token, (B, T-1) float32; 0 where there is no loss
-    "Cross-entropy of every next token, computed in bf16 where that is faster."
-    device = next(model.parameters()).device
-    input_ids, labels = (t.to(device, non_blocking=True) for t in batch)
-    with torch.autocast(device.type, torch.bfloat16): logits = model(input_ids=input_ids[:, :-1], use_cache=False).logits
-    return F.cross_entropy(logits.float().transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none")
+    "Cross-entropy of every next token."
+    hidden, labels = hidden_states(model, batch.input_ids[:, :-1]), batch.labels[:, 1:].to(model.device, non_blocking=True)
+    with torch.autocast(model.device.type, torch.bfloat16): logits = model.lm_head(hidden)
+    return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=-100, reduction="none")
 
 def train_step(
     model,
@@ -245,8 +252,8 @@ def provenance(data: PreparedDataset, config: TrainConfig) -> dict: # For psycho
     return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=git or None,
                 versions=dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__, python=platform.python_version()))
 
-# %% ../nbs/03_train.ipynb #af0f7e3f
-MAX_SPIKE = 2.0 # A loss this many times the lowest one does not come back by itself
+# %% ../nbs/03_train.ipynb #11908e14
+MAX_SPIKE = 2.0 # A loss this many times the lowest one, or that of knowing nothing, does not come back by itself
 
 def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: bool, n_processes: int):
     "Refuse what would fail later."
@@ -259,9 +266,9 @@ def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: boo
 
 def check_loss(row: dict, log: list[dict], config: TrainConfig):
     "Stop a run that diverges."
-    loss, lowest = row["train_loss"], min((r["train_loss"] for r in log), default=math.inf)
+    loss, lowest = row["train_loss"], min([math.log(len(VOCABULARY)), *(r["train_loss"] for r in log)])
     if math.isfinite(loss) and loss <= MAX_SPIKE*lowest: return
-    raise FloatingPointError(f"the loss is {loss:.3g} at step {row['step']}, after {lowest:.3g}: start again in another folder with a lower "
+    raise FloatingPointError(f"the loss is {loss:.3g} at step {row['step']}, more than {MAX_SPIKE:g} times {lowest:.3g}: start again in another folder with a lower "
                              f"muon_lr ({config.muon_lr}) or adamw_lr ({config.adamw_lr}), or a longer warmup_steps ({config.warmup_steps})")
 
 @contextmanager
