@@ -50,13 +50,20 @@ def emopia(
 def prepare(
     out: Out,
     root: Root = None,
-    copies: Annotated[int, typer.Option(min=1, help="Times each training piece appears, varied.")] = 8,
+    synthetic: Annotated[Optional[Path], typer.Option(help="Folder written by `psychoscore synthesize`.")] = None,
+    corpus: Annotated[Optional[Path], typer.Option(help="Folder of unlabelled piano MIDI.")] = None,
+    corpus_licence: Annotated[str, typer.Option(help="Noted beside each of its pieces.")] = "unknown",
+    copies: Annotated[int, typer.Option(min=1, help="Times each training piece of EMOPIA appears, varied.")] = 8,
     absolute: Annotated[bool, typer.Option("--absolute", help="Keep pitches as they are instead of transposing to C.")] = False,
 ):
-    "Tokenise EMOPIA into one folder for training."
-    from psychoscore.dataset import emopia_pieces, prepare as prepare_dataset
+    "Tokenise EMOPIA, and other sources if given, into one folder for training."
+    from itertools import chain
+    from psychoscore.dataset import corpus_pieces, emopia_pieces, prepare as prepare_dataset, synthetic_pieces
     from psychoscore.emopia import load_emopia
-    data = prepare_dataset(emopia_pieces(load_emopia(root)), out, copies=copies, key_relative=not absolute)
+    sources = [emopia_pieces(load_emopia(root))]
+    if synthetic: sources.append(synthetic_pieces(synthetic))
+    if corpus: sources.append(corpus_pieces(corpus, corpus_licence))
+    data = prepare_dataset(chain(*sources), out, copies=copies, key_relative=not absolute)
     typer.echo(data.summary().to_string())
 
 @app.command()

@@ -209,7 +209,7 @@ class Grammar:
     ):
         "Move on by one token."
         family = FAMILY[token]
-        value = token - FIRST[family]
+        value = int(token) - FIRST[family]
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
         elif family == "PITCH": self.pitch = value
         elif family == "DURATION": self.notes += 1; self.reach = max(self.reach, self.position + value + 1)
