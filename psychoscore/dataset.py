@@ -8,8 +8,8 @@ __all__ = ['SPLITS', 'HELD_OUT', 'MAX_UNUSABLE', 'MAX_STRETCH', 'MAX_LOUDER', 'R
            'prepare', 'PreparedDataset', 'Batch', 'make_batch', 'vary_profile', 'DataMix', 'transpose_ids',
            'training_batches', 'draw_window', 'scoring_windows']
 
-# %% ../nbs/foundations/dataset.ipynb #9ef302d7
-import hashlib, json, platform, warnings, zlib
+# %% ../nbs/foundations/dataset.ipynb #5f226a5a
+import hashlib, json, os, platform, warnings, zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple
@@ -75,9 +75,9 @@ def corpus_pieces(
     folder = Path(folder)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and not p.name.startswith("."))
     if not paths: raise FileNotFoundError(f"no .mid or .midi files in {folder}")
-    unusable = []
+    top, unusable = Path(os.path.commonpath([p.parent for p in paths])), []
     for path in paths:
-        name = path.relative_to(folder)
+        name = path.relative_to(top)
         song_id = f"corpus-{name.parts[0] if len(name.parts) > 1 else name.stem}"
         try: notes = check_playable(read_midi(path))
         except ValueError as error: unusable.append(f"{name}: {error}")
