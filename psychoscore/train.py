@@ -25,7 +25,7 @@ from .tokens import FIRST, IS_NOTE, with_profile
 class TrainConfig:
     "What a run depends on, apart from its data."
     model: ModelConfig = ModelConfig()
-    max_steps: int = 800
+    max_steps: int = 1200
     warmup_steps: int = 50
     muon_lr: float = 3e-3 # For the matrices
     adamw_lr: float = 1e-3 # For embeddings and norms
