@@ -86,7 +86,7 @@ def prepare(
 def train(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
     out: Out,
-    max_steps: Annotated[int, typer.Option(min=1, help="Updates.")] = 1200,
+    max_steps: Annotated[int, typer.Option(min=1, help="Updates.")] = 1600,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ):
     "Train a model and keep the checkpoint that validates best."
