@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from .tokens import EOS, NULL, PROFILE_FIRST, VOCABULARY, segment_starts, window
 
-# %% ../nbs/foundations/decoding.ipynb #72b85039
-BLOCK = 32 # Columns
+# %% ../nbs/foundations/decoding.ipynb #09409046
+BLOCK = 32 # Columns of a matrix, and rows, that are multiplied at a time
 
 class Weights(NamedTuple):
     "A Llama as plain matrices, each (in, out) cut into blocks, (out/BLOCK, in, BLOCK)."
@@ -56,7 +56,7 @@ def _fused(layer, config):
 # %% ../nbs/foundations/decoding.ipynb #7ef51a3f
 def _product(x, blocks): # (N, in), (out/BLOCK, in, BLOCK) -> (N, out)
     out = np.empty((len(x), len(blocks), BLOCK), x.dtype)
-    np.matmul(x, blocks, out=out.swapaxes(0, 1))
+    for few in range(0, len(x), BLOCK): np.matmul(x[few:few+BLOCK], blocks, out=out[few:few+BLOCK].swapaxes(0, 1))
     return out.reshape(len(x), -1)
 
 def _normed(x, eps): # (N, C); the gains are in the matrices that follow
@@ -179,6 +179,18 @@ class Sequence:
         "Which tokens may come next."
         return np.ones(len(VOCABULARY), bool)
 
+    def scaled(self,
+        logits: np.ndarray, # Of all tokens, (V,)
+        allowed: np.ndarray, # What may come, (V,) bool
+    ) -> np.ndarray: # What noise is added to, -inf where forbidden, (V,)
+        "Logits over temperature."
+        return np.where(allowed, logits/self.temperature, -np.inf)
+
+    @property
+    def magnifies(self) -> float:
+        "By how much `scaled` magnifies an error of the logits."
+        return 1/self.temperature
+
     def push(self, token: int):
         "Take the token that was drawn."
         self.append([token])
@@ -199,15 +211,15 @@ def draw(
     slack: float = 0.0, # By how much truncation keeps more
 ) -> tuple[np.ndarray, np.ndarray]: # Winners (B,), and by how much they lead in units of logits (B,)
     "Take the best token of each row under its noise."
-    rows, temperature = np.arange(len(sequences)), np.array([s.temperature for s in sequences])
-    scaled = np.where(allowed, logits/temperature[:, None], -np.inf)
+    rows, magnifies = np.arange(len(sequences)), np.array([s.magnifies for s in sequences])
+    scaled = np.stack([s.scaled(*given) for s, *given in zip(sequences, logits, allowed)])
     for row, s in enumerate(sequences):
-        if s.top_p < 1 or s.min_p > 0: scaled[row, ~truncate(scaled[row], s.top_p, s.min_p, slack*_reach(s)/s.temperature)] = -np.inf
+        if s.top_p < 1 or s.min_p > 0: scaled[row, ~truncate(scaled[row], s.top_p, s.min_p, slack*_reach(s)*s.magnifies)] = -np.inf
     scaled += noise
     winners = scaled.argmax(1)
     best = scaled[rows, winners]
     scaled[rows, winners] = -np.inf
-    with np.errstate(invalid="ignore"): return winners, (best - scaled.max(1))*temperature # where strict truncation leaves nothing
+    with np.errstate(invalid="ignore"): return winners, (best - scaled.max(1))/magnifies # where strict truncation leaves nothing
 
 def _reach(sequence): # How much guidance magnifies an error of the logits
     return abs(sequence.guidance) + abs(1 - sequence.guidance)
