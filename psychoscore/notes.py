@@ -11,7 +11,6 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-import symusic
 
 # %% ../nbs/foundations/notes.ipynb #1ee5f821
 NOTE = np.dtype([("onset_s", "f8"), ("duration_s", "f8"), ("pitch", "i2"), ("velocity", "i2")])
@@ -39,6 +38,7 @@ def read_midi(
     source: "str|Path|bytes", # A path, or the bytes of a MIDI file
 ) -> np.ndarray: # Note table, times as in the file
     "Read a MIDI file as one piano part; ValueError when it is not readable MIDI or has no notes."
+    import symusic # only here: training imports this module where no MIDI library is installed
     name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     if not isinstance(source, bytes) and not Path(source).is_file(): raise FileNotFoundError(f"no MIDI file at {name}")
     try: score = symusic.Score.from_midi(source, ttype="second") if isinstance(source, bytes) else symusic.Score(source, ttype="second")
@@ -53,6 +53,7 @@ def midi_bytes(
     notes: np.ndarray, # Note table
 ) -> bytes: # A MIDI file with one piano track; the same notes give the same bytes
     "Write notes as MIDI."
+    import symusic
     ticks_per_second = TICKS_PER_QUARTER*QPM/60
     score, track = symusic.Score(TICKS_PER_QUARTER), symusic.Track("piano", 0, False)
     onset = np.rint(notes["onset_s"]*ticks_per_second).astype("i4")

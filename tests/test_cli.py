@@ -1,0 +1,72 @@
+"The command from a shell: fast help, one-line errors, files that are really there."
+import subprocess
+import sys
+import time
+
+import pytest
+
+from psychoscore.notes import end_s, read_midi
+
+
+def psychoscore(*arguments):
+    return subprocess.run([sys.executable, "-m", "psychoscore.cli", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_help_is_quick_and_leaves_torch_alone():
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        result = psychoscore("--help")
+        times.append(time.perf_counter() - start)
+        assert result.returncode == 0 and "compose" in result.stdout
+    assert min(times) < 0.5, times
+    listed = subprocess.run([sys.executable, "-X", "importtime", "-m", "psychoscore.cli", "--help"], capture_output=True, text=True).stderr
+    assert "typer" in listed and "torch" not in listed
+
+
+def test_importing_the_package_is_silent():
+    result = subprocess.run([sys.executable, "-W", "error", "-c", "import psychoscore"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_compose_writes_every_format(tmp_path):
+    files = [tmp_path/f"piece{suffix}" for suffix in (".mid", ".wav", ".musicxml", ".png")]
+    result = psychoscore("compose", "--trauma", 0.8, "--entropy", 0.2, "--seconds", 6, "--seed", 1, *(x for f in files for x in ("-o", f)))
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if line.startswith(str(tmp_path))] == [str(f) for f in files]
+    assert "trauma 0.80, entropy 0.20" in result.stdout and result.stderr == ""
+    assert abs(end_s(read_midi(files[0])) - 6) <= 1/32
+    assert files[1].read_bytes()[:4] == b"RIFF" and files[3].read_bytes()[1:4] == b"PNG" and b"score-partwise" in files[2].read_bytes()
+
+
+def test_same_seed_same_bytes_in_two_processes(tmp_path):
+    for name in ("a", "b"): psychoscore("compose", "--trauma", 0.3, "--seconds", 4, "--seed", 9, "-o", tmp_path/f"{name}.mid")
+    assert (tmp_path/"a.mid").read_bytes() == (tmp_path/"b.mid").read_bytes()
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["compose", "--trauma", "1.5", "-o", "x.mid"], "trauma must be in [0, 1], got 1.5"),
+    (["compose", "--trauma", "nan", "-o", "x.mid"], "trauma must be in [0, 1], got nan"),
+    (["compose", "--entropy", "high", "-o", "x.mid"], "valid"),
+    (["compose", "--seconds", "0", "-o", "x.mid"], "seconds must be a number from 1"),
+    (["compose", "--seed", "-1", "-o", "x.mid"], "seed must be"),
+    (["compose", "-o", "x.ogg"], ".mid, .wav, .musicxml, .png"),
+    (["compose", "--model", "nowhere", "-o", "x.mid"], "missing"),
+    (["compose"], "--out"),
+    (["prepare", "--emopia", "nowhere", "--out", "x"], "nowhere"),
+    (["train", "--data", "nowhere", "--out", "x"], "psychoscore prepare"),
+    (["emopia", "--emopia", "nowhere"], "nowhere"),
+    (["sing"], "sing"),
+])
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = psychoscore(*arguments)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and says in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_unwritable_output_is_one_line(tmp_path):
+    (tmp_path/"file").write_text("")
+    result = psychoscore("compose", "--seconds", 1, "-o", tmp_path/"file"/"x.mid")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
