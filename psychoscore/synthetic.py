@@ -6,11 +6,12 @@
 __all__ = ['CHURCH_MODES', 'SCALES', 'BRIGHTNESS', 'MODE_INDEX', 'BORDER', 'RULES', 'RULE_INDEX', 'METRES', 'METRE_INDEX',
            'TEXTURES', 'TEXTURE_NAMES', 'RATES', 'COLUMNS', 'MAX_PHRASE', 'MusicalParameters', 'COLOUR', 'SHAPES',
            'Mode', 'Rule', 'corner_weights', 'Metre', 'musical_parameters', 'SyntheticPair', 'compose_pair',
-           'midi_name', 'synthesize', 'iter_pairs']
+           'midi_name', 'synthesize', 'iter_pairs', 'count_pairs']
 
 # %% ../nbs/01_synthetic.ipynb #a978457a
 import hashlib, json, os, warnings
 from bisect import bisect
+from collections import Counter
 from dataclasses import dataclass, make_dataclass, fields
 from pathlib import Path
 from typing import Iterator
@@ -571,16 +572,20 @@ def midi_name(
     mean = as_trajectory(pair.profile).mean(end_s(pair.notes)) if isinstance(pair.profile, ProfileTrajectory) else pair.profile
     return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(DIMENSIONS, mean.vector())) + f"_{pair.index:06d}.mid"
 
-def _make_shard(out: Path, name: str, seed: int, start: int, stop: int, midi_dir: Path|None): # Write one shard; its line in the manifest
-    pairs = [compose_pair(seed, i) for i in range(start, stop)]
-    if midi_dir is not None:
-        for pair in pairs: _write(midi_dir/midi_name(pair), midi_bytes(pair.notes))
-    sink = pa.BufferOutputStream()
+def _make_shard(out: Path, name: str, seed: int, start: int, stop: int): # Write one shard; its name and line in the manifest
+    pairs, sink = [compose_pair(seed, i) for i in range(start, stop)], pa.BufferOutputStream()
     pq.write_table(_table(pairs), sink, compression="zstd")
     data = sink.getvalue()
     _write(out/name, data)
     return name, {"sha256": hashlib.sha256(data).hexdigest(), "pairs": len(pairs), "notes": sum(len(p.notes) for p in pairs),
                   "seconds": round(sum(end_s(p.notes) for p in pairs), 3)}
+
+def _read_shard(path: Path): # Its pairs, a hundred in memory at a time
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=100): yield from _pairs(batch)
+
+def _export_midi(path: Path, midi_dir: Path): # Every pair of a shard as a MIDI file; how many
+    for count, pair in enumerate(_read_shard(path), 1): _write(midi_dir/midi_name(pair), midi_bytes(pair.notes))
+    return count
 
 def _results(tasks, jobs): # Results as they come; in rounds where joblib's backend cannot hand them over one by one
     if get_active_backend()[0].supports_return_generator:
@@ -596,11 +601,12 @@ def _sha256(path: Path):
 def _manifest(out: Path, wanted: dict): # The folder's manifest, or a new one; what was asked for must agree
     path = out/"manifest.json"
     if not path.exists(): return wanted | {"shards": {}}
-    found = json.loads(path.read_text())
+    try: found = json.loads(path.read_text())
+    except ValueError: raise ValueError(f"{path} is not a manifest (not JSON): remove it, or choose another folder") from None
     for name, value in wanted.items():
         if found.get(name) != value:
             raise ValueError(f"{out} holds pairs made with {name} {found.get(name)!r}, asked for {value!r}: choose another folder, or ask for the same")
-    return found
+    return wanted | {"shards": found["shards"]}
 
 def _finished(out: Path, manifest: dict): # Shards whose bytes are what the manifest says; the others are reported
     good = {}
@@ -633,26 +639,28 @@ def synthesize(
     for name, value in dict(num_pairs=num_pairs, shard_size=shard_size).items():
         if value < 1: raise ValueError(f"{name} must be at least 1, got {value!r}")
     if seed < 0: raise ValueError(f"seed must be 0 or more, got {seed!r}")
-    out, midi_dir = Path(out), None if midi_dir is None else Path(midi_dir)
-    for folder in filter(None, (out, midi_dir)): folder.mkdir(parents=True, exist_ok=True)
+    out, starts = Path(out), {f"pairs-{k:05d}.parquet": start for k, start in enumerate(range(0, num_pairs, shard_size))}
     manifest = _manifest(out, {"seed": seed, "num_pairs": num_pairs, "shard_size": shard_size, "first_pair": _digest(compose_pair(seed, 0)).hex()})
     manifest["shards"] = _finished(out, manifest)
-    starts = {f"pairs-{k:05d}.parquet": start for k, start in enumerate(range(0, num_pairs, shard_size))}
-    tasks = [delayed(_make_shard)(out, name, seed, start, min(start + shard_size, num_pairs), midi_dir)
+    tasks = [delayed(_make_shard)(out, name, seed, start, min(start + shard_size, num_pairs))
              for name, start in starts.items() if name not in manifest["shards"]]
-    progress = tqdm(total=num_pairs, initial=sum(s["pairs"] for s in manifest["shards"].values()), unit="pair", desc="synthesize")
     try:
-        with progress:
+        out.mkdir(parents=True, exist_ok=True)
+        with tqdm(total=num_pairs, initial=sum(s["pairs"] for s in manifest["shards"].values()), unit="pair", desc="synthesize") as progress:
             for name, entry in _results(tasks, jobs):
                 manifest["shards"][name] = entry
                 _save_manifest(out, manifest)
                 progress.update(entry["pairs"])
+        if midi_dir is not None:
+            Path(midi_dir).mkdir(parents=True, exist_ok=True)
+            with tqdm(total=num_pairs, unit="file", desc="MIDI") as progress:
+                for count in _results([delayed(_export_midi)(out/name, Path(midi_dir)) for name in starts], jobs): progress.update(count)
+        for count in ("pairs", "notes", "seconds"): manifest[count] = round(sum(s[count] for s in manifest["shards"].values()), 3)
+        manifest["content_sha256"] = _content_sha256(out, manifest)
+        _save_manifest(out, manifest)
     except OSError as error:
-        raise OSError(error.errno, f"could not write to {out} ({error.strerror}); {len(manifest['shards'])} of {len(starts)} shards are finished "
+        raise OSError(error.errno, f"{error.strerror}: {error.filename or out}; {len(manifest['shards'])} of {len(starts)} shards are finished "
                       "and stay good: make room or choose another folder, and run again") from error
-    for count in ("pairs", "notes", "seconds"): manifest[count] = round(sum(s[count] for s in manifest["shards"].values()), 3)
-    manifest["content_sha256"] = _content_sha256(out, manifest)
-    _save_manifest(out, manifest)
     return manifest
 
 def iter_pairs(
@@ -666,4 +674,16 @@ def iter_pairs(
     for name, entry in manifest["shards"].items():
         if not (folder/name).is_file() or _sha256(folder/name) != entry["sha256"]:
             raise ValueError(f"shard {folder/name} is missing or damaged: run `synthesize` again, it makes that shard anew")
-        for batch in pq.ParquetFile(folder/name).iter_batches(batch_size=100): yield from _pairs(batch)
+        yield from _read_shard(folder/name)
+
+# %% ../nbs/01_synthetic.ipynb #e058bd80
+def count_pairs(
+    folder: "str|Path", # Written by `synthesize`
+) -> dict[str, dict]: # Name of a property -> its values -> number of pairs (a moving piece by its first phrase)
+    "Count what a folder of pairs covers."
+    counts = {name: Counter() for name in ("shape", "tonic", "mode", "metre", "texture", "bars", "tempo_bpm")}
+    for path in sorted(Path(folder).glob("pairs-*.parquet")):
+        for name, column in zip(counts, pq.read_table(path, columns=list(counts)).itercolumns()):
+            values = [v[0] if isinstance(v, list) else v for v in column.to_pylist()]
+            counts[name].update(values if name != "tempo_bpm" else [int(v//10*10) for v in values])
+    return {name: dict(sorted(c.items())) for name, c in counts.items()}
