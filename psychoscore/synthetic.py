@@ -12,7 +12,7 @@ __all__ = ['CHURCH_MODES', 'SCALES', 'BRIGHTNESS', 'MODE_INDEX', 'BORDER', 'RULE
 import hashlib, json, os, warnings
 from bisect import bisect
 from collections import Counter
-from dataclasses import dataclass, make_dataclass, fields
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Iterator
 import numpy as np
@@ -34,8 +34,9 @@ class Mode:
     cadence: tuple # Scale degrees 0..6 of three chords: before the cadence, leading home, and where a question stays open
     borrows: str # Where borrowed chords come from
 
+# %% ../nbs/01_synthetic.ipynb #59dd7c9d
 CHURCH_MODES = (
-    Mode("lydian", (0, 2, 4, 6, 7, 9, 11), 1.12, "major", (5, 1, 1), "ionian"),
+    Mode("lydian", (0, 2, 4, 6, 7, 9, 11), 1.16, "major", (5, 1, 1), "ionian"),
     Mode("ionian", (0, 2, 4, 5, 7, 9, 11), 0.80, "major", (3, 4, 4), "aeolian"),
     Mode("mixolydian", (0, 2, 4, 5, 7, 9, 10), 0.60, "major", (3, 6, 4), "dorian"),
     Mode("dorian", (0, 2, 3, 5, 7, 9, 10), 0.46, "minor", (3, 4, 4), "mixolydian"),
@@ -61,6 +62,7 @@ class Rule:
     limits: tuple # Lowest and highest value
     source: str
 
+# %% ../nbs/01_synthetic.ipynb #e74375db
 _L, _E, _G, _J = "Livingstone 2010", "Eerola, Friberg & Bresin 2013", "Gabrielsson & Lindstrom 2010", "Juslin & Laukka 2004"
 RULES = (
     Rule("brightness", "mode", (0.92, 0.08, 0.92, 0.08), 0.05, (-0.1, 1.1), f"{_E}: mode is the strongest cue of valence; {_L}"),
@@ -86,6 +88,8 @@ RULES = (
     Rule("symmetry", "share", (0.98, 0.8, 0.7, 0.4), 0.1, (0, 1), f"{_L}: simple, even phrases are positive"),
     Rule("predictability", "share", (0.95, 0.88, 0.5, 0.35), 0.08, (0, 1), "Meyer 1956; Huron 2006: surprise is arousal"),
 )
+
+# %% ../nbs/01_synthetic.ipynb #460e5e56
 _CORNERS = np.array([r.corners for r in RULES]).T # (4, R)
 _SPREAD = np.array([r.spread for r in RULES])
 _LOW, _HIGH = np.array([r.limits for r in RULES]).T
@@ -141,6 +145,8 @@ TEXTURES = { # name: (weights at the corners, bar in 4/4, in 3/4, in 6/8)
     "wide_tenths": ((3, 2, 1, 0.5), "B F b . 2 b F .", "B F b 2 b .", "B F b 2 b F"),
 }
 TEXTURE_NAMES = tuple(TEXTURES)
+
+# %% ../nbs/01_synthetic.ipynb #eebd2b06
 RATES = (0.5, 1.0, 2.0) # A texture at half speed, as written, at double speed
 COLUMNS = "BFO0123abcdP" # What a letter stands for: a column of the table of chord tones
 MAX_PHRASE = 6 # Bars
@@ -155,6 +161,7 @@ def _parse_bar(text: str, steps: int): # One bar of a texture as rows (offset, c
         rows.append((at, column, min(later, default=steps) - at, importance))
     return rows
 
+# %% ../nbs/01_synthetic.ipynb #73ad10d1
 def _tile(metre: Metre, name: str, rate: float): # The texture over MAX_PHRASE bars: columns of (4, N), by time
     bar = np.array(_parse_bar(TEXTURES[name][1 + METRE_INDEX[metre.name]], metre.steps))
     bar[:, [0, 2]] /= rate
@@ -164,6 +171,7 @@ def _tile(metre: Metre, name: str, rate: float): # The texture over MAX_PHRASE b
     tiled[:, :, 0] += period*np.arange(reps)[:, None]
     return tiled.reshape(-1, 4)[np.argsort(tiled.reshape(-1, 4)[:, 0], kind="stable")].T
 
+# %% ../nbs/01_synthetic.ipynb #227b7dd5
 _PATTERNS = [[_tile(m, n, r) for n in TEXTURES for r in RATES] for m in METRES] # [metre][3*texture + rate]
 _PATTERN_NOTES = np.array([[p.shape[1]/MAX_PHRASE for p in row] for row in _PATTERNS]) # Notes a bar, (3, 3*textures)
 _TEXTURE_CORNERS = np.repeat(np.array([t[0] for t in TEXTURES.values()]).T, len(RATES), 1) # (4, 3*textures)
@@ -173,6 +181,7 @@ MusicalParameters = make_dataclass("MusicalParameters", [("tonic", int), ("mode"
     ("texture", str), ("second_texture", str)] + [(r.name, float) for r in RULES], frozen=True, namespace={
     "__doc__": "Everything the composer asks about one section; numbers in the units of `RULES`.", "__module__": __name__})
 
+# %% ../nbs/01_synthetic.ipynb #5b9625e9
 def _pick(weights, u): # Index drawn by u in [0, 1) from weights
     cumulative = np.cumsum(weights)
     return int(np.searchsorted(cumulative, u*cumulative[-1], side="right"))
@@ -183,12 +192,14 @@ def _frame(point, z, u): # What holds for a whole piece: metre index, bars, even
     bars = 4 + int(u[1]*29)
     return _pick(_METRE_CORNERS @ corner[0], u[0]), 4*round(bars/4) if symmetry > 0.5 else bars, symmetry
 
+# %% ../nbs/01_synthetic.ipynb #895faf8b
 _DOUBLED = np.array([1, 0.5, 0.5]) # Share of melody, chord and bass notes that `thickness` doubles
 
 def _accompaniment_notes(rules, metre): # Notes a bar that the density leaves to the accompaniment
     bar_s = METRES[metre].beats*60/rules["tempo_bpm"]
     return max(1.1*rules["density"]/(1 + 0.6*rules["thickness"]) - rules["melody_rate"], 0.4)*bar_s
 
+# %% ../nbs/01_synthetic.ipynb #5dd9e9f8
 def _parameters(points, z, u, tonic, metre, bars): # `MusicalParameters` and two pattern indices per row of points, chance shared
     parameters, patterns = [], []
     for corner, row in zip(*_values(points, z)):
@@ -200,6 +211,7 @@ def _parameters(points, z, u, tonic, metre, bars): # `MusicalParameters` and two
         patterns.append(chosen)
     return parameters, patterns
 
+# %% ../nbs/01_synthetic.ipynb #dd71fd84
 def musical_parameters(
     profile: PsychometricProfile, # Every dimension given
     rng: np.random.Generator, # Source of chance: two pieces of one profile differ
@@ -225,6 +237,7 @@ def _form(bars: int, symmetry: float, u): # Phrase lengths in bars, and a letter
     letters = _FORMS[n] if n < len(_FORMS) else ("aabacaba"*2)[:n-1] + "a"
     return lengths, ["abc".index(x) for x in letters]
 
+# %% ../nbs/01_synthetic.ipynb #f45e8376
 @dataclass(frozen=True)
 class _Plan:
     "The frame of a piece: its phrases in bars, and the parameters of the section each belongs to."
@@ -263,6 +276,7 @@ COLOUR, _HOME = 1.0, np.array([1.5, 1, 1, 1, 1, 1, 1]) # Home is never far: the 
 _COLOURS = np.linspace(-1, 1, 5)
 _CHARTS = [[[_chart(m, c, more) for more in (2, 0)] for c in _COLOURS] for m in range(len(SCALES))]
 
+# %% ../nbs/01_synthetic.ipynb #15da723c
 def _colour(mode: int, brightness: float): # Index in `_COLOURS`: how far to the bright end of major, or of minor
     low, high = (BORDER, 1.0) if CHURCH_MODES[mode].kind == "major" else (-0.1, BORDER)
     return round(min(max((brightness - low)/(high - low), 0), 1)*(len(_COLOURS) - 1))
@@ -274,6 +288,7 @@ def _progression(charts, start: int, predictability: float, u): # 12 scale degre
         degrees.append(min(bisect(table[degrees[-1]], u[k]), 6))
     return degrees
 
+# %% ../nbs/01_synthetic.ipynb #b6dd5a29
 def _roots(plan: _Plan, u): # Scale degree of the chord's root per half bar, (2*bars,)
     roots = []
     for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections)):
@@ -288,9 +303,7 @@ def _roots(plan: _Plan, u): # Scale degree of the chord's root per half bar, (2*
         roots += phrase
     return np.array(roots)
 
-# %% ../nbs/01_synthetic.ipynb #a7f11fdd
-_EXTRA = np.array([2, 6, 1, 3]) # Fourth tone of a chord in scale steps above its root: the third again, seventh, ninth, fourth
-
+# %% ../nbs/01_synthetic.ipynb #a01b425f
 def _borrowed_modes(plan: _Plan, roots, u): # Mode index per half bar: the section's, or the one it borrows from
     brightness, section = plan.rules["brightness"], np.repeat(plan.section, 2)
     own = np.abs(BRIGHTNESS[:, None] - brightness).argmin(0)
@@ -298,6 +311,9 @@ def _borrowed_modes(plan: _Plan, roots, u): # Mode index per half bar: the secti
     share = share[section]*np.where(roots > 0, 1, 0.3) # The tonic chord rather keeps its own third
     share[-2:] = 0
     return np.where(u < share, _BORROWS[own[section]], own[section])
+
+# %% ../nbs/01_synthetic.ipynb #a7f11fdd
+_EXTRA = np.array([2, 6, 1, 3]) # Fourth tone of a chord in scale steps above its root: the third again, seventh, ninth, fourth
 
 def _chords(roots, mode, tonic, dissonance, chromaticism, u): # Pitch classes (H, 4) root, third, fifth, extra; kind of extra (H,)
     extra = np.where(u[0] < dissonance, 1 + (u[1]*2.999).astype(int), 0)
@@ -309,6 +325,7 @@ def _chords(roots, mode, tonic, dissonance, chromaticism, u): # Pitch classes (H
     extra[leads] = 1
     return (pcs + tonic) % 12, extra
 
+# %% ../nbs/01_synthetic.ipynb #d5b0b1b2
 def _tones(pcs, extra, tonic, bass, middle, inverted): # MIDI pitch of every letter of `COLUMNS` per half bar, (H, 12)
     def near(pitch_class, centre): return centre - 6 + (pitch_class - centre + 6) % 12
     low, pedal = near(np.where(inverted, pcs[:, 1], pcs[:, 0]), bass)[:, None], near(tonic, bass)[:, None]
@@ -336,6 +353,8 @@ def _cells(text: str): # Rhythm cells of one beat, "x" an onset: masks (C, steps
 
 _CELLS = {4: _cells("x... x.x. xx.. x..x xxxx x.xx xxx. ..x. .x.x ...."),
           6: _cells("x..... x...x. x.x.x. x..x.. x.xxx. x.x.xx xxxxxx ..x.x. ....x. ......")}
+
+# %% ../nbs/01_synthetic.ipynb #10514ca5
 _PLANS = ((0, 0, 1), (0, 1, 0), (0, 1, 2), (0, 0, 0), (0, 1, 1)) # Motif bars of a phrase, before its last bar
 
 def _motif(plan: _Plan, u): # Row of melodic material per bar, and how far it is moved in scale steps
@@ -350,6 +369,7 @@ def _motif(plan: _Plan, u): # Row of melodic material per bar, and how far it is
         shifts.append(0)
     return np.array(rows), np.array(shifts)
 
+# %% ../nbs/01_synthetic.ipynb #10689d4a
 def _line(plan: _Plan, rng): # Bar, step in the bar and scale step of every melody note
     metre, (masks, syncopation) = METRES[plan.metre], _CELLS[METRES[plan.metre].steps_per_beat]
     rows, shifts = _motif(plan, rng.random(6 + 40).tolist())
@@ -367,13 +387,14 @@ def _line(plan: _Plan, rng): # Bar, step in the bar and scale step of every melo
     bar, step = np.nonzero(onsets)
     return bar, step, line[bar, step].astype(int)
 
-# %% ../nbs/01_synthetic.ipynb #3c3a30ea
-_SNAP = np.array([0, -1, 0, 1, 0, -1, 1]) # From a scale step above the root to the nearest chord tone
-_TURN = np.array([2, 1, 0, 1, 0, -1, -2]) # To the third or the fifth of the key, around which a tune turns
-
+# %% ../nbs/01_synthetic.ipynb #baf64ec1
 def _columns(step, length, pitch, part, bar): # Notes on the grid of steps
     return dict(step=step, length=length, pitch=pitch, part=np.broadcast_to(part, len(step)), bar=bar)
 
+_SNAP = np.array([0, -1, 0, 1, 0, -1, 1]) # From a scale step above the root to the nearest chord tone
+_TURN = np.array([2, 1, 0, 1, 0, -1, -2]) # To the third or the fifth of the key, around which a tune turns
+
+# %% ../nbs/01_synthetic.ipynb #073a8d14
 def _melody(plan: _Plan, roots, mode, rng):
     metre, (bar, step, line) = METRES[plan.metre], _line(plan, rng)
     half, (u, v) = 2*bar + (step >= metre.half), rng.random((2, len(bar)))
@@ -389,6 +410,7 @@ def _melody(plan: _Plan, roots, mode, rng):
     at = bar*metre.steps + step
     return _columns(at, np.minimum(np.diff(at, append=plan.bars*metre.steps), metre.steps), pitch, 0, bar)
 
+# %% ../nbs/01_synthetic.ipynb #df4e9336
 def _accompaniment(plan: _Plan, tones):
     metre, found = METRES[plan.metre], []
     for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections)):
@@ -401,6 +423,7 @@ def _accompaniment(plan: _Plan, tones):
     half = 2*bar + (step % metre.steps >= metre.half)
     return _columns(step, length, tones[half, column], np.where((column < 3) | (column == 11), 2, 1), bar)
 
+# %% ../nbs/01_synthetic.ipynb #8f335835
 def _doubled(plan: _Plan, score, rng): # The score with some notes doubled an octave lower, as a full texture has
     low = score["pitch"] - 12 < 26
     share = _DOUBLED[score["part"]]*plan.at("thickness", score["bar"])
@@ -421,6 +444,7 @@ def _beat_times(plan: _Plan): # Time of every beat and of the end, s, (beats + 1
     ritard = 1 - 0.3*(1 - (plan.bars - bar - beat)/1.5).clip(0)**2
     return np.concatenate([[0.0], np.cumsum(60/(plan.at("tempo_bpm", bar)*(1 + plan.at("rubato", bar)*arch)*ritard))])
 
+# %% ../nbs/01_synthetic.ipynb #7343fb37
 def _perform(plan: _Plan, score, beat_s, rng): # Onset (s), duration (s), velocity of every note
     metre, step, bar, part = METRES[plan.metre], score["step"], score["bar"], score["part"]
     r, grid = {name: values[plan.section[bar]] for name, values in plan.rules.items()}, np.arange(len(beat_s))*metre.steps_per_beat
@@ -437,14 +461,17 @@ def _perform(plan: _Plan, score, beat_s, rng): # Onset (s), duration (s), veloci
     shade = (shade - shade.mean())/shade.std()
     return onset, (end - onset).clip(0.04), r["velocity_mean"] + r["velocity_sd"]*shade
 
+# %% ../nbs/01_synthetic.ipynb #d3361f05
 _GAP_MS = 20 # A key must come up before it can be struck again
 
-def _playable(onset, duration, pitch, velocity, part): # Note table on whole milliseconds and parts: one key, one note at a time
+def _playable(onset, duration, velocity, pitch, part): # Note table on whole milliseconds and parts: one key, one note at a time
     onset_ms = np.rint((onset - onset.min())*1000).astype(int)
     end_ms = np.maximum(onset_ms + np.rint(duration*1000).astype(int), onset_ms + _GAP_MS)
     order = np.lexsort((part, onset_ms, pitch))
-    again = (np.diff(pitch[order]) == 0) & (np.diff(onset_ms[order]) < 2*_GAP_MS)
-    order = order[np.concatenate([[True], ~again])]
+    again = np.flatnonzero((np.diff(pitch[order]) == 0) & (np.diff(onset_ms[order]) < 2*_GAP_MS))
+    part = part.copy()
+    for k in again[::-1]: part[order[k]] = min(part[order[k]], part[order[k + 1]]) # The melody is the one that is heard
+    order = np.delete(order, again + 1)
     follows = np.flatnonzero(np.diff(pitch[order]) == 0)
     now, later = order[follows], order[follows + 1]
     end_ms[now] = np.minimum(end_ms[now], onset_ms[later] - _GAP_MS)
@@ -469,11 +496,13 @@ class SyntheticPair:
     part: np.ndarray # 0 melody, 1 chords, 2 bass, per note, (N,) uint8
     key: Key
 
+# %% ../nbs/01_synthetic.ipynb #14181ce3
 def _path(shape: str, a, b, x): # Profile (len(x), P) at positions x in [0, 1] of the piece, between profiles a and b
     low, high = (a, b) if shape in ("still", "step") else (np.minimum(a, b), np.maximum(a, b))
     weight = {"still": 0*x, "rise": x, "fall": 1 - x, "arch": np.sin(np.pi*x), "dip": 1 - np.sin(np.pi*x), "step": (x > 0.5)*1.0}[shape]
     return (low + (high - low)*weight[:, None]).round(4)
 
+# %% ../nbs/01_synthetic.ipynb #8dac0281
 def _keyframes(shape, points, seconds): # seconds: starts of the phrases and the end
     if len(points) == 1: return PsychometricProfile(*points[0].tolist())
     times, rows = (seconds[:-1] + seconds[1:])/2, points
@@ -482,6 +511,31 @@ def _keyframes(shape, points, seconds): # seconds: starts of the phrases and the
         times, rows = np.array([seconds[jump] - 0.05, seconds[jump]]), points[[jump - 1, jump]]
     return ProfileTrajectory(tuple((round(t, 3), PsychometricProfile(*row)) for t, row in zip(times.tolist(), rows.tolist())))
 
+# %% ../nbs/01_synthetic.ipynb #ce8c464f
+def _draft(seed, index, profile): # Frame of a piece, its shape, its profile in every section, and the chance that is left
+    rng = np.random.default_rng([seed, index])
+    shape = _SHAPE_NAMES[_pick(_SHAPE_SHARES, rng.random())]
+    a, b = (rng.random((2, len(DIMENSIONS)))*1.1 - 0.05).clip(0, 1) # About a sixth lie on an edge of the square
+    if profile is not None: shape, a = "still", profile.vector()
+    z, u = rng.standard_normal(len(RULES)), rng.random(4)
+    metre, bars, symmetry = _frame(a if shape == "still" else (a + b)/2, z, u)
+    lengths, letters = _form(bars, symmetry, rng.random(16).tolist())
+    if len(lengths) == 1: shape = "still" # One phrase has no room to move
+    ends = np.cumsum(lengths)
+    points = _path(shape, a, b, np.array([0.5]) if shape == "still" else (ends - np.array(lengths)/2)/bars)
+    parameters, patterns = _parameters(points, z, u, index % 12, metre, bars)
+    sections = [0]*len(lengths) if shape == "still" else list(range(len(lengths)))
+    return _Plan(index % 12, metre, lengths, letters, sections, parameters, patterns), shape, points, rng
+
+# %% ../nbs/01_synthetic.ipynb #66aaed5c
+def _write_score(plan: _Plan, rng): # Notes on the grid of steps: named columns
+    roots, mode, tones = _harmony(plan, rng)
+    parts = _melody(plan, roots, mode, rng), _accompaniment(plan, tones), _ending(plan, tones)
+    score = _doubled(plan, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}, rng)
+    score["pitch"] = score["pitch"] + 12*(score["pitch"] < PITCH_MIN) - 12*(score["pitch"] > PITCH_MAX)
+    return score
+
+# %% ../nbs/01_synthetic.ipynb #4ba02d69
 def compose_pair(
     seed: int, # Of the whole collection
     index: int, # Of this pair; nothing else decides its content
@@ -489,28 +543,13 @@ def compose_pair(
 ) -> SyntheticPair:
     "Compose and perform one pair."
     if profile is not None and np.isnan(profile.vector()).any(): raise ValueError(f"rules need every dimension of the profile, got {profile}")
-    rng, tonic = np.random.default_rng([seed, index]), index % 12
-    shape = _SHAPE_NAMES[_pick(_SHAPE_SHARES, rng.random())]
-    a, b = (rng.random((2, len(DIMENSIONS)))*1.1 - 0.05).clip(0, 1) # About a fifth lie on an edge
-    if profile is not None: shape, a = "still", profile.vector()
-    z, u = rng.standard_normal(len(RULES)), rng.random(4)
-    metre, bars, symmetry = _frame((a + b)/2 if shape != "still" else a, z, u)
-    lengths, letters = _form(bars, symmetry, rng.random(16).tolist())
-    if len(lengths) == 1: shape = "still" # One phrase has no room to move
-    first = np.cumsum([0] + lengths)
-    points = _path(shape, a, b, (first[:-1] + first[1:])/2/bars if shape != "still" else np.array([0.5]))
-    parameters, patterns = _parameters(points, z, u, tonic, metre, bars)
-    plan = _Plan(tonic, metre, lengths, letters, list(range(len(lengths))) if shape != "still" else [0]*len(lengths), parameters, patterns)
-    roots, mode, tones = _harmony(plan, rng)
-    parts = _melody(plan, roots, mode, rng), _accompaniment(plan, tones), _ending(plan, tones)
-    score = _doubled(plan, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}, rng)
-    beat_s = _beat_times(plan)
-    pitch = score["pitch"] + 12*(score["pitch"] < PITCH_MIN) - 12*(score["pitch"] > PITCH_MAX)
-    onset, duration, velocity = _perform(plan, score, beat_s, rng)
-    notes, part = _playable(onset, duration, pitch, velocity, score["part"])
-    kinds = [CHURCH_MODES[MODE_INDEX[parameters[s].mode]].kind for s in plan.section]
-    key = Key(tonic, max(("major", "minor"), key=kinds.count))
-    return SyntheticPair(index, _keyframes(shape, points, beat_s[first*METRES[metre].beats]), shape, tuple(parameters), notes, part, key)
+    plan, shape, points, rng = _draft(seed, index, profile)
+    score, beat_s = _write_score(plan, rng), _beat_times(plan)
+    notes, part = _playable(*_perform(plan, score, beat_s, rng), score["pitch"], score["part"])
+    phrase_s = beat_s[np.append(plan.first, plan.bars)*METRES[plan.metre].beats]
+    kinds = [CHURCH_MODES[MODE_INDEX[plan.parameters[s].mode]].kind for s in plan.section]
+    key = Key(plan.tonic, max(("major", "minor"), key=kinds.count)) # Of most bars
+    return SyntheticPair(index, _keyframes(shape, points, phrase_s), shape, tuple(plan.parameters), notes, part, key)
 
 # %% ../nbs/01_synthetic.ipynb #581c774d
 _TEXT_FIELDS = ("mode", "metre", "texture", "second_texture")
@@ -518,11 +557,13 @@ _TEXT_FIELDS = ("mode", "metre", "texture", "second_texture")
 def _lists(flat, lengths, kind): # One Parquet list column from the values of all rows and the length of each
     return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int32()), pa.array(flat, kind))
 
+# %% ../nbs/01_synthetic.ipynb #52691c08
 def _digest(pair: SyntheticPair): # 16 bytes that stand for all of a pair's content
     frames = as_trajectory(pair.profile).keyframes
     said = json.dumps([[t, *p.vector().tolist()] for t, p in frames]) + pair.shape + str(pair.key) + str(pair.parameters)
     return hashlib.blake2b(pair.notes.tobytes() + pair.part.tobytes() + said.encode(), digest_size=16).digest()
 
+# %% ../nbs/01_synthetic.ipynb #60ae6a09
 def _table(pairs): # Pairs as an Arrow table, a row each
     frames, sections = [as_trajectory(p.profile).keyframes for p in pairs], [vars(q) for p in pairs for q in p.parameters]
     frame_counts, section_counts, counts = [len(f) for f in frames], [len(p.parameters) for p in pairs], [len(p.notes) for p in pairs]
@@ -540,6 +581,7 @@ def _table(pairs): # Pairs as an Arrow table, a row each
     for name in ("pitch", "velocity"): columns[name] = _lists(notes[name].astype(np.uint8), counts, pa.uint8())
     return pa.table(columns | {"part": _lists(part, counts, pa.uint8())})
 
+# %% ../nbs/01_synthetic.ipynb #37197f7f
 _NOTE_FIELDS = ("onset_ms", "duration_ms", "pitch", "velocity", "part")
 
 def _pairs(batch: pa.RecordBatch): # The `SyntheticPair` of every row
@@ -572,6 +614,7 @@ def midi_name(
     mean = as_trajectory(pair.profile).mean(end_s(pair.notes)) if isinstance(pair.profile, ProfileTrajectory) else pair.profile
     return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(DIMENSIONS, mean.vector())) + f"_{pair.index:06d}.mid"
 
+# %% ../nbs/01_synthetic.ipynb #0b91e53c
 def _make_shard(out: Path, name: str, seed: int, start: int, stop: int): # Write one shard; its name and line in the manifest
     pairs, sink = [compose_pair(seed, i) for i in range(start, stop)], pa.BufferOutputStream()
     pq.write_table(_table(pairs), sink, compression="zstd")
@@ -587,6 +630,7 @@ def _export_midi(path: Path, midi_dir: Path): # Every pair of a shard as a MIDI 
     for count, pair in enumerate(_read_shard(path), 1): _write(midi_dir/midi_name(pair), midi_bytes(pair.notes))
     return count
 
+# %% ../nbs/01_synthetic.ipynb #da3a68fc
 def _results(tasks, jobs): # Results as they come; in rounds where joblib's backend cannot hand them over one by one
     if get_active_backend()[0].supports_return_generator:
         yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
@@ -608,6 +652,7 @@ def _manifest(out: Path, wanted: dict): # The folder's manifest, or a new one; w
             raise ValueError(f"{out} holds pairs made with {name} {found.get(name)!r}, asked for {value!r}: choose another folder, or ask for the same")
     return wanted | {"shards": found["shards"]}
 
+# %% ../nbs/01_synthetic.ipynb #bdb7c721
 def _finished(out: Path, manifest: dict): # Shards whose bytes are what the manifest says; the others are reported
     good = {}
     for name, entry in manifest["shards"].items():
@@ -617,6 +662,7 @@ def _finished(out: Path, manifest: dict): # Shards whose bytes are what the mani
         else: good[name] = entry
     return good
 
+# %% ../nbs/01_synthetic.ipynb #4b888797
 def _save_manifest(out: Path, manifest: dict):
     manifest["shards"] = dict(sorted(manifest["shards"].items()))
     _write(out/"manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
@@ -627,6 +673,7 @@ def _content_sha256(out: Path, manifest: dict): # Of every pair in the order of 
         for digest in pq.read_table(out/name, columns=["digest"])["digest"]: content.update(digest.as_py())
     return content.hexdigest()
 
+# %% ../nbs/01_synthetic.ipynb #c1c7e185
 def synthesize(
     out: "str|Path", # Folder for the shards and the manifest; an unfinished one is continued
     num_pairs: int=50_000,
@@ -663,6 +710,7 @@ def synthesize(
                       "and stay good: make room or choose another folder, and run again") from error
     return manifest
 
+# %% ../nbs/01_synthetic.ipynb #ad723294
 def iter_pairs(
     folder: "str|Path", # Written by `synthesize`
 ) -> Iterator[SyntheticPair]: # In the order of index
