@@ -21,7 +21,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .notes import NOTE, PITCH_MIN, PITCH_MAX, PITCH_NAMES, Key, end_s, midi_bytes
+from .notes import NOTE, PITCH_MIN, PITCH_MAX, Key, end_s, midi_bytes
 
 # %% ../nbs/01_synthetic.ipynb #2b4400f3
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Mode:
 
 # %% ../nbs/01_synthetic.ipynb #59dd7c9d
 CHURCH_MODES = (
-    Mode("lydian", (0, 2, 4, 6, 7, 9, 11), 1.16, "major", (5, 1, 1), "ionian"),
+    Mode("lydian", (0, 2, 4, 6, 7, 9, 11), 1.10, "major", (5, 1, 1), "ionian"),
     Mode("ionian", (0, 2, 4, 5, 7, 9, 11), 0.80, "major", (3, 4, 4), "aeolian"),
     Mode("mixolydian", (0, 2, 4, 5, 7, 9, 10), 0.60, "major", (3, 6, 4), "dorian"),
     Mode("dorian", (0, 2, 3, 5, 7, 9, 10), 0.46, "minor", (3, 4, 4), "mixolydian"),
     Mode("aeolian", (0, 2, 3, 5, 7, 8, 10), 0.28, "minor", (5, 6, 4), "ionian"),
     Mode("harmonic_minor", (0, 2, 3, 5, 7, 8, 11), 0.14, "minor", (3, 4, 4), "ionian"),
     Mode("phrygian", (0, 1, 3, 5, 7, 8, 10), 0.04, "minor", (3, 1, 3), "aeolian"),
-    Mode("locrian", (0, 1, 3, 5, 6, 8, 10), -0.02, "minor", (3, 1, 3), "phrygian"),
+    Mode("locrian", (0, 1, 3, 5, 6, 8, 10), 0.00, "minor", (3, 1, 3), "phrygian"),
 )
 SCALES = np.array([m.scale for m in CHURCH_MODES]) # (8, 7)
 BRIGHTNESS = np.array([m.brightness for m in CHURCH_MODES])
@@ -155,8 +155,8 @@ def _parse_bar(text: str, steps: int): # One bar of a texture as rows (offset, c
     words, rows = text.split(), []
     events = [(k*steps/len(words), COLUMNS.index(c)) for k, word in enumerate(words) for c in word if c != "."]
     low = [column < 3 or column == 11 for _, column in events]
-    for (at, column), is_low in zip(events, low): # Bass and chord each sound until their own next note
-        later = [t for (t, _), other in zip(events, low) if t > at and other == is_low]
+    for (at, column), is_low in zip(events, low, strict=True): # Bass and chord each sound until their own next note
+        later = [t for (t, _), other in zip(events, low, strict=True) if t > at and other == is_low]
         importance = (column in (0, 11)) + 0.6*(at == 0) + 0.3*(at % (steps/2) == 0) + 0.2*(column == 4)
         rows.append((at, column, min(later, default=steps) - at, importance))
     return rows
@@ -189,8 +189,8 @@ def _pick(weights, u): # Index drawn by u in [0, 1) from weights
 def _frame(point, z, u): # What holds for a whole piece: metre index, bars, evenness of phrases
     corner, values = _values([point], z)
     symmetry = float(values[0, RULE_INDEX["symmetry"]])
-    bars = 4 + int(u[1]*29)
-    return _pick(_METRE_CORNERS @ corner[0], u[0]), 4*round(bars/4) if symmetry > 0.5 else bars, symmetry
+    bars = 4*(1 + int(u[1]*8)) if symmetry > 0.65 else 4 + int(u[1]*29)
+    return _pick(_METRE_CORNERS @ corner[0], u[0]), bars, symmetry
 
 # %% ../nbs/01_synthetic.ipynb #895faf8b
 _DOUBLED = np.array([1, 0.5, 0.5]) # Share of melody, chord and bass notes that `thickness` doubles
@@ -202,8 +202,8 @@ def _accompaniment_notes(rules, metre): # Notes a bar that the density leaves to
 # %% ../nbs/01_synthetic.ipynb #5dd9e9f8
 def _parameters(points, z, u, tonic, metre, bars): # `MusicalParameters` and two pattern indices per row of points, chance shared
     parameters, patterns = [], []
-    for corner, row in zip(*_values(points, z)):
-        rules = dict(zip(RULE_INDEX, row.tolist()))
+    for corner, row in zip(*_values(points, z), strict=True):
+        rules = dict(zip(RULE_INDEX, row.tolist(), strict=True))
         fit = corner @ _TEXTURE_CORNERS*np.exp(-4*np.log(_PATTERN_NOTES[metre]/_accompaniment_notes(rules, metre))**2)
         chosen = _pick(fit, u[2]), _pick(fit, u[3])
         mode = CHURCH_MODES[int(np.abs(BRIGHTNESS - row[0]).argmin())].name
@@ -256,7 +256,7 @@ class _Plan:
         within = np.arange(len(phrase)) - first[phrase]
         columns = np.array([list(vars(p).values())[-len(RULES):] for p in self.parameters])
         for name, value in dict(phrase=phrase, first=first, bars=len(phrase), within=within, section=np.array(self.sections)[phrase],
-            ends=within == lengths[phrase] - 1, length=lengths[phrase], rules=dict(zip(RULE_INDEX, columns.T))).items():
+            ends=within == lengths[phrase] - 1, length=lengths[phrase], rules=dict(zip(RULE_INDEX, columns.T, strict=True))).items():
             object.__setattr__(self, name, value)
 
     def at(self, name: str, bar): # Value of a rule in the given bars
@@ -291,7 +291,7 @@ def _progression(charts, start: int, predictability: float, u): # 12 scale degre
 # %% ../nbs/01_synthetic.ipynb #b6dd5a29
 def _roots(plan: _Plan, u): # Scale degree of the chord's root per half bar, (2*bars,)
     roots = []
-    for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections)):
+    for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections, strict=True)):
         p = plan.parameters[s]
         halves = 4 if p.harmonic_rhythm < 0.75 else 2 if p.harmonic_rhythm < 1.4 else 1 # A chord lasts
         mode = MODE_INDEX[p.mode]
@@ -359,7 +359,7 @@ _PLANS = ((0, 0, 1), (0, 1, 0), (0, 1, 2), (0, 0, 0), (0, 1, 1)) # Motif bars of
 
 def _motif(plan: _Plan, u): # Row of melodic material per bar, and how far it is moved in scale steps
     rows, shifts, chance = [], [], iter(u[6:])
-    for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections)):
+    for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections, strict=True)):
         bars, step = _PLANS[int(u[letter]*len(_PLANS))], (-2, -1, 1, 2)[int(u[3 + letter]*4)]
         for bar in range(length - 1):
             surprise = next(chance) > 0.4 + 0.6*plan.parameters[s].predictability
@@ -413,7 +413,7 @@ def _melody(plan: _Plan, roots, mode, rng):
 # %% ../nbs/01_synthetic.ipynb #df4e9336
 def _accompaniment(plan: _Plan, tones):
     metre, found = METRES[plan.metre], []
-    for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections)):
+    for k, (length, letter, s) in enumerate(zip(plan.lengths, plan.letters, plan.sections, strict=True)):
         chosen = plan.patterns[s][letter > 0]
         pattern, wanted = _PATTERNS[plan.metre][chosen], _accompaniment_notes(vars(plan.parameters[s]), plan.metre)
         span = (length - (k == len(plan.lengths) - 1))*metre.steps # The last bar belongs to the ending
@@ -509,7 +509,7 @@ def _keyframes(shape, points, seconds): # seconds: starts of the phrases and the
     if shape == "step":
         jump = int(np.flatnonzero((points[1:] != points[:-1]).any(1))[0]) + 1
         times, rows = np.array([seconds[jump] - 0.05, seconds[jump]]), points[[jump - 1, jump]]
-    return ProfileTrajectory(tuple((round(t, 3), PsychometricProfile(*row)) for t, row in zip(times.tolist(), rows.tolist())))
+    return ProfileTrajectory(tuple((round(t, 3), PsychometricProfile(*row)) for t, row in zip(times.tolist(), rows.tolist(), strict=True)))
 
 # %% ../nbs/01_synthetic.ipynb #ce8c464f
 def _draft(seed, index, profile): # Frame of a piece, its shape, its profile in every section, and the chance that is left
@@ -572,10 +572,10 @@ def _table(pairs): # Pairs as an Arrow table, a row each
                "key_mode": [p.key.mode for p in pairs], "bars": pa.array([p.parameters[0].bars for p in pairs], pa.uint8()),
                "keyframe_s": _lists([t for f in frames for t, _ in f], frame_counts, pa.float64())}
     points = np.array([[getattr(q, d.name) for d in DIMENSIONS] for f in frames for _, q in f])
-    for d, column in zip(DIMENSIONS, points.T): columns[d.name] = _lists(column, frame_counts, pa.float64())
+    for d, column in zip(DIMENSIONS, points.T, strict=True): columns[d.name] = _lists(column, frame_counts, pa.float64())
     for name in _TEXT_FIELDS: columns[name] = _lists([q[name] for q in sections], section_counts, pa.string())
     values = np.array([list(q.values())[-len(RULES):] for q in sections])
-    for name, column in zip(RULE_INDEX, values.T): columns[name] = _lists(column, section_counts, pa.float64())
+    for name, column in zip(RULE_INDEX, values.T, strict=True): columns[name] = _lists(column, section_counts, pa.float64())
     notes, part = np.concatenate([p.notes for p in pairs]), np.concatenate([p.part for p in pairs])
     for name in ("onset", "duration"): columns[f"{name}_ms"] = _lists(np.rint(notes[f"{name}_s"]*1000).astype(np.int32), counts, pa.int32())
     for name in ("pitch", "velocity"): columns[name] = _lists(notes[name].astype(np.uint8), counts, pa.uint8())
@@ -590,11 +590,11 @@ def _pairs(batch: pa.RecordBatch): # The `SyntheticPair` of every row
     notes = np.empty(len(flat["pitch"]), NOTE)
     for name in ("onset", "duration"): notes[f"{name}_s"] = flat[f"{name}_ms"]/1000
     for name in ("pitch", "velocity"): notes[name] = flat[name]
-    for row, start, stop in zip(batch.drop_columns(_NOTE_FIELDS).to_pylist(), bounds, bounds[1:]):
-        points = [PsychometricProfile(*v) for v in zip(*(row[d.name] for d in DIMENSIONS))]
-        profile = points[0] if row["shape"] == "still" else ProfileTrajectory(tuple(zip(row["keyframe_s"], points)))
+    for row, start, stop in zip(batch.drop_columns(_NOTE_FIELDS).to_pylist(), bounds[:-1], bounds[1:], strict=True):
+        points = [PsychometricProfile(*v) for v in zip(*(row[d.name] for d in DIMENSIONS), strict=True)]
+        profile = points[0] if row["shape"] == "still" else ProfileTrajectory(tuple(zip(row["keyframe_s"], points, strict=True)))
         names = _TEXT_FIELDS + tuple(RULE_INDEX)
-        parameters = tuple(MusicalParameters(tonic=row["tonic"], bars=row["bars"], **dict(zip(names, v))) for v in zip(*(row[n] for n in names)))
+        parameters = tuple(MusicalParameters(tonic=row["tonic"], bars=row["bars"], **dict(zip(names, v, strict=True))) for v in zip(*(row[n] for n in names), strict=True))
         yield SyntheticPair(row["index"], profile, row["shape"], parameters, notes[start:stop].copy(), flat["part"][start:stop].copy(), Key(row["tonic"], row["key_mode"]))
 
 # %% ../nbs/01_synthetic.ipynb #8d45bdbc
@@ -612,7 +612,7 @@ def midi_name(
 ) -> str: # File name: each dimension (a trajectory by its mean), then the index
     "Name a pair's MIDI file by its profile, as in `t0.80_e0.20_000123.mid`."
     mean = as_trajectory(pair.profile).mean(end_s(pair.notes)) if isinstance(pair.profile, ProfileTrajectory) else pair.profile
-    return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(DIMENSIONS, mean.vector())) + f"_{pair.index:06d}.mid"
+    return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(DIMENSIONS, mean.vector(), strict=True)) + f"_{pair.index:06d}.mid"
 
 # %% ../nbs/01_synthetic.ipynb #0b91e53c
 def _make_shard(out: Path, name: str, seed: int, start: int, stop: int): # Write one shard; its name and line in the manifest
@@ -627,7 +627,10 @@ def _read_shard(path: Path): # Its pairs, a hundred in memory at a time
     for batch in pq.ParquetFile(path).iter_batches(batch_size=100): yield from _pairs(batch)
 
 def _export_midi(path: Path, midi_dir: Path): # Every pair of a shard as a MIDI file; how many
-    for count, pair in enumerate(_read_shard(path), 1): _write(midi_dir/midi_name(pair), midi_bytes(pair.notes))
+    count = 0
+    for pair in _read_shard(path):
+        _write(midi_dir/midi_name(pair), midi_bytes(pair.notes))
+        count += 1
     return count
 
 # %% ../nbs/01_synthetic.ipynb #da3a68fc
@@ -657,8 +660,8 @@ def _finished(out: Path, manifest: dict): # Shards whose bytes are what the mani
     good = {}
     for name, entry in manifest["shards"].items():
         path = out/name
-        if not path.is_file(): warnings.warn(f"shard {path} is missing: making it again")
-        elif _sha256(path) != entry["sha256"]: warnings.warn(f"shard {path} is damaged (its SHA-256 is not the manifest's): making it again")
+        if not path.is_file(): warnings.warn(f"shard {path} is missing: making it again", stacklevel=3)
+        elif _sha256(path) != entry["sha256"]: warnings.warn(f"shard {path} is damaged (its SHA-256 is not the manifest's): making it again", stacklevel=3)
         else: good[name] = entry
     return good
 
@@ -731,7 +734,7 @@ def count_pairs(
     "Count what a folder of pairs covers."
     counts = {name: Counter() for name in ("shape", "tonic", "mode", "metre", "texture", "bars", "tempo_bpm")}
     for path in sorted(Path(folder).glob("pairs-*.parquet")):
-        for name, column in zip(counts, pq.read_table(path, columns=list(counts)).itercolumns()):
+        for name, column in zip(counts, pq.read_table(path, columns=list(counts)).itercolumns(), strict=True):
             values = [v[0] if isinstance(v, list) else v for v in column.to_pylist()]
             counts[name].update(values if name != "tempo_bpm" else [int(v//10*10) for v in values])
     return {name: dict(sorted(c.items())) for name, c in counts.items()}

@@ -96,9 +96,9 @@ def memory(sizes=(10_000, 100_000)):
     found = {}
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            code = f"import bench_data; bench_data.measured_run({folder!r}, {size})"
-            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout
-        found[size] = json.loads(said)
+            code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import bench_data; bench_data.measured_run({folder!r}, {size})"
+            said = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+        found[str(size)] = json.loads(said)
     return found
 
 
