@@ -25,14 +25,14 @@ from .tokens import FIRST, IS_NOTE, with_profile
 class TrainConfig:
     "What a run depends on, apart from its data."
     model: ModelConfig = ModelConfig()
-    max_steps: int = 1000
+    max_steps: int = 1600
     warmup_steps: int = 50
     muon_lr: float = 3e-3 # For the matrices
     adamw_lr: float = 1e-3 # For embeddings and norms
     weight_decay: float = 0.1
-    dropout: float = 0.1 # On what each block adds to the residual stream
+    dropout: float = 0.0 # On what each block adds to the residual stream
     grad_clip: float = 1.0
-    eval_interval: int = 100 # Steps
+    eval_interval: int = 200 # Steps
     seed: int = 0
     mix: DataMix = field(default_factory=DataMix)
 
