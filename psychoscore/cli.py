@@ -56,10 +56,10 @@ def synthesize(
     stats: Annotated[bool, typer.Option("--stats", help="Print coverage of keys, tempi, lengths and profiles.")] = False,
 ):
     "Make pairs by rules; continues what is unfinished."
-    from psychoscore.synthetic import coverage, synthesize as synthesize_pairs
+    from psychoscore.synthetic import count_pairs, synthesize as synthesize_pairs
     manifest = synthesize_pairs(out, num_pairs, seed, jobs, midi_dir)
     typer.echo(f"{manifest['pairs']} pairs, {manifest['notes']} notes, {manifest['seconds']/3600:.1f} hours in {out}, content {manifest['content_sha256'][:12]}")
-    if stats: typer.echo(coverage(out).to_string())
+    if stats: typer.echo(count_pairs(out).to_string())
 
 @app.command()
 def prepare(
@@ -106,7 +106,8 @@ def compose(
     entropy: Dial = None,
     seconds: Annotated[float, typer.Option(help="Length.")] = 30,
     seed: Annotated[Optional[int], typer.Option(help="Same seed, same piece.")] = None,
-    temperature: Annotated[Optional[float], typer.Option(help="Overrides the schedule that follows the profile.")] = None,
+    temperature: Annotated[Optional[float], typer.Option(help="Of the choice of pitches; overrides the schedule that follows the profile.")] = None,
+    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 1.5,
     key: Annotated[Optional[str], typer.Option(help="Tonic, such as C or Bb.")] = None,
     mode: Annotated[Optional[str], typer.Option(help="major or minor.")] = None,
     model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
@@ -116,9 +117,10 @@ def compose(
     profile = PsychometricProfile(trauma, entropy) # checked before anything slow is loaded
     from psychoscore.compose import Composer, check_suffixes
     check_suffixes(out)
-    piece = Composer.from_pretrained(model).compose(profile, seconds, seed, temperature, key=key, mode=mode)
+    piece = Composer.from_pretrained(model).compose(profile, seconds, seed, temperature, guidance=guidance, key=key, mode=mode)
     for path in out: typer.echo(piece.save(path))
     typer.echo(piece.summary())
 
 # %% ../nbs/07_pipeline.ipynb #9bc18dd2
+#| eval: false
 if __name__ == "__main__": main()
