@@ -139,6 +139,7 @@ def fit(
     out: "str|Path", # Folder for the checkpoint and log.csv
     config: TrainConfig = TrainConfig(),
     device: str|None = None, # "cuda" when there is one, else "cpu"
+    progress: bool = True, # Show a bar
 ) -> pd.DataFrame: # The log: step, tokens seen, losses, seconds
     "Train a model and keep the checkpoint that validates best."
     data = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
@@ -148,8 +149,8 @@ def fit(
     add_residual_dropout(model, config.dropout)
     optimizers, batches = make_optimizers(model, config), training_batches(data, config.mix, config.seed)
     log, tokens, best, start, train_loss = [], 0, math.inf, time.perf_counter(), []
-    progress = tqdm(range(config.max_steps), unit="step")
-    for step in progress:
+    bar = tqdm(range(config.max_steps), unit="step", disable=not progress)
+    for step in bar:
         batch = next(batches)
         train_loss.append(train_step(model, optimizers, batch, lr_at(step, config), config))
         tokens += int((batch.input_ids > 0).sum())
@@ -158,7 +159,7 @@ def fit(
         log.append(dict(step=step + 1, tokens=tokens, train_loss=float(torch.stack(train_loss).mean()), val_loss=scores.nats.sum()/scores.predicted.sum(),
                         val_nats_per_note=scores.note_nats.sum()/scores.notes.sum(), seconds=time.perf_counter() - start))
         pd.DataFrame(log).to_csv(out/"log.csv", index=False, float_format="%.5g")
-        progress.set_postfix(nats=f"{log[-1]['val_nats_per_note']:.3f}"); train_loss = []
+        bar.set_postfix(nats=f"{log[-1]['val_nats_per_note']:.3f}"); train_loss = []
         if not math.isfinite(log[-1]["train_loss"]): raise FloatingPointError(f"the loss is not finite at step {step + 1}: lower muon_lr ({config.muon_lr}) or adamw_lr ({config.adamw_lr})")
         if log[-1]["val_nats_per_note"] < best:
             best = log[-1]["val_nats_per_note"]
