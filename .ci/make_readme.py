@@ -14,6 +14,7 @@ def hidden(cell, directive): return cell.cell_type == "code" and cell.source.sta
 def make_readme(root=ROOT):
     "Convert the index notebook as it is stored; nothing is executed."
     notebook = nbformat.read(root/"nbs/index.ipynb", as_version=4)
+    notebook.metadata["language_info"] = {"name": "python"} # for the fences
     notebook.cells = [cell for cell in notebook.cells if not hidden(cell, "hide")]
     for cell in notebook.cells:
         cell.metadata["transient"] = {"remove_source": hidden(cell, "echo: false")}

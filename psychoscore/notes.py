@@ -6,8 +6,7 @@
 __all__ = ['NOTE', 'PITCH_MIN', 'PITCH_MAX', 'TICKS_PER_QUARTER', 'QPM', 'MODES', 'PITCH_NAMES', 'KEY_PROFILES', 'make_notes',
            'end_s', 'read_midi', 'midi_bytes', 'Key', 'estimate_key', 'note_density', 'plot_piano_roll']
 
-# %% ../nbs/foundations/notes.ipynb #20dee5c0
-import io
+# %% ../nbs/foundations/notes.ipynb #8ca2fe7c
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np

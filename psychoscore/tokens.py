@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
            'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
-           'IS_PREDICTED', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids', 'encode', 'decode', 'with_profile',
-           'segment_starts', 'window', 'Grammar']
+           'IS_PREDICTED', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids', 'ids_of_notes', 'encode', 'decode',
+           'with_profile', 'segment_starts', 'window', 'Grammar']
 
 # %% ../nbs/foundations/tokens.ipynb #a2198295
 from typing import NamedTuple
@@ -92,8 +92,12 @@ def header_ids(
 def _headers(left: np.ndarray, vectors: np.ndarray) -> np.ndarray: # (S,), (S, P) -> (S, HEADER_LENGTH)
     return np.column_stack([np.full(len(left), SEG), FIRST["LEFT"] + np.minimum(left, MAX_LEFT), PROFILE_FIRST + profile_bins(vectors)])
 
-def _note_ids(grid: Grid, rest: int, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    "Token ids of the notes with -1 where there is no time shift, (N, 4), and the segment of each note, (N,)."
+def ids_of_notes(
+    grid: Grid,
+    rest: int, # Silence before the first note, steps
+    shift: int, # Transposition, semitones
+) -> tuple[np.ndarray, np.ndarray]: # Ids with -1 where there is no time shift, (N, 4), and the segment of each note, (N,)
+    "Token ids of the notes."
     segment, position = np.divmod(grid.onset + rest, SEGMENT_STEPS)
     previous = np.concatenate([[0], position[:-1]])
     previous[np.diff(segment, prepend=-1) > 0] = 0 # the clock restarts in every segment
@@ -116,7 +120,7 @@ def encode(
     key, margin = (key, 1.0) if key else estimate_key(notes)
     rest = -grid.steps % SEGMENT_STEPS
     n_segments = (grid.steps + rest)//SEGMENT_STEPS
-    note_ids, segment = _note_ids(grid, rest, key_shift(key) if key_relative else 0)
+    note_ids, segment = ids_of_notes(grid, rest, key_shift(key) if key_relative else 0)
     note_ids = np.split(note_ids, np.searchsorted(segment, np.arange(1, n_segments)))
     middle_s = np.maximum((np.arange(n_segments) + 0.5)*SEGMENT_S - rest*STEP_S, 0)
     headers = _headers(np.arange(n_segments)[::-1], trajectory.vectors(middle_s))
@@ -209,7 +213,7 @@ class Grammar:
     ):
         "Move on by one token."
         family = FAMILY[token]
-        value = token - FIRST[family]
+        value = int(token) - FIRST[family]
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
         elif family == "PITCH": self.pitch = value
         elif family == "DURATION": self.notes += 1; self.reach = max(self.reach, self.position + value + 1)

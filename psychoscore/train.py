@@ -37,16 +37,16 @@ class TrainConfig:
     "What a run depends on, apart from its data."
     model: ModelConfig = ModelConfig()
     mix: DataMix = DataMix()
-    max_steps: PositiveInt = 1500
+    max_steps: PositiveInt = 1600
     warmup_steps: PositiveInt = 50
     optimizer: Literal["muon", "adamw"] = "muon" # For the matrices; the rest is always AdamW's
     muon_lr: PositiveFloat = 3e-3
     adamw_lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.1
-    dropout: Share = 0.1 # On what each block adds to the residual stream
+    dropout: Share = 0.0 # On what each block adds to the residual stream
     grad_clip: PositiveFloat = 1.0
     log_interval: PositiveInt = 10 # Steps; the device is waited for this often
-    eval_interval: PositiveInt = 100 # Steps
+    eval_interval: PositiveInt = 200 # Steps
     seed: NonNegativeInt = 0
 
 TRAIN_CONFIGS = {"small": TrainConfig(), "base": TrainConfig(model=MODEL_CONFIGS["base"], mix=DataMix(batch_tokens=32768))}
@@ -296,6 +296,7 @@ def write_log(out: Path, rows: list[dict], mode: str = "a"):
 
 def make_accelerator(out: Path, cpu: bool = False) -> Accelerator: # With TensorBoard where it is installed
     "Find the device and the other processes."
+    cpu = cpu or not torch.accelerator.is_available() # unless it is told so, accelerate joins no processes on a CPU
     accelerator = Accelerator(cpu=cpu, log_with="tensorboard" if is_tensorboard_available() else None, project_dir=out)
     accelerator.init_trackers("tensorboard")
     return accelerator
@@ -333,6 +334,7 @@ def fit(
     check_run(data, out, config, resume, accelerator.num_processes)
     out.mkdir(parents=True, exist_ok=True)
     model = make_model(config.model, config.seed).to(accelerator.device).train()
+    if accelerator.device.type == "cpu": model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     optimizers, run = make_optimizers(model, config), dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], config=asdict(config))
     state = load_checkpoint(out, model, optimizers, run) if (out/CHECKPOINT).exists() else TrainState()
@@ -371,6 +373,7 @@ def fit(
     return pd.DataFrame(state.log, columns=LOG_COLUMNS)
 
 # %% ../nbs/03_train.ipynb #7ca01924
+#| eval: false
 if __name__ == "__main__":
     from psychoscore.cli import main # not above: the command stands on this module
     sys.argv.insert(1, "train"); main()

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import torch
 from torch.utils.data import IterableDataset
@@ -25,7 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from psychoscore.dataset import DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
 from psychoscore.model import add_residual_dropout, count_parameters, make_model
 from psychoscore.tokens import PAD
-from psychoscore.train import TrainConfig, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
+from psychoscore.train import fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
 
 WARM_UP = 2 # Steps that are not counted: the first ones allocate
 rss_mb = lambda: psutil.Process().memory_info().rss/2**20 # noqa: E731
@@ -35,6 +34,7 @@ def ours(data, config, steps):
     "Real tokens a second of our loop, and the mean square and mean row length of its batches."
     accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
     model = make_model(config.model).train()
+    model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     optimizers, batches, seen = make_optimizers(model, config), training_batches(data, config.mix), []
     for step in range(WARM_UP + steps):
@@ -101,7 +101,7 @@ def throughput(data, config, rounds, steps):
         peaks.append(peak_gflops())
         speed, mean_context = ours(data, config, steps)
         pairs.append((speed, theirs(data, config, steps)))
-    mine, other = zip(*pairs)
+    mine, other = zip(*pairs, strict=True)
     achieved = statistics.median(mine)*flops_per_token(config, mean_context)/1e9
     return dict(tokens_per_s=statistics.median(mine), trainer_tokens_per_s=statistics.median(other), ratio=statistics.median(m/t for m, t in pairs),
                 ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads())
@@ -128,10 +128,10 @@ def folder_size(data, config, sizes, batches):
             start = time.perf_counter(); big = PreparedDataset(folder); opened = time.perf_counter() - start
             stream, times, tokens = training_batches(big, config.mix), [], []
             next(stream) # draws a pool
-            for pool in range(batches//32):
+            for _ in range(batches//32):
                 start = time.perf_counter(); drawn = list(itertools.islice(stream, 32)); times.append((time.perf_counter() - start)/32)
                 tokens.append(sum(int((b.input_ids != PAD).sum()) for b in drawn))
-            result[n] = dict(open_s=opened, batch_ms=1e3*statistics.median(times), tokens_per_s=statistics.median(t/32/s for t, s in zip(tokens, times)), rss_mb=rss_mb())
+            result[n] = dict(open_s=opened, batch_ms=1e3*statistics.median(times), tokens_per_s=statistics.median(t/32/s for t, s in zip(tokens, times, strict=True)), rss_mb=rss_mb())
             del big, stream
     return result
 
@@ -139,6 +139,7 @@ def folder_size(data, config, sizes, batches):
 def memory(data, config, steps, every):
     accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
     model = make_model(config.model).train()
+    model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     optimizers, batches, rows = make_optimizers(model, config), training_batches(data, config.mix), []
     for step in range(steps):

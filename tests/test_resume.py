@@ -20,7 +20,7 @@ from psychoscore.notes import make_notes
 from psychoscore.profile import PsychometricProfile
 from psychoscore.train import TrainConfig, fit
 
-TINY = TrainConfig(model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512),
+TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512),
                    max_steps=100, warmup_steps=5, log_interval=7, eval_interval=25)
 # Processes that are forked from one that has imported everything: real ones, but there at once.
 PROCESSES = multiprocessing.get_context("forkserver")
