@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Torch notebooks on shared cores: OpenMP threads that spin cost ten times more than they give.
 export OMP_NUM_THREADS ?= 1
 # Cells and tests flagged `emopia` run where the dataset is at hand.
-FLAGS := $(if $(wildcard $(PSYCHOSCORE_DATA)/.),emopia,)
+FLAGS := $(if $(PSYCHOSCORE_DATA),$(if $(wildcard $(PSYCHOSCORE_DATA)/.),emopia))
 
 # B905: rows that are zipped here are of one length by construction; B008: the defaults that are called are frozen.
 LINT_EXCEPT := B905,B008
