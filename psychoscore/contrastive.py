@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['KERNELS', 'SIGMA', 'LOSSES', 'SIMILARITY_TEMPERATURES', 'TWIN_DISTANCE', 'N_NEIGHBORS', 'PROBES', 'squared_distances',
-           'profile_similarity', 'off_diagonal', 'contrastive_loss', 'sample_triplets', 'BalancedSampler', 'pool_notes',
-           'null_headers', 'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'shuffle_songs',
-           'song_pairs', 'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'linear_probe', 'pair_distances',
-           'alignment', 'uniformity', 'coherence', 'embed_split', 'coherence_report', 'project', 'plot_embeddings']
+           'profile_similarity', 'off_diagonal', 'contrastive_loss', 'sample_triplets', 'known_rows',
+           'count_without_twin', 'BalancedSampler', 'pool_notes', 'null_headers', 'whole_segment_windows', 'embed_ids',
+           'embed', 'Score', 'song_bootstrap', 'shuffle_songs', 'song_pairs', 'rank_correlation', 'Clips',
+           'neighbor_error', 'quadrants', 'linear_probe', 'pair_distances', 'alignment', 'uniformity', 'coherence',
+           'embed_split', 'coherence_report', 'project', 'plot_embeddings']
 
 # %% ../nbs/02_contrastive.ipynb #5c21f1c4
 import math
-from functools import partial
 from pathlib import Path
 from typing import Callable, NamedTuple
 import numpy as np
@@ -99,8 +99,9 @@ def _rank_n_contrast(embeddings: Tensor, profiles: Tensor, similarity_temperatur
 
 # %% ../nbs/02_contrastive.ipynb #5cc11b5a
 LOSSES = {"info_nce": _info_nce, "rank_n_contrast": _rank_n_contrast, "y_aware": _y_aware}
-SIMILARITY_TEMPERATURES = {"info_nce": 0.1, "rank_n_contrast": 2.0, "y_aware": 0.1} # As published for the latter two
+SIMILARITY_TEMPERATURES = {"info_nce": 0.1, "rank_n_contrast": 2.0, "y_aware": 0.1}
 
+# %% ../nbs/02_contrastive.ipynb #da2ad84b
 def contrastive_loss(
     embeddings: Tensor, # (B, D) float of any precision and norm
     profiles, # (B, P) array or tensor in [0, 1]; rows with NaN are left out
@@ -145,6 +146,18 @@ def sample_triplets(
 # %% ../nbs/02_contrastive.ipynb #6255022c
 TWIN_DISTANCE = 0.03 # How far the profile of a twin may be
 
+def known_rows(
+    pieces, # Table with source and a column a dimension, as `PreparedDataset.pieces`
+) -> "dict[str, np.ndarray]": # Source -> positions of its pieces that have a full profile
+    "Sort pieces by source."
+    known = pieces[[d.name for d in DIMENSIONS]].notna().all(axis=1).to_numpy()
+    return {name: np.flatnonzero(known & (pieces.source == name).to_numpy()) for name in sorted(set(pieces.source[known]))}
+
+def count_without_twin(profiles: np.ndarray, others: np.ndarray) -> int: # Of profiles, (N, P) among (M, P)
+    "How many profiles have nothing close to them."
+    return int((KDTree(others).query(profiles)[0] > TWIN_DISTANCE).sum())
+
+# %% ../nbs/02_contrastive.ipynb #607cd59c
 class BalancedSampler:
     "Batches with positives and negatives of every source, and the same profiles from each."
     def __init__(self,
@@ -154,15 +167,14 @@ class BalancedSampler:
         margin: float = 0.5, # As for `contrastive_loss`
         lead: str = "emopia", # The source whose profiles the batches follow
     ):
-        self.profiles, self.seed, self.lead = pieces[[d.name for d in DIMENSIONS]].to_numpy(float), seed, lead
-        self.songs, known = np.unique(pieces.song_id, return_inverse=True)[1], ~np.isnan(self.profiles).any(1)
-        self.rows = {name: np.flatnonzero(known & (pieces.source == name).to_numpy()) for name in sorted(set(pieces.source[known]))}
+        self.rows, self.profiles, self.seed, self.lead = known_rows(pieces), pieces[[d.name for d in DIMENSIONS]].to_numpy(float), seed, lead
+        self.songs = np.unique(pieces.song_id, return_inverse=True)[1]
         if lead not in self.rows: raise ValueError(f"no piece of the source {lead!r} has a full profile; sources that have: {', '.join(self.rows) or 'none'}")
         self.n_pairs, rest = divmod(batch_size, 2*len(self.rows))
         if rest or self.n_pairs < 2: raise ValueError(f"batch_size must be a multiple of {2*len(self.rows)}, and at least {4*len(self.rows)}, for pairs of {', '.join(self.rows)}; got {batch_size}")
-        for name in self.rows:
-            lonely = KDTree(self.profiles[self.rows[name]]).query(self.profiles[self.rows[lead]])[0] > TWIN_DISTANCE
-            if lonely.any(): raise ValueError(f"{lonely.sum()} of {len(lonely)} {lead} pieces have no {name} piece within {TWIN_DISTANCE} of their profile: add more {name} pieces")
+        for name, rows in self.rows.items():
+            lonely = count_without_twin(self.profiles[self.rows[lead]], self.profiles[rows])
+            if lonely: raise ValueError(f"{lonely} of {len(self.rows[lead])} {lead} pieces have no {name} piece within {TWIN_DISTANCE} of their profile: add more {name} pieces")
         radius = SIGMA*math.sqrt(-2*math.log(margin)) # at which similarity falls to the margin
         # Narrower for a pair, wider for opposites, by what twins may add.
         self.near, self.far = radius - 2*TWIN_DISTANCE, 2*(radius + TWIN_DISTANCE)
@@ -198,6 +210,7 @@ def pool_notes(
     # Selected, not multiplied by zero: what stands on padding may be anything.
     return hidden.float().masked_fill(~is_note[..., None], 0).sum(1)/is_note.sum(1, keepdim=True)
 
+# %% ../nbs/02_contrastive.ipynb #ea41efa6
 def null_headers(
     ids: np.ndarray, # Token ids, (T,) or (B, T)
 ) -> np.ndarray: # A copy that says neither profile nor source
@@ -213,7 +226,7 @@ def whole_segment_windows(
     "Cut a piece between segments."
     starts = segment_starts(ids)
     opening, begin, windows = starts[0] + 1, starts[0], [] # BOS, SOURCE and MODE
-    for start, end in zip(starts, [*starts[1:], len(ids)]):
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
         if opening + end - start > context: raise ValueError(f"a segment of {end - start} tokens does not fit into a context of {context}: the piece has too many notes at once")
         if opening + end - begin > context: windows.append(window(ids[:start], begin)); begin = start
     return [*windows, window(ids, begin)]
@@ -232,7 +245,7 @@ def embed_ids(
     model.eval()
     while windows:
         size = max(1, batch_tokens//len(windows[-1][1])) # the longest windows first, as many as fit
-        owner, batch = zip(*windows[-size:]); del windows[-size:]
+        owner, batch = zip(*windows[-size:], strict=True); del windows[-size:]
         input_ids = pad_sequence([torch.from_numpy(w.astype(np.int64)) for w in batch], batch_first=True, padding_value=PAD).to(model.device)
         with torch.autocast(model.device.type, torch.bfloat16): hidden = model.model(input_ids=input_ids, use_cache=False).last_hidden_state
         n = np.array([[IS_NOTE[w].sum()] for w in batch])
@@ -242,6 +255,7 @@ def embed_ids(
     if len(silent): raise ValueError(f"{len(silent)} of {len(rows)} pieces have no notes to embed, the first at position {silent[0]}")
     return (totals/notes).astype(np.float32)
 
+# %% ../nbs/02_contrastive.ipynb #1d2c2e17
 def embed(
     piece, # A note table, the path of a MIDI file, or its bytes
     model, # From `load_model`, with
@@ -259,6 +273,7 @@ class Score(NamedTuple):
     high: float
     chance: float
 
+# %% ../nbs/02_contrastive.ipynb #255ef6a8
 def song_bootstrap(
     statistic: "Callable[[np.ndarray], float]", # Of clips given by position, (M,); a song drawn twice is there twice
     songs: np.ndarray, # Song of each clip, (N,)
@@ -270,6 +285,7 @@ def song_bootstrap(
     draws = [statistic(np.concatenate([clips[s] for s in rng.integers(len(clips), size=len(clips))])) for _ in range(n_bootstrap)]
     return (float(statistic(np.arange(len(songs)))), *np.quantile(draws, [0.025, 0.975]).tolist())
 
+# %% ../nbs/02_contrastive.ipynb #2fc3831b
 def shuffle_songs(
     songs: np.ndarray, # Song of each clip, (N,)
     rng: np.random.Generator,
@@ -290,6 +306,7 @@ def song_pairs(
     apart = songs[rows[i]] != songs[rows[j]]
     return rows[i[apart]], rows[j[apart]]
 
+# %% ../nbs/02_contrastive.ipynb #5367d13a
 def rank_correlation(
     embeddings: np.ndarray, # (N, D)
     profiles: np.ndarray, # (N, P)
@@ -315,6 +332,7 @@ class Clips(NamedTuple):
     profiles: np.ndarray # (N, P)
     songs: np.ndarray # (N,)
 
+# %% ../nbs/02_contrastive.ipynb #82177b2f
 def neighbor_error(
     train: Clips,
     held_out: Clips, # Of other songs
@@ -337,6 +355,7 @@ def quadrants(
 
 PROBES = {"quadrant": quadrants, "arousal": lambda profiles: profiles[:, 1] >= 0.5, "valence": lambda profiles: profiles[:, 0] < 0.5}
 
+# %% ../nbs/02_contrastive.ipynb #a65b85d2
 def linear_probe(
     train: Clips,
     held_out: Clips, # Of other songs
@@ -363,7 +382,12 @@ def pair_distances(
     "How far apart embeddings lie once their length is taken away."
     return 2*squareform(pdist(embeddings, "cosine"))
 
-def alignment(clips: Clips, margin: float = 0.5, n_bootstrap: int = 1000, seed: int = 0) -> Score: # In [0, 4]; small is good
+def alignment(
+    clips: Clips,
+    margin: float = 0.5, # Similarity that positives exceed
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> Score: # In [0, 4]; small is good
     "Mean squared distance between pieces with similar profiles (Wang and Isola 2020, eq. 1)."
     distance, positive = pair_distances(clips.embeddings), (profile_similarity(clips.profiles, clips.profiles) > margin).numpy()
     def align(rows):
@@ -372,12 +396,16 @@ def alignment(clips: Clips, margin: float = 0.5, n_bootstrap: int = 1000, seed: 
         return distance[i, j][positive[i, j]].mean()
     return Score(*song_bootstrap(align, clips.songs, n_bootstrap, seed), float(distance[song_pairs(np.arange(len(distance)), clips.songs)].mean()))
 
-def uniformity(clips: Clips, n_bootstrap: int = 1000, seed: int = 0) -> Score: # At most 0; small is even
+# %% ../nbs/02_contrastive.ipynb #b95d5fc1
+def uniformity(
+    clips: Clips,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> Score: # At most 0; small is even
     "Log of the mean Gaussian potential between pieces (Wang and Isola 2020, eq. 2)."
-    even = np.random.default_rng(seed).normal(size=clips.embeddings.shape)
-    def potential(rows, distance): return float(np.log(np.exp(-2*distance[song_pairs(rows, clips.songs)]).mean()))
-    measured, reference = pair_distances(clips.embeddings), pair_distances(even)
-    return Score(*song_bootstrap(partial(potential, distance=measured), clips.songs, n_bootstrap, seed), potential(np.arange(len(even)), reference))
+    measured, even = (pair_distances(x) for x in (clips.embeddings, np.random.default_rng(seed).normal(size=clips.embeddings.shape)))
+    def potential(rows, distance=measured): return float(np.log(np.exp(-2*distance[song_pairs(rows, clips.songs)]).mean()))
+    return Score(*song_bootstrap(potential, clips.songs, n_bootstrap, seed), potential(np.arange(len(even)), even))
 
 # %% ../nbs/02_contrastive.ipynb #c5e06385
 def coherence(
@@ -392,6 +420,7 @@ def coherence(
             "linear_probe": {name: linear_probe(train, held_out, label, n_bootstrap) for name, label in PROBES.items()},
             "alignment": alignment(held_out, n_bootstrap=n_bootstrap), "uniformity": uniformity(held_out, n_bootstrap)}
 
+# %% ../nbs/02_contrastive.ipynb #17ab7aad
 def embed_split(
     data, # A `PreparedDataset`
     model,
@@ -403,6 +432,7 @@ def embed_split(
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
     return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in DIMENSIONS]].to_numpy(), pieces.song_id.to_numpy())
 
+# %% ../nbs/02_contrastive.ipynb #7564180d
 def coherence_report(
     model_folder: "str|Path", # A checkpoint
     data_folder: "str|Path", # Written by `psychoscore prepare`, with EMOPIA in it
@@ -433,19 +463,21 @@ def project(
     perplexity = min(30, (len(unit) - 1)/3) # 30 is t-SNE's usual; it must stay below the number of points
     return {"PCA": PCA(2, random_state=seed).fit_transform(unit), "t-SNE": TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)}
 
+# %% ../nbs/02_contrastive.ipynb #9e64328c
 def plot_embeddings(
     embeddings: np.ndarray, # (N, D)
     colors: dict, # Name -> (N,) numbers in [0, 1], or (N,) names of groups
+    palette: dict|None = None, # Group -> colour; Matplotlib's own by default
     seed: int = 0,
 ): # The axes, (2, len(colors))
     "Draw the two layouts, once for each way of colouring them."
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(2, len(colors), figsize=(3*len(colors), 5.4), squeeze=False, layout="constrained")
-    for row, (method, points) in zip(axes, project(embeddings, seed).items()):
-        for ax, (name, values) in zip(row, colors.items()):
-            if np.issubdtype(np.asarray(values).dtype, np.number): fig.colorbar(ax.scatter(*points.T, c=values, s=7, vmin=0, vmax=1), ax=ax)
+    fig, axes = plt.subplots(2, len(colors), figsize=(2.4*len(colors), 4.2), squeeze=False, layout="constrained")
+    for row, (method, points) in zip(axes, project(embeddings, seed).items(), strict=True):
+        for ax, (name, values) in zip(row, colors.items(), strict=True):
+            if np.issubdtype(np.asarray(values).dtype, np.number): fig.colorbar(ax.scatter(*points.T, c=values, s=5, vmin=0, vmax=1), ax=ax)
             else:
-                for group in np.unique(values): ax.scatter(*points[values == group].T, s=7, label=group)
-                ax.legend(fontsize=7)
+                for group in np.unique(values): ax.scatter(*points[values == group].T, s=5, label=group, color=(palette or {}).get(group))
+                ax.legend(fontsize=6)
             ax.set(title=name, xlabel=f"{method} 1", ylabel=f"{method} 2", xticks=[], yticks=[])
     return axes
