@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Torch notebooks on shared cores: OpenMP threads that spin cost ten times more than they give.
 export OMP_NUM_THREADS ?= 1
 # Cells and tests flagged `emopia` run where the dataset is at hand.
-FLAGS := $(if $(wildcard $(PSYCHOSCORE_DATA)/.),emopia,)
+FLAGS := $(if $(PSYCHOSCORE_DATA),$(if $(wildcard $(PSYCHOSCORE_DATA)/.),emopia))
 
 # B905: rows that are zipped here are of one length by construction; B008: the defaults that are called are frozen.
 LINT_EXCEPT := B905,B008
@@ -16,6 +16,7 @@ help:
 	@echo "make notebooks  execute the notebooks and store their outputs"
 	@echo "make readme     write README.md from nbs/index.ipynb"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
+	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make clean      remove what the others made"
 
 .venv/.installed: settings.ini setup.py constraints.txt
@@ -53,8 +54,11 @@ readme: .venv/.installed
 bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
+bench-decode: .venv/.installed
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
+
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data clean
+.PHONY: help setup compose test notebooks readme bench-data bench-decode clean
 .DEFAULT_GOAL := help

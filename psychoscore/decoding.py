@@ -81,7 +81,9 @@ def _forward(weights, tokens, positions, attend, last=slice(None)):
         x += _product(attend(number, heads), out)
         hidden = _product(_normed(x, weights.eps), gate_up)
         gate, up = hidden[:, :down.shape[1]], hidden[:, down.shape[1]:]
-        x += _product((gate + gate*np.tanh(gate))*up, down)
+        gated = np.tanh(gate)
+        gated += 1; gated *= gate; gated *= up # silu, in place
+        x += _product(gated, down)
     return _product(_normed(x[last], weights.eps), weights.head)[:, :len(weights.embedding)]
 
 # %% ../nbs/foundations/decoding.ipynb #dcc3c4ed
@@ -89,16 +91,16 @@ class Decoder:
     "Rows of tokens that a model continues side by side."
     def __init__(self, weights: Weights):
         self.weights, self.lengths = weights, np.zeros(0, int) # Tokens so far, (B,)
-        context, half = weights.rotary.shape
-        self.cache = np.zeros((len(weights.layers), 0, 2*weights.n_heads, context, 2*half), weights.embedding.dtype) # Keys, then values
+        self.cache = np.zeros((len(weights.layers), 0, 2*weights.n_heads, 0, 2*weights.rotary.shape[1]), weights.embedding.dtype) # Keys, then values
 
     def prefill(self,
         prompts: list, # Token ids of each row, at least one, at most the context
         rows: "list[int]|None" = None, # Rows to begin anew; by default new ones, after those there are
     ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
         "Begin rows with a prompt each."
-        if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts)); self._make_room(rows.stop)
         lengths, n_heads = np.array([len(p) for p in prompts]), self.weights.n_heads
+        if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
+        self._make_room(max(rows) + 1, lengths.max())
         stops = np.cumsum(lengths)
         def attend(number, heads): # (N, 3H, D), the prompts one after another
             mixed = np.empty((len(heads), n_heads, heads.shape[2]), heads.dtype)
@@ -108,6 +110,7 @@ class Decoder:
                 future = np.triu(np.full((stop-start, stop-start), -np.inf, heads.dtype), 1)
                 mixed[start:stop] = _attention(queries, keys, values, future).swapaxes(0, 1)
             return mixed.reshape(len(heads), -1)
+        self.lengths = np.concatenate([self.lengths, np.zeros(max(max(rows) + 1 - len(self.lengths), 0), int)])
         self.lengths[list(rows)] = lengths
         return _forward(self.weights, np.concatenate(prompts), np.concatenate([np.arange(n) for n in lengths]), attend, stops - 1)
 
@@ -117,6 +120,7 @@ class Decoder:
         "Add a token to every row."
         lengths, rows, n_heads = self.lengths, np.arange(len(self.lengths)), self.weights.n_heads
         seen = lengths.max() + 1
+        self._make_room(len(rows), seen)
         ragged = lengths.min() < lengths.max()
         unused = np.where(np.arange(seen) > lengths[:, None], -np.inf, 0).astype(self.cache.dtype)[:, None, None] if ragged else None
         def attend(number, heads): # (B, 3H, D)
@@ -134,12 +138,14 @@ class Decoder:
         self.lengths[row] = used
         self.lengths = self.lengths[:-1]
 
-    def _make_room(self, n_rows):
-        used = len(self.lengths)
-        self.lengths = np.concatenate([self.lengths, np.zeros(n_rows - used, int)])
-        if n_rows <= self.cache.shape[1]: return
-        old, top = self.cache, self.lengths.max()
-        self.cache = np.zeros((len(old), n_rows, *old.shape[2:]), old.dtype) # memory that is never written costs nothing
+    def _make_room(self, n_rows, n_tokens):
+        "Widen the cache where it is too small; its length doubles, so that copying stays rare."
+        _, rows, _, room, _ = self.cache.shape
+        if n_rows <= rows and n_tokens <= room: return
+        context, used, top = len(self.weights.rotary), len(self.lengths), self.lengths.max(initial=0)
+        assert n_tokens <= context, f"{n_tokens} tokens do not fit into a context of {context}"
+        if n_tokens > room: room = min(max(n_tokens, 2*room, 128), context)
+        old, self.cache = self.cache, np.zeros((len(self.cache), max(n_rows, rows), self.cache.shape[2], room, self.cache.shape[4]), self.cache.dtype)
         self.cache[:, :used, :, :top] = old[:, :used, :, :top]
 
 # %% ../nbs/foundations/decoding.ipynb #bf89593d

@@ -2,14 +2,18 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from psychoscore.notes import end_s, read_midi
 
 
+COMMAND = Path(sys.executable).with_name("psychoscore") # the script that pip installs
+
+
 def psychoscore(*arguments):
-    return subprocess.run([sys.executable, "-m", "psychoscore.cli", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
 def test_help_is_quick_and_leaves_torch_alone():
@@ -56,6 +60,8 @@ def test_same_seed_same_bytes_in_two_processes(tmp_path):
     (["prepare", "--emopia", "nowhere", "--out", "x"], "nowhere"),
     (["train", "--data", "nowhere", "--out", "x"], "psychoscore prepare"),
     (["emopia", "--emopia", "nowhere"], "nowhere"),
+    (["emopia", "--emopia", "."], "no folder `midis`"),
+    (["synthesize", "--num-pairs", "0", "--out", "x"], "num-pairs"),
     (["sing"], "sing"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch):

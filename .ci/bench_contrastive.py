@@ -1,0 +1,54 @@
+"""Time and memory of one contrastive loss, forward and backward, printed as a table.
+
+Usage: python .ci/bench_contrastive.py [--batch 512] [--width 256] [--device cpu]
+"""
+import argparse, statistics, time
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from psychoscore.contrastive import LOSSES, contrastive_loss
+
+
+class Allocated(TorchDispatchMode):
+    "The largest tensor that any operation makes."
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.numel = max([self.numel, *(t.numel() for t in tree_leaves(result) if isinstance(t, torch.Tensor))])
+        return result
+
+
+def step(kind, embeddings, profiles):
+    "One loss and its gradient."
+    contrastive_loss(embeddings, profiles, kind=kind).backward()
+    if embeddings.is_cuda: torch.cuda.synchronize()
+
+
+def bench(kind, batch, width, device, repeats=20):
+    "Median milliseconds and the size of the largest tensor in units of batch squared."
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(batch, width, generator=generator).to(device).requires_grad_()
+    profiles = torch.rand(batch, 2, generator=generator)
+    for _ in range(3): step(kind, embeddings, profiles)
+    milliseconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        step(kind, embeddings, profiles)
+        milliseconds.append(1e3*(time.perf_counter() - start))
+    with Allocated() as allocated: step(kind, embeddings, profiles)
+    return statistics.median(milliseconds), allocated.numel/batch**2
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=512, help="pieces in the batch")
+    parser.add_argument("--width", type=int, default=256, help="width of an embedding")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    print(f"{'kind':18}{'median ms':>10}{'largest tensor / batch^2':>28}   batch {args.batch}, width {args.width}, {args.device}, {torch.get_num_threads()} threads")
+    for kind in LOSSES:
+        milliseconds, size = bench(kind, args.batch, args.width, args.device)
+        print(f"{kind:18}{milliseconds:10.1f}{size:28.2f}")
