@@ -59,7 +59,8 @@ def synthesize(
     from psychoscore.synthetic import count_pairs, synthesize as synthesize_pairs
     manifest = synthesize_pairs(out, num_pairs, seed, jobs, midi_dir)
     typer.echo(f"{manifest['pairs']} pairs, {manifest['notes']} notes, {manifest['seconds']/3600:.1f} hours in {out}, content {manifest['content_sha256'][:12]}")
-    if stats: typer.echo(count_pairs(out).to_string())
+    if stats:
+        for name, counts in count_pairs(out).items(): typer.echo(f"{name}: " + ", ".join(f"{value} {n}" for value, n in counts.items()))
 
 @app.command()
 def prepare(

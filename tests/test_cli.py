@@ -72,6 +72,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_synthesize_counts_what_it_made(tmp_path):
+    result = psychoscore("synthesize", "--num-pairs", 24, "--jobs", 1, "--out", tmp_path/"pairs", "--stats")
+    assert result.returncode == 0, result.stderr
+    assert "24 pairs" in result.stdout and "tonic: 0 2, 1 2" in result.stdout
+
+
 def test_unwritable_output_is_one_line(tmp_path):
     (tmp_path/"file").write_text("")
     result = psychoscore("compose", "--seconds", 1, "-o", tmp_path/"file"/"x.mid")
