@@ -10,24 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from psychoscore.dataset import SourcePiece, prepare
-from psychoscore.notes import make_notes
-from psychoscore.profile import PsychometricProfile
 
 # Dropout is off: its masks differ between processes, as they should.
 TINY = dict(model=dict(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=dict(context=128, batch_tokens=512), dropout=0,
             max_steps=30, warmup_steps=5, log_interval=5, eval_interval=15)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    def piece(i):
-        notes = make_notes(np.arange(60)*0.25, np.full(60, 0.25), rng.integers(50, 80, 60), rng.integers(40, 90, 60))
-        return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 20 else "validation", "CC0", notes, PsychometricProfile(rng.random(), rng.random()))
-    folder = tmp_path_factory.mktemp("data")
-    prepare([piece(i) for i in range(24)], folder, copies=1)
-    return folder
 
 
 def free_port():

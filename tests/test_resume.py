@@ -9,15 +9,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from psychoscore.dataset import DataMix, SourcePiece, prepare
+from psychoscore.dataset import DataMix
 from psychoscore.model import ModelConfig
-from psychoscore.notes import make_notes
-from psychoscore.profile import PsychometricProfile
 from psychoscore.train import TrainConfig, fit
 
 TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512),
@@ -25,17 +22,6 @@ TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, m
 # Processes that are forked from one that has imported everything: real ones, but there at once.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["psychoscore.train"])
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    def piece(i):
-        notes = make_notes(np.arange(60)*0.25, np.full(60, 0.25), rng.integers(50, 80, 60), rng.integers(40, 90, 60))
-        return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 20 else "validation", "CC0", notes, PsychometricProfile(rng.random(), rng.random()))
-    folder = tmp_path_factory.mktemp("data")
-    prepare([piece(i) for i in range(24)], folder, copies=1)
-    return folder
 
 
 def train(data, out, max_bytes=None, **options):
