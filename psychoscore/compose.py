@@ -174,13 +174,13 @@ class Draft(Sequence):
 
     def scaled(self, logits: np.ndarray, allowed: np.ndarray) -> np.ndarray: # (V,), (V,) bool -> (V,)
         "Temperature among pitches; a wait that would outlast the segment means to leave it."
-        logits = logits.astype(float)
-        leave, pitches = allowed & IS_END, allowed & IS_PITCH
-        if leave.any(): logits[leave] = np.logaddexp.reduce(logits[leave | (IS_WAIT & ~allowed)])
+        if self.grammar.last in ("PITCH", "VELOCITY"): return logits # how loud and how long is as likely as the model finds it
+        scaled, leave, pitches = logits.copy(), allowed & IS_END, allowed & IS_PITCH
+        if leave.any(): scaled[leave] = np.logaddexp.reduce(logits[leave | (IS_WAIT & ~allowed)])
         if pitches.any():
             warmed, among = logits[pitches]/self.temperature, logits[pitches]
-            logits[pitches] = warmed - np.logaddexp.reduce(warmed) + np.logaddexp.reduce(among) # pitches together stay as likely
-        return np.where(allowed, logits, -np.inf)
+            scaled[pitches] = warmed - np.logaddexp.reduce(warmed) + np.logaddexp.reduce(among) # pitches together stay as likely
+        return scaled
 
     @property
     def magnifies(self) -> float:

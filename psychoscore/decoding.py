@@ -55,20 +55,21 @@ def _fused(layer, config):
 
 # %% ../nbs/foundations/decoding.ipynb #7ef51a3f
 def _product(x, blocks): # (N, in), (out/BLOCK, in, BLOCK) -> (N, out)
+    if len(x) == 1: return np.matmul(x, blocks).reshape(1, -1)
     out = np.empty((len(x), len(blocks), BLOCK), x.dtype)
     for few in range(0, len(x), BLOCK): np.matmul(x[few:few+BLOCK], blocks, out=out[few:few+BLOCK].swapaxes(0, 1))
     return out.reshape(len(x), -1)
 
 def _normed(x, eps): # (N, C); the gains are in the matrices that follow
-    return x/np.sqrt(np.einsum("nc,nc->n", x, x)/x.shape[1] + eps)[:, None]
+    return x/np.sqrt(np.matmul(x[:, None], x[:, :, None])[:, 0]/x.shape[1] + eps)
 
 def _attention(queries, keys, values, mask=None): # (..., Q, D), (..., K, D), (..., K, D) -> (..., Q, D)
     scores = queries @ keys.swapaxes(-1, -2)
     if mask is not None: scores += mask
-    scores -= scores.max(-1, keepdims=True)
+    scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     mixed = scores @ values
-    mixed /= scores.sum(-1, keepdims=True)
+    mixed /= np.add.reduce(scores, axis=-1, keepdims=True)
     return mixed
 
 def _forward(weights, tokens, positions, attend, last=slice(None)):
@@ -91,7 +92,7 @@ class Decoder:
     "Rows of tokens that a model continues side by side."
     def __init__(self, weights: Weights):
         self.weights, self.lengths = weights, np.zeros(0, int) # Tokens so far, (B,)
-        self.cache = np.zeros((len(weights.layers), 0, 2*weights.n_heads, 0, 2*weights.rotary.shape[1]), weights.embedding.dtype) # Keys, then values
+        self.cache = self._room(0)
 
     def prefill(self,
         prompts: list, # Token ids of each row, at least one, at most the context
@@ -100,7 +101,8 @@ class Decoder:
         "Begin rows with a prompt each."
         lengths, n_heads = np.array([len(p) for p in prompts]), self.weights.n_heads
         if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
-        self._make_room(max(rows) + 1, lengths.max())
+        self._make_rows(max(rows) + 1)
+        self._assert_fit(lengths.max())
         stops = np.cumsum(lengths)
         def attend(number, heads): # (N, 3H, D), the prompts one after another
             mixed = np.empty((len(heads), n_heads, heads.shape[2]), heads.dtype)
@@ -110,7 +112,6 @@ class Decoder:
                 future = np.triu(np.full((stop-start, stop-start), -np.inf, heads.dtype), 1)
                 mixed[start:stop] = _attention(queries, keys, values, future).swapaxes(0, 1)
             return mixed.reshape(len(heads), -1)
-        self.lengths = np.concatenate([self.lengths, np.zeros(max(max(rows) + 1 - len(self.lengths), 0), int)])
         self.lengths[list(rows)] = lengths
         return _forward(self.weights, np.concatenate(prompts), np.concatenate([np.arange(n) for n in lengths]), attend, stops - 1)
 
@@ -120,7 +121,7 @@ class Decoder:
         "Add a token to every row."
         lengths, rows, n_heads = self.lengths, np.arange(len(self.lengths)), self.weights.n_heads
         seen = lengths.max() + 1
-        self._make_room(len(rows), seen)
+        self._assert_fit(seen)
         ragged = lengths.min() < lengths.max()
         unused = np.where(np.arange(seen) > lengths[:, None], -np.inf, 0).astype(self.cache.dtype)[:, None, None] if ragged else None
         def attend(number, heads): # (B, 3H, D)
@@ -138,15 +139,21 @@ class Decoder:
         self.lengths[row] = used
         self.lengths = self.lengths[:-1]
 
-    def _make_room(self, n_rows, n_tokens):
-        "Widen the cache where it is too small; its length doubles, so that copying stays rare."
-        _, rows, _, room, _ = self.cache.shape
-        if n_rows <= rows and n_tokens <= room: return
-        context, used, top = len(self.weights.rotary), len(self.lengths), self.lengths.max(initial=0)
+    def _room(self, n_rows): # Keys, then values, of whole contexts; zeros take no memory until they are written
+        layers, context, half = len(self.weights.layers), *self.weights.rotary.shape
+        return np.zeros((layers, n_rows, 2*self.weights.n_heads, context, 2*half), self.weights.embedding.dtype)
+
+    def _make_rows(self, n_rows):
+        "Add rows where there are too few; their number doubles, so that copying stays rare."
+        used, top = len(self.lengths), self.lengths.max(initial=0)
+        if n_rows > self.cache.shape[1]:
+            old, self.cache = self.cache, self._room(max(n_rows, 2*self.cache.shape[1]))
+            self.cache[:, :used, :, :top] = old[:, :used, :, :top]
+        self.lengths = np.concatenate([self.lengths, np.zeros(max(n_rows - used, 0), int)])
+
+    def _assert_fit(self, n_tokens):
+        context = len(self.weights.rotary)
         assert n_tokens <= context, f"{n_tokens} tokens do not fit into a context of {context}"
-        if n_tokens > room: room = min(max(n_tokens, 2*room, 128), context)
-        old, self.cache = self.cache, np.zeros((len(self.cache), max(n_rows, rows), self.cache.shape[2], room, self.cache.shape[4]), self.cache.dtype)
-        self.cache[:, :used, :, :top] = old[:, :used, :, :top]
 
 # %% ../nbs/foundations/decoding.ipynb #bf89593d
 def truncate(
@@ -175,7 +182,8 @@ class Sequence:
         guidance: float = 1.0, # 1 samples the model as it is, and costs nothing
     ):
         self.ids, self.view = list(ids), list(ids) # All tokens, and those the model sees
-        self.rng, self.temperature, self.top_p, self.min_p, self.guidance = np.random.default_rng(seed), temperature, top_p, min_p, guidance
+        self.rng, self.ahead = np.random.default_rng(seed), [] # Noise of tokens to come, the next one last
+        self.temperature, self.top_p, self.min_p, self.guidance = temperature, top_p, min_p, guidance
 
     def append(self, tokens: "list[int]"):
         "Write tokens down, drawn or given."
@@ -188,14 +196,19 @@ class Sequence:
     def scaled(self,
         logits: np.ndarray, # Of all tokens, (V,)
         allowed: np.ndarray, # What may come, (V,) bool
-    ) -> np.ndarray: # What noise is added to, -inf where forbidden, (V,)
+    ) -> np.ndarray: # What noise is added to; of no account where forbidden, (V,)
         "Logits over temperature."
-        return np.where(allowed, logits/self.temperature, -np.inf)
+        return logits/self.temperature
 
     @property
     def magnifies(self) -> float:
         "By how much `scaled` magnifies an error of the logits."
         return 1/self.temperature
+
+    def noise(self) -> np.ndarray: # Gumbel noise of the next token, (V,)
+        "What makes the choice a draw; many tokens' worth at a time is cheaper."
+        if not self.ahead: self.ahead = list(-np.log(self.rng.standard_exponential((32, len(VOCABULARY)))))[::-1]
+        return self.ahead.pop()
 
     def push(self, token: int):
         "Take the token that was drawn."
@@ -207,7 +220,7 @@ class Sequence:
         return self.ids[-1] == EOS
 
 # %% ../nbs/foundations/decoding.ipynb #d10cce90
-MARGIN = 1e-4 # Logits of two candidates that are closer than this, with their noise, are computed in double precision
+MARGIN = 5e-5 # Logits of two candidates that are closer than this, with their noise, are computed in double precision
 
 def draw(
     sequences: "list[Sequence]",
@@ -219,6 +232,7 @@ def draw(
     "Take the best token of each row under its noise."
     rows, magnifies = np.arange(len(sequences)), np.array([s.magnifies for s in sequences])
     scaled = np.stack([s.scaled(*given) for s, *given in zip(sequences, logits, allowed)])
+    scaled[~allowed] = -np.inf
     for row, s in enumerate(sequences):
         if s.top_p < 1 or s.min_p > 0: scaled[row, ~truncate(scaled[row], s.top_p, s.min_p, slack*_reach(s)*s.magnifies)] = -np.inf
     scaled += noise
@@ -262,30 +276,38 @@ class Sampler:
     "Draws the tokens of many sequences side by side."
     def __init__(self, weights: Precisions, margin: float = MARGIN):
         self.weights, self.decoder, self.margin = weights, Decoder(weights.single), margin
-        self.rows = [] # (sequence, whether its profile is hidden), for each row of the decoder
         self.decisions = self.close_calls = 0 # Tokens drawn, and how many of them by the referee
-
-    @property
-    def sequences(self) -> "list[Sequence]": # Each once
-        "The sequences that are being drawn."
-        return [s for s, hidden in self.rows if not hidden]
+        self._arrange([])
 
     def add(self, sequences: "list[Sequence]"):
         "Take in sequences; each needs two tokens or more to begin with."
-        new = [(s, hidden) for s in sequences for hidden in ((False, True) if s.guidance != 1 else (False,))]
+        new = [(s, hidden) for s in sequences for hidden in _passes(s)]
         self.decoder.prefill([_seen(*row)[:-1] for row in new])
-        self.rows += new
+        self._arrange(self.rows + new)
 
     def step(self):
         "Feed one token of every sequence, draw where all are fed, and let go of those that are done."
         self._slide_full()
-        tokens = [s.view[n] for (s, _), n in zip(self.rows, self.decoder.lengths)]
-        logits = self.decoder.step([NULLED[t] if hidden else t for t, (_, hidden) in zip(tokens, self.rows)])
-        row_of = {(id(s), hidden): i for i, (s, hidden) in enumerate(self.rows)}
-        due = [s for s in self.sequences if self.decoder.lengths[row_of[id(s), False]] == len(s.view)]
-        if due: self._draw(due, np.stack([_guided(s, logits[row_of[id(s), False]], logits[row_of.get((id(s), True), 0)]) for s in due]))
-        for i in range(len(self.rows) - 1, -1, -1):
-            if self.rows[i][0].done: self.decoder.drop(i); self.rows[i] = self.rows[-1]; self.rows.pop()
+        fed = self.decoder.lengths.tolist()
+        tokens = np.array([s.view[n] for (s, _), n in zip(self.rows, fed)])
+        logits = self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)).astype(float)
+        due = [i for i, (s, given) in enumerate(zip(self.sequences, self.given)) if fed[given] + 1 == len(s.view)]
+        if due: self._draw([self.sequences[i] for i in due], _guided(self.guidance[due], logits[self.given[due]], logits[self.null[due]]))
+        if any(s.done for s in self.sequences): self._let_go()
+
+    def _arrange(self, rows):
+        "Note which rows of the decoder belong to which sequence."
+        self.rows, self.hidden = rows, np.array([hidden for _, hidden in rows], bool) # (sequence, whether its profile is hidden) of each row
+        self.sequences, self.given = [s for s, hidden in rows if not hidden], np.flatnonzero(~self.hidden) # Each sequence once, and its row
+        row_of = {id(s): i for i, (s, _) in sorted(enumerate(rows), key=lambda row: self.hidden[row[0]])}
+        self.null = np.array([row_of[id(s)] for s in self.sequences], int) # Its hidden row, or its only one
+        self.guidance = np.array([s.guidance for s in self.sequences])[:, None]
+
+    def _let_go(self):
+        rows = list(self.rows)
+        for i in range(len(rows) - 1, -1, -1):
+            if rows[i][0].done: self.decoder.drop(i); rows[i] = rows[-1]; rows.pop()
+        self._arrange(rows)
 
     def _slide_full(self):
         context = len(self.weights.single.rotary)
@@ -296,7 +318,7 @@ class Sampler:
         if full: self.decoder.prefill([_seen(*self.rows[i])[:-1] for i in full], full)
 
     def _draw(self, due, logits):
-        allowed, noise = np.stack([s.allowed() for s in due]), np.stack([-np.log(s.rng.standard_exponential(len(VOCABULARY))) for s in due])
+        allowed, noise = np.stack([s.allowed() for s in due]), np.stack([s.noise() for s in due])
         winners, lead = draw(due, logits, allowed, noise, self.margin)
         close = lead < self.margin*np.array([_reach(s) for s in due])
         if any(s.top_p < 1 or s.min_p > 0 for s in due): close |= winners != draw(due, logits, allowed, noise, -self.margin)[0]
@@ -306,9 +328,11 @@ class Sampler:
 
     def _referee(self, sequence):
         "Logits after a sequence from its tokens alone, (1, V) float64."
-        exact = Decoder(self.weights.double).prefill([_seen(sequence, hidden) for hidden in ((False, True) if sequence.guidance != 1 else (False,))])
-        return _guided(sequence, exact[0], exact[-1])[None]
+        exact = Decoder(self.weights.double).prefill([_seen(sequence, hidden) for hidden in _passes(sequence)])
+        return _guided(sequence.guidance, exact[:1], exact[-1:])
+
+def _passes(sequence): return (False, True) if sequence.guidance != 1 else (False,) # Whether the profile is hidden, for each row it takes
 
 def _seen(sequence, hidden): return NULLED[sequence.view] if hidden else np.array(sequence.view)
 
-def _guided(sequence, given, null): return given if sequence.guidance == 1 else null + sequence.guidance*(given - null)
+def _guided(guidance, given, null): return given + (guidance - 1)*(given - null)
