@@ -17,6 +17,7 @@ help:
 	@echo "make readme     write README.md from nbs/index.ipynb"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
+	@echo "make bench-compose measure what guidance, temperature and length do to the music (needs EMOPIA)"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
 	@echo "make clean      remove what the others made"
 
@@ -58,11 +59,14 @@ bench-data: .venv/.installed
 bench-decode: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
 
+bench-compose: .venv/.installed
+	$(BIN)/python tests/bench_compose.py --out reports/compose
+
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
 
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-decode bench-train clean
+.PHONY: help setup compose test notebooks readme bench-data bench-decode bench-compose bench-train clean
 .DEFAULT_GOAL := help
