@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Iterator, NamedTuple
 import numpy as np
+import pandas as pd
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
 from .notes import MODES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
@@ -370,7 +371,7 @@ class Composer:
         kept = replace(piece.request, profile=profile, mode=None if piece.request.prompt is not None else piece.request.mode)
         return self.compose_batch([kept])[0]
 
-# %% ../nbs/04b_compose.ipynb #5bd8ebe6
+# %% ../nbs/04b_compose.ipynb #686d1d60
 def shared_notes(
     notes: np.ndarray, # Note table
     other: np.ndarray, # Another
@@ -384,9 +385,8 @@ def shared_notes(
 def compare(
     before: Piece,
     after: Piece,
-) -> "pd.DataFrame": # Rows before, after and moved; a column for what was asked and for what was measured
+) -> pd.DataFrame: # Rows before, after and moved; a column for what was asked and for what was measured
     "What moved from one piece to the other."
-    import pandas as pd
     from .emopia import measure_notes
     def measured(piece):
         asked, found = piece.trajectory.mean(piece.seconds), measure_notes(piece.notes)
@@ -396,14 +396,13 @@ def compare(
     table.loc["moved"] = table.loc["after"] - table.loc["before"]
     return table.assign(shared=[1.0, shared_notes(before.notes, after.notes), np.nan])
 
-# %% ../nbs/04b_compose.ipynb #0c91ba3f
+# %% ../nbs/04b_compose.ipynb #ef67a542
 def measure_windows(
     notes: np.ndarray, # Note table
     seconds: float, # Length of the piece
     window_s: float = 8, # Width of a window; one begins every half of it
-) -> "pd.DataFrame": # Columns at_s (its middle), density, velocity, mode
+) -> pd.DataFrame: # Columns at_s (its middle), density, velocity, mode
     "Measure music as it goes."
-    import pandas as pd
     from .emopia import measure_mode
     starts = np.arange(0, max(seconds - window_s, 0) + 1e-9, window_s/2)
     inside = [(start, notes[(notes["onset_s"] >= start) & (notes["onset_s"] < start + window_s)]) for start in starts]
@@ -413,7 +412,7 @@ def plot_asked_and_heard(
     pieces: "list[Piece]", # One, or several of the same trajectory, which are averaged
 ): # The figure
     "Draw each dial and what it should move."
-    import matplotlib.pyplot as plt, pandas as pd
+    import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), layout="constrained")
     seconds = pieces[0].seconds
     heard, times = pd.concat([measure_windows(p.notes, seconds) for p in pieces]).groupby("at_s").mean(), np.linspace(0, seconds, 101)

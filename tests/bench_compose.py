@@ -1,7 +1,7 @@
 """What the settings of composing do to the music: guidance, temperature, repetition, seams, and a thousand pieces.
 
 Profiles are those of clips of EMOPIA's validation split, ten a quadrant; every setting gets the same profiles and seeds.
-Usage: PSYCHOSCORE_DATA=folder python tests/bench_compose.py [--only guidance] [--scale 1] [--out reports/compose]
+Usage: PSYCHOSCORE_DATA=folder python tests/bench_compose.py [--only guidance] [--size 10] [--out reports/compose]
 """
 import argparse
 import json
@@ -21,7 +21,7 @@ from psychoscore.decoding import NULLED, Sampler
 from psychoscore.emopia import PROXIES, RISES, load_emopia, measure_notes
 from psychoscore.notes import end_s, midi_bytes, read_midi
 from psychoscore.profile import DIMENSIONS, PsychometricProfile
-from psychoscore.tokens import IS_NOTE, IS_PREDICTED, MAX_DURATION, NULL, PROFILE_FIRST, STEP_S, encode
+from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, NULL, PROFILE_FIRST, STEP_S, encode
 
 SECONDS = 20
 STATISTICS = ["density", "velocity", "velocity_sd", "mode", "consonance", "pitch", "pitch_sd", "pitch_class_entropy", "rhythm_entropy", "duration", "polyphony"]
@@ -60,7 +60,7 @@ def nats_per_note(model, ids):
         window = torch.tensor(np.asarray(window, dtype=int))
         losses = torch.nn.functional.cross_entropy(model(window[None, :-1]).logits[0], window[1:], reduction="none").numpy()
         total += losses[start - 1:][IS_PREDICTED[window[start:].numpy()]].sum()
-    return total/max(np.char.startswith(np.array(decoding.VOCABULARY)[ids], "DURATION").sum(), 1)
+    return total/(ids >= FIRST["DURATION"]).sum()
 
 
 @cache
@@ -112,12 +112,11 @@ def summary(rows, reference):
     return control(rows) | dict(distance=distance(rows, reference)) | means
 
 
-def with_intervals(tables, reference, draws=400):
+def with_intervals(tables, reference, draws=200):
     "Summary of each setting with 95 % intervals over pieces, and of its difference from the first, paired by profile and seed."
     rng, out = np.random.default_rng(0), {}
-    sizes = {len(t) for t in tables.values()}
-    samples = [rng.integers(0, min(sizes), min(sizes)) for _ in range(draws)]
-    first = None
+    n = min(map(len, tables.values()))
+    samples, first = [rng.integers(0, n, n) for _ in range(draws)], None
     for name, table in tables.items():
         value, resampled = summary(table, reference), pd.DataFrame([summary(table.iloc[s], reference) for s in samples])
         first = resampled if first is None else first
