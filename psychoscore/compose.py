@@ -371,7 +371,7 @@ class Composer:
         kept = replace(piece.request, profile=profile, mode=None if piece.request.prompt is not None else piece.request.mode)
         return self.compose_batch([kept])[0]
 
-# %% ../nbs/04b_compose.ipynb #686d1d60
+# %% ../nbs/04b_compose.ipynb #94aabaa9
 def shared_notes(
     notes: np.ndarray, # Note table
     other: np.ndarray, # Another
@@ -387,7 +387,7 @@ def compare(
     after: Piece,
 ) -> pd.DataFrame: # Rows before, after and moved; a column for what was asked and for what was measured
     "What moved from one piece to the other."
-    from .emopia import measure_notes
+    from psychoscore.emopia import measure_notes
     def measured(piece):
         asked, found = piece.trajectory.mean(piece.seconds), measure_notes(piece.notes)
         return {**{d.name: getattr(asked, d.name) for d in DIMENSIONS}, "mode": found["mode"], "density": found["density"],
@@ -396,14 +396,14 @@ def compare(
     table.loc["moved"] = table.loc["after"] - table.loc["before"]
     return table.assign(shared=[1.0, shared_notes(before.notes, after.notes), np.nan])
 
-# %% ../nbs/04b_compose.ipynb #ef67a542
+# %% ../nbs/04b_compose.ipynb #2a9177fb
 def measure_windows(
     notes: np.ndarray, # Note table
     seconds: float, # Length of the piece
     window_s: float = 8, # Width of a window; one begins every half of it
 ) -> pd.DataFrame: # Columns at_s (its middle), density, velocity, mode
     "Measure music as it goes."
-    from .emopia import measure_mode
+    from psychoscore.emopia import measure_mode
     starts = np.arange(0, max(seconds - window_s, 0) + 1e-9, window_s/2)
     inside = [(start, notes[(notes["onset_s"] >= start) & (notes["onset_s"] < start + window_s)]) for start in starts]
     return pd.DataFrame([dict(at_s=start + window_s/2, density=len(part)/window_s, velocity=part["velocity"].mean(), mode=measure_mode(part)) for start, part in inside if len(part)])
