@@ -19,6 +19,7 @@ help:
 	@echo "make bench-contrastive  measure time and memory of the contrastive losses"
 	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
+	@echo "make bench-compose measure what guidance, temperature and length do to the music (needs EMOPIA)"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
 	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
@@ -68,6 +69,9 @@ bench-search: .venv/.installed
 bench-decode: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
 
+bench-compose: .venv/.installed
+	$(BIN)/python tests/bench_compose.py --out reports/compose
+
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
 
@@ -80,5 +84,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train estimators report clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train estimators report bench-compose clean
 .DEFAULT_GOAL := help
