@@ -9,7 +9,7 @@ __all__ = ['logger', 'Refused', 'Full', 'Late', 'Unavailable', 'Job', 'Engine', 
 import logging, math, threading, time
 from collections import deque
 from typing import Callable
-from .compose import MAX_ROWS, Composer, Draft, Piece, Request, Segment
+from .compose import MAX_ROWS, Composer, Draft, Request
 from .decoding import Sampler, slide
 
 # %% ../nbs/05a_batching.ipynb #e7db6b9e
@@ -32,24 +32,26 @@ class Job(Draft):
         deadline: float, # By `time.monotonic`, s
     ):
         super().__init__(request, key_relative)
-        self.report, self.deadline, self.n_reported, self.given_up = report, deadline, 0, False
+        self.report, self.deadline, self.n_reported = report, deadline, 0
+        self.unwanted = False # Set at any time, by whoever asked
+        self.left = False # Set by the engine's thread between two steps, so that both rows of a job leave together
         self.n_rows = 1 if request.guidance == 1 else 2 # With guidance, one more that does not see the profile
         self.began = time.monotonic()
 
     @property
     def done(self) -> bool: # True when it need not be drawn any further
         "Whether the piece has ended or nobody wants it any more."
-        return self.given_up or super().done
+        return self.left or super().done
 
     def report_progress(self):
         "Hand out what is new."
-        if self.given_up: return
+        if self.unwanted: return
         for number in range(self.n_reported, len(self.starts) - 1 + super().done): self.report(self.segment(number)); self.n_reported += 1
         if super().done: self.report(self.piece())
 
     def refuse(self, why: Refused):
         "Give up and say why."
-        if not self.done: self.given_up = True; self.report(why)
+        if not self.done: self.left = True; self.report(why)
 
 # %% ../nbs/05a_batching.ipynb #7a24faf5
 class Engine:
@@ -70,7 +72,7 @@ class Engine:
         request: Request,
         report: Callable, # As for `Job`
         deadline_s: float = 120, # From now on
-    ) -> Job: # Set its `given_up` when it is no longer wanted
+    ) -> Job: # Set its `unwanted` when it is no longer wanted
         "Take a request, or raise `Full` or `Unavailable`."
         self.check()
         job = Job(request, self.composer.about["key_relative"], report, time.monotonic() + deadline_s)
@@ -102,7 +104,7 @@ def take(
     with engine.changed:
         for job in list(engine.waiting):
             if time.monotonic() > job.deadline: job.refuse(Late("the server was too busy to begin in time", engine.retry_after_s()))
-            if job.given_up: engine.waiting.remove(job)
+            if job.left or job.unwanted: engine.waiting.remove(job)
         jobs, engine.in_use[number] = [], used
         while engine.waiting and used <= min(engine.in_use) and used + engine.waiting[0].n_rows <= MAX_ROWS:
             jobs.append(engine.waiting.popleft())
@@ -146,9 +148,10 @@ def _decode(engine, number, jobs):
         jobs += new
         if new: sampler.add(new)
         if not sampler.rows: return
+        for job in jobs: job.left = job.unwanted
         sampler.step()
         for job in jobs:
+            if job.done and not job.left: engine.typical_s += 0.1*(time.monotonic() - job.began - engine.typical_s)
             job.report_progress()
-            if job.done and not job.given_up: engine.typical_s += 0.1*(time.monotonic() - job.began - engine.typical_s)
             if time.monotonic() > job.deadline: job.refuse(Late("the piece was not finished by the deadline"))
         jobs[:] = [job for job in jobs if not job.done]

@@ -11,9 +11,9 @@ from collections import defaultdict, deque
 import numpy as np
 from .notes import end_s, make_notes
 
-# %% ../nbs/foundations/midi.ipynb #1015de55
-MAX_MIDI_BYTES = 256*1024
-MAX_MIDI_NOTES = 20_000 # The longest pop song of POP909 has about 5,000
+# %% ../nbs/foundations/midi.ipynb #abbdb3fe
+MAX_MIDI_BYTES = 128*1024
+MAX_MIDI_NOTES = 10_000 # The longest songs of POP909 have about 4,000, in 31 kB
 MAX_MIDI_S = 3600
 DRUMS = 9 # The channel that General MIDI keeps for percussion
 
