@@ -16,6 +16,8 @@ help:
 	@echo "make notebooks  execute the notebooks and store their outputs"
 	@echo "make readme     write README.md from nbs/index.ipynb"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
+	@echo "make bench-contrastive  measure time and memory of the contrastive losses"
+	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
 	@echo "make clean      remove what the others made"
@@ -55,6 +57,12 @@ readme: .venv/.installed
 bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
+bench-contrastive: .venv/.installed
+	$(BIN)/python tests/bench_contrastive.py
+
+bench-search: .venv/.installed
+	$(BIN)/python tests/bench_search.py --out reports/search.json
+
 bench-decode: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
 
@@ -64,5 +72,5 @@ bench-train: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-decode bench-train clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train clean
 .DEFAULT_GOAL := help
