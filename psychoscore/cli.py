@@ -110,7 +110,7 @@ def serve(
     device: Annotated[str, typer.Option(help="Where music is embedded for search: cpu, cuda or cuda:N. Decoding is on the CPU.")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode; one a core is plenty.")] = 1,
     model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
-    index: Annotated[Optional[Path], typer.Option(help="Folder of an index, for /v1/search.")] = None,
+    index: Annotated[Optional[Path], typer.Option(help="File written by `psychoscore index`, for /v1/search.")] = None,
     max_seconds: Annotated[float, typer.Option(min=1, max=3600, help="Of music in a request.")] = 300,
     max_waiting: Annotated[int, typer.Option(min=1, help="Requests before the decoder; more are sent away.")] = 64,
     deadline: Annotated[float, typer.Option(min=1, help="Seconds from a request to the end of its piece.")] = 120,

@@ -132,10 +132,14 @@ const onEvent = {
     [piece, notes] = [whole, whole.notes];
     player.update(notes, player.seconds);
     roll.show(notes, player.seconds, player.seconds);
-    square.setMeasured(piece.measured);
-    for (const kind of ["requested", "measured"]) for (const name of ["trauma", "entropy"]) $(`${name}-${kind}`).textContent = piece[kind][name] === null ? "not given" : piece[kind][name].toFixed(2);
+    square.setMeasured({ trauma: piece.measured.trauma.value, entropy: piece.measured.entropy.value });
+    for (const name of ["trauma", "entropy"]) {
+      const wanted = piece.requested[name], { value, low, high } = piece.measured[name];
+      $(`${name}-requested`).textContent = wanted === null ? "not given" : wanted.toFixed(2);
+      $(`${name}-measured`).textContent = `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+    }
     $("compared").hidden = false;
-    $("about").textContent = `Seed ${piece.seed}, ${piece.key}, ${piece.notes.length} notes, temperature ${piece.temperatures[0].toFixed(2)} to ${piece.temperatures.at(-1).toFixed(2)}. The dashed ring in the square is what was measured. Model ${piece.model}.`;
+    $("about").textContent = `Seed ${piece.seed}, ${piece.key}, ${piece.notes.length} notes, temperature ${piece.temperatures[0].toFixed(2)} to ${piece.temperatures.at(-1).toFixed(2)}. The dashed ring in the square is what was measured; in brackets, what holds the truth for four pieces in five. Model ${piece.model}.`;
     say(`Done: ${piece.notes.length} notes in ${piece.key}`);
   },
   error({ errors }) { throw new Error(errors.map(e => e.message).join("; ")); },
