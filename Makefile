@@ -20,6 +20,7 @@ help:
 	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
+	@echo "make bench-serve  measure the server: speed side by side, first segment, a thousand requests with a kill"
 	@echo "make clean      remove what the others made"
 
 .venv/.installed: settings.ini setup.py constraints.txt
@@ -69,8 +70,11 @@ bench-decode: .venv/.installed
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
 
+bench-serve: .venv/.installed
+	$(BIN)/python tests/bench_serve.py --out reports/serve.json
+
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train bench-serve clean
 .DEFAULT_GOAL := help
