@@ -460,9 +460,10 @@ def embed_split(
     model,
     split: str, # "train", "validation" or "test"
     source: str = "emopia",
+    n: int|None = None, # At most, the first ones; all by default
 ) -> Clips: # Each piece once, as it is
     "Embed the pieces of one split."
-    pieces = data.pieces.query("split == @split and source == @source and copy == 0")
+    pieces = data.pieces.query("split == @split and source == @source and copy == 0").iloc[:n]
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
     return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in DIMENSIONS]].to_numpy(), pieces.song_id.to_numpy())
 
@@ -501,14 +502,16 @@ def plot_embeddings(
     colors: dict, # Name -> (N,) numbers in [0, 1], or (N,) names of groups
     palette: dict|None = None, # Group -> colour; Matplotlib's own by default
     seed: int = 0,
+    figure=None, # To draw in; a new one by default
 ): # The axes, (2, len(colors))
     "Draw the two layouts, once for each way of colouring them."
     import matplotlib.pyplot as plt
     dots = dict(s=5, linewidths=0, antialiased=False) # smooth edges would make the picture four times as large
-    fig, axes = plt.subplots(2, len(colors), figsize=(2.4*len(colors), 4.2), squeeze=False, layout="constrained")
+    figure = figure or plt.figure(figsize=(2.4*len(colors), 4.2), layout="constrained")
+    axes = figure.subplots(2, len(colors), squeeze=False)
     for row, (method, points) in zip(axes, project(embeddings, seed).items(), strict=True):
         for ax, (name, values) in zip(row, colors.items(), strict=True):
-            if np.issubdtype(np.asarray(values).dtype, np.number): fig.colorbar(ax.scatter(*points.T, c=values, vmin=0, vmax=1, **dots), ax=ax)
+            if np.issubdtype(np.asarray(values).dtype, np.number): figure.colorbar(ax.scatter(*points.T, c=values, vmin=0, vmax=1, **dots), ax=ax)
             else:
                 for group in np.unique(values): ax.scatter(*points[values == group].T, label=group, color=(palette or {}).get(group), **dots)
                 ax.legend(fontsize=6)
