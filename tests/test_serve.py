@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -182,6 +184,19 @@ def test_a_piece_does_not_depend_on_the_others(client):
     assert len({a.content for a in answers}) == 10
 
 
+def test_curl_lines_of_the_notebook(server, tmp_path):
+    "What 05_serve tells people to type works."
+    if not shutil.which("curl"): pytest.skip("curl is not installed")
+    cells = json.loads((Path(__file__).parent.parent/"nbs/05_serve.ipynb").read_text())["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines() if line.startswith("curl ")]
+    (tmp_path/"piece.mid").write_bytes(SCALE)
+    for line in lines:
+        said = subprocess.run(["bash", "-c", line.replace("http://localhost:8000", server.url) + " -sS --fail-with-body"], capture_output=True, cwd=tmp_path, timeout=60)
+        if "/v1/search" in line: assert b"has no index" in said.stdout # this server has none
+        else: assert said.returncode == 0, (line, said)
+    assert len(lines) == 9 and (tmp_path/"piece.wav").read_bytes()[:4] == b"RIFF"
+
+
 # --- load
 
 def test_hanging_up_stops_the_work(server, client):
@@ -195,14 +210,14 @@ def test_hanging_up_stops_the_work(server, client):
 
 def test_a_server_that_is_narrow_locked_and_stopped(tmp_path):
     "One server for what takes a server of its own; the last thing it does is to stop."
-    server = Server(tmp_path, "--max-waiting", 2, "--deadline", 6, "--cors-origin", "https://friend.example", PSYCHOSCORE_API_KEY="open sesame")
+    server = Server(tmp_path, "--max-waiting", 2, "--deadline", 4, "--cors-origin", "https://friend.example", PSYCHOSCORE_API_KEY="open sesame")
     with concurrent.futures.ThreadPoolExecutor(60) as pool, httpx.Client(base_url=server.url, timeout=60, headers={"X-API-Key": "open sesame"}) as client:
         asks_for_its_key(server)
         lets_friends_in(server)
         does_not_wait_for_a_slow_body(server)
         refuses_what_is_too_much(client, pool)
         refuses_what_is_too_late(client)
-        last = pool.submit(client.post, "/v1/generate", json={"seconds": 8, "seed": 0, "guidance": 1})
+        last = pool.submit(client.post, "/v1/generate", json={"seconds": 4, "seed": 0, "guidance": 1})
         until(lambda: server.metric("psychoscore_rows"))
         assert server.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
         assert last.result().status_code == 200 # what was taken is finished
