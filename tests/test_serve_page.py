@@ -89,7 +89,7 @@ def test_drag_generate_hear_download(page, shots, tmp_path):
     with page.expect_download() as wav: page.click("#save-wav")
     wav.value.save_as(tmp_path/"a.wav")
     assert (tmp_path/"a.wav").read_bytes()[:4] == b"RIFF"
-    assert page.text_content("#trauma-requested") == "0.20" and re.fullmatch(r"[01]\.\d\d \([01]\.\d\d to [01]\.\d\d\)", page.text_content("#trauma-measured"))
+    assert page.text_content("#trauma-requested") == "0.20" and re.fullmatch(r"[01]\.\d\d \([01]\.\d\d–[01]\.\d\d\)", page.text_content("#trauma-measured"))
     page.click("#play")
     assert page.text_content("#play") == "Play"
     page.locator("#position").fill("3")

@@ -136,10 +136,11 @@ const onEvent = {
     for (const name of ["trauma", "entropy"]) {
       const wanted = piece.requested[name], { value, low, high } = piece.measured[name];
       $(`${name}-requested`).textContent = wanted === null ? "not given" : wanted.toFixed(2);
-      $(`${name}-measured`).textContent = `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+      $(`${name}-measured`).textContent = `${value.toFixed(2)} (${low.toFixed(2)}\u2013${high.toFixed(2)})`;
     }
     $("compared").hidden = false;
-    $("about").textContent = `Seed ${piece.seed}, ${piece.key}, ${piece.notes.length} notes, temperature ${piece.temperatures[0].toFixed(2)} to ${piece.temperatures.at(-1).toFixed(2)}. The dashed ring in the square is what was measured; in brackets, what holds the truth for four pieces in five. Model ${piece.model}.`;
+    const temperatures = new Set([Math.min(...piece.temperatures), Math.max(...piece.temperatures)].map(t => t.toFixed(2)));
+    $("about").textContent = `Seed ${piece.seed}, ${piece.key}, ${piece.notes.length} notes, temperature ${[...temperatures].join(" to ")}. The dashed ring in the square is what was measured; in brackets, what holds the truth for four pieces in five. Model ${piece.model}.`;
     say(`Done: ${piece.notes.length} notes in ${piece.key}`);
   },
   error({ errors }) { throw new Error(errors.map(e => e.message).join("; ")); },
