@@ -137,7 +137,7 @@ def _work(engine, number, load):
         jobs = []
         try: _decode(engine, number, jobs)
         except Exception as error:
-            logger.error("decoding %d pieces failed: %s", len(jobs), type(error).__name__)
+            logger.error("a batch of %d was lost: %s", len(jobs), type(error).__name__)
             for job in jobs: job.refuse(Unavailable("decoding failed"))
 
 def _decode(engine, number, jobs):

@@ -132,17 +132,18 @@ class Soak:
         kinds = ["hostile"]*(total//10) + ["cancelled"]*(total//10)
         self.kinds = kinds + ["plain"]*(total - len(kinds))
         dice.shuffle(self.kinds)
-        self.tally, self.repeated, self.dice = {}, 0, dice
+        self.tally = {}
 
     def count(self, kind, outcome): self.tally[f"{kind}: {outcome}"] = self.tally.get(f"{kind}: {outcome}", 0) + 1
 
     async def ask(self, client, number, kind):
         "One request, to its end; what a kill cuts off, or a full queue sends away, is asked for again."
         while True:
-            try: outcome = await getattr(self, f"_{kind}")(client, number)
-            except httpx.TransportError: outcome = None # the server is gone: repeat, as a client would
+            try: outcome, again = await getattr(self, f"_{kind}")(client, number), "sent away with 429"
+            except httpx.ConnectError: outcome, again = None, "nobody listened"
+            except httpx.TransportError: outcome, again = None, "cut off by the kill"
             if outcome is not None: return self.count(kind, outcome)
-            self.repeated += 1
+            self.count("repeated", again)
             await asyncio.sleep(0.2)
 
     async def _plain(self, client, number):
@@ -192,7 +193,7 @@ async def soak(server, workers, total):
         server.process.send_signal(signal.SIGTERM)
         finished = [answer.status_code for answer in await asyncio.gather(*last)]
     server.process.wait(120)
-    return dict(requests=total, tally=dict(sorted(crowd.tally.items())), repeated_after_kill_or_429=crowd.repeated, memory_first_server=first | dict(growth=first["at_the_end_mb"]/before - 1),
+    return dict(requests=total, tally=dict(sorted(crowd.tally.items())), memory_first_server=first | dict(growth=first["at_the_end_mb"]/before - 1),
                 memory_second_server_mb=memory_mb, finished_after_sigterm=finished)
 
 
