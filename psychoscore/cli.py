@@ -151,9 +151,10 @@ def prepare(
 def train(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
     out: Out,
-    config: Annotated[str, typer.Option(help="small, base, or a JSON file with fields of TrainConfig.")] = "small",
+    config: Annotated[str, typer.Option(help="tiny, small, base, or a JSON file with fields of TrainConfig.")] = "small",
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
+    contrastive_weight: Annotated[Optional[float], typer.Option(help="Of the contrastive loss beside that of the language model, instead of the configuration's.")] = None,
     max_minutes: Annotated[float, typer.Option(min=0, help="Save and stop after this time, to be resumed.")] = math.inf,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder, when there is one.")] = False,
 ):
@@ -163,8 +164,9 @@ def train(
     from psychoscore.train import fit, load_config
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed).items() if value is not None}
     data, config = PreparedDataset(data), load_config(config, **changes)
+    if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
-    typer.echo(log.dropna().round(4).to_string(index=False))
+    typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
 
 # %% ../nbs/07_pipeline.ipynb #5e41a002
 @app.command()
