@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['EXCERPTS', 'EXCERPT_S', 'GAMMA', 'ALPHA', 'CLIP', 'VARIANTS', 'LEVEL', 'NEIGHBORS', 'GRID', 'FLAT_SD',
-           'ProfileEstimate', 'SUFFIXES', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'kernel', 'fit_ridge', 'Calibration',
-           'calibrate_answers', 'cross_validate', 'Listener', 'fit_listener', 'Judge', 'fit_judge', 'save_estimator',
+           'ProfileEstimate', 'SUFFIXES', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'kernel', 'fit_ridge',
+           'Forest', 'grow_forest', 'padded_stack', 'Calibration', 'calibrate_answers', 'cross_validate',
+           'learn_and_answer', 'Listener', 'sees', 'fit_listener', 'Judge', 'fit_judge', 'save_estimator',
            'load_estimator', 'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'estimate_profile',
-           'midi_paths', 'listen', 'accuracies', 'flattened', 'held_out_figures', 'make_estimators', 'estimator_report',
-           'figures_table', 'notes_of_score', 'change_mode', 'other_world']
+           'midi_paths', 'listen', 'accuracies', 'flattened', 'save_reference', 'reference', 'held_out_figures',
+           'make_estimators', 'estimator_report', 'figures_table', 'notes_of_score', 'change_mode', 'other_world']
 
 # %% ../nbs/06_evaluate.ipynb #8fa32181
 import json
@@ -35,6 +36,7 @@ class Rows(NamedTuple):
     songs: np.ndarray # Song of each row, (M,)
     whole: np.ndarray # Whether it is a whole clip, (M,) bool
 
+# %% ../nbs/06_evaluate.ipynb #9bac6602
 def rows_of(
     clips: pd.DataFrame, # From `load_emopia`
     seed: int = 0, # Of the excerpts
@@ -62,6 +64,7 @@ def kernel(
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2*a@b.T
     return np.exp(-GAMMA*squared.clip(0)/a.shape[1])
 
+# %% ../nbs/06_evaluate.ipynb #a67d3ced
 def fit_ridge(
     x: np.ndarray, # Standardised features, (M, F)
     y: np.ndarray, # Targets, (M, P)
@@ -69,6 +72,46 @@ def fit_ridge(
 ) -> np.ndarray: # Weights, (M, P)
     "Kernel ridge regression in closed form."
     return np.linalg.solve(kernel(x, x) + alpha*np.eye(len(x)), y)
+
+# %% ../nbs/06_evaluate.ipynb #f780829d
+class Forest(NamedTuple):
+    "A random forest as plain numbers; nodes without children have feature -1."
+    feature: np.ndarray # (trees, nodes) int8
+    threshold: np.ndarray # (trees, nodes) float32
+    children: np.ndarray # Node to go to when not above the threshold, and when above, (trees, nodes, 2) int16
+    value: np.ndarray # Answer, (trees, nodes, P) float16
+
+    def answer(self,
+        x: np.ndarray, # (N, F)
+    ) -> np.ndarray: # (N, P)
+        "Send every row down every tree."
+        x, trees, node = x.astype(np.float32), np.arange(len(self.feature)), np.zeros((len(x), len(self.feature)), int)
+        while (inside := self.feature[trees, node] >= 0).any():
+            above = np.take_along_axis(x, self.feature[trees, node].clip(0).astype(int), 1) > self.threshold[trees, node]
+            node = np.where(inside, self.children[trees, node, above.astype(int)], node)
+        return self.value[trees, node].mean(1, dtype=float)
+
+# %% ../nbs/06_evaluate.ipynb #d2547bea
+def grow_forest(
+    x: np.ndarray, # (M, F)
+    y: np.ndarray, # (M, P)
+    seed: int = 0,
+) -> Forest:
+    "Grow a forest and write it down."
+    from sklearn.ensemble import RandomForestRegressor # only here: listening needs no scikit-learn
+    grown = RandomForestRegressor(100, min_samples_leaf=8, max_features=0.3, random_state=seed).fit(x, y)
+    trees = [tree.tree_ for tree in grown.estimators_]
+    return Forest(padded_stack([t.feature.clip(-1).astype(np.int8) for t in trees]), padded_stack([t.threshold.astype(np.float32) for t in trees]),
+                  padded_stack([np.stack([t.children_left, t.children_right], 1).clip(0).astype(np.int16) for t in trees]), padded_stack([t.value[..., 0].astype(np.float16) for t in trees]))
+
+# %% ../nbs/06_evaluate.ipynb #5ddbefec
+def padded_stack(
+    columns: "list[np.ndarray]", # Arrays that differ in length along the first axis
+) -> np.ndarray: # Zeros behind the shorter ones
+    "Put arrays of different lengths into one."
+    stack = np.zeros((len(columns), max(map(len, columns)), *columns[0].shape[1:]), columns[0].dtype)
+    for row, column in zip(stack, columns, strict=True): row[:len(column)] = column
+    return stack
 
 # %% ../nbs/06_evaluate.ipynb #9618320b
 LEVEL = 0.8 # Share of the truths that an interval should hold
@@ -90,6 +133,7 @@ class Calibration(NamedTuple):
         low, high = np.interp(raw, GRID, self.low), np.interp(raw, GRID, self.high)
         return np.stack([value, np.minimum(low, value), np.maximum(high, value)], 1)
 
+# %% ../nbs/06_evaluate.ipynb #fa7e0293
 def calibrate_answers(
     raw: np.ndarray, # Cross-validated answers, (M,)
     truth: np.ndarray, # (M,)
@@ -104,6 +148,7 @@ def calibrate_answers(
 def cross_validate(
     x: np.ndarray, # Features, not standardised, (M, F)
     rows: Rows,
+    learner: str = "both", # "ridge", "forest", or the mean of both
     alpha: float = ALPHA,
     seed: int = 0, # Of the folds
 ) -> np.ndarray: # Raw answers of models that did not hear the song, (M, P)
@@ -112,19 +157,36 @@ def cross_validate(
     from sklearn.model_selection import StratifiedGroupKFold
     answers, folds = np.empty_like(rows.profiles), StratifiedGroupKFold(5, shuffle=True, random_state=seed)
     for others, held_out in folds.split(x, quadrants(rows.profiles), rows.songs):
-        mean, scale, base = x[others].mean(0), x[others].std(0), rows.profiles[others].mean(0)
-        a, b = (((x[r] - mean)/scale).clip(-CLIP, CLIP) for r in (others, held_out))
-        answers[held_out] = base + kernel(b, a) @ fit_ridge(a, rows.profiles[others] - base, alpha)
+        answers[held_out] = learn_and_answer(x[others], rows.profiles[others], x[held_out], learner, alpha)
     return answers
+
+# %% ../nbs/06_evaluate.ipynb #de5276c7
+def learn_and_answer(
+    x: np.ndarray, # To learn from, (M, F)
+    y: np.ndarray, # (M, P)
+    asked: np.ndarray, # (N, F)
+    learner: str = "both", # As above
+    alpha: float = ALPHA,
+) -> np.ndarray: # (N, P)
+    "Learn from some rows, and answer for others."
+    mean, scale, base, answers = x.mean(0), x.std(0), y.mean(0), []
+    a, b = (((v - mean)/scale).clip(-CLIP, CLIP) for v in (x, asked))
+    if learner != "forest": answers.append(base + kernel(b, a) @ fit_ridge(a, y - base, alpha))
+    if learner != "ridge": answers.append(grow_forest(x, y).answer(asked))
+    return np.mean(answers, 0)
 
 # %% ../nbs/06_evaluate.ipynb #7e3a7d5a
 class Listener(NamedTuple):
-    "Kernel ridge regression as plain numbers."
+    "Kernel ridge regression and a forest, for each variant, as plain numbers."
     mean: np.ndarray # Of the features, (F,)
     scale: np.ndarray # Their standard deviation, (F,)
     support: np.ndarray # Standardised training rows, (M, F) float16
     base: np.ndarray # Mean profile, (P,)
     weights: np.ndarray # Of each variant, (2, M, P)
+    feature: np.ndarray # The forests, as in `Forest`, one behind the other: (2*trees, nodes), and so on
+    threshold: np.ndarray
+    children: np.ndarray
+    value: np.ndarray
     calibrations: np.ndarray # slope, intercept, low and high of each variant and dimension, (2, P, 44)
 
     def __call__(self,
@@ -132,60 +194,50 @@ class Listener(NamedTuple):
         variant: str = "performed", # One of VARIANTS
     ) -> np.ndarray: # Value, low and high of each dimension, (N, P, 3)
         "Estimate profiles."
-        k, seen = list(VARIANTS).index(variant), [n in VARIANTS[variant] for n in FEATURES]
-        x = ((table[list(FEATURES)].to_numpy() - self.mean)/self.scale).clip(-CLIP, CLIP)
-        raw = self.base + kernel(x[:, seen], self.support[:, seen].astype(float)) @ self.weights[k]
-        read = [Calibration(c[0], c[1], *c[2:].reshape(2, -1))(r) for c, r in zip(self.calibrations[k], raw.T, strict=True)]
+        k, seen, x = list(VARIANTS).index(variant), sees(variant), table[list(FEATURES)].to_numpy()
+        standard, half = ((x - self.mean)/self.scale).clip(-CLIP, CLIP)[:, seen], len(self.feature)//2
+        ridge = self.base + kernel(standard, self.support[:, seen].astype(float)) @ self.weights[k]
+        forest = Forest(*(getattr(self, name)[k*half:(k + 1)*half] for name in Forest._fields)).answer(x[:, seen])
+        read = [Calibration(c[0], c[1], *c[2:].reshape(2, -1))(raw) for c, raw in zip(self.calibrations[k], (ridge + forest).T/2, strict=True)]
         return np.stack(read, 1)
 
+# %% ../nbs/06_evaluate.ipynb #f6eb22eb
+def sees(variant: str) -> np.ndarray: # (F,) bool
+    "Which features a variant looks at."
+    return np.isin(list(FEATURES), VARIANTS[variant])
+
+# %% ../nbs/06_evaluate.ipynb #60c51cbc
 def fit_listener(
     rows: Rows,
 ) -> Listener:
     "Learn to estimate profiles."
     x = rows.table[list(FEATURES)].to_numpy()
     mean, scale, base = x.mean(0), x.std(0), rows.profiles.mean(0)
-    support, weights, calibrations = ((x - mean)/scale).clip(-CLIP, CLIP).astype(np.float16), [], []
-    for names in VARIANTS.values():
-        seen = [n in names for n in FEATURES]
+    support, weights, forests, calibrations = ((x - mean)/scale).clip(-CLIP, CLIP).astype(np.float16), [], [], []
+    for seen in map(sees, VARIANTS):
         weights.append(fit_ridge(support[:, seen].astype(float), rows.profiles - base))
+        forests.append(grow_forest(x[:, seen], rows.profiles))
         raw = cross_validate(x[:, seen], rows)
         read = [calibrate_answers(r, truth) for r, truth in zip(raw.T, rows.profiles.T, strict=True)]
         calibrations.append([np.concatenate([[c.slope, c.intercept], c.low, c.high]) for c in read])
-    return Listener(*(np.asarray(a, np.float32) for a in (mean, scale)), support, *(np.asarray(a, np.float32) for a in (base, weights, calibrations)))
+    forest = [padded_stack([tree for f in forests for tree in getattr(f, name)]) for name in Forest._fields]
+    mean, scale, base, weights, calibrations = (np.asarray(a, np.float32) for a in (mean, scale, base, weights, calibrations))
+    return Listener(mean, scale, support, base, weights, *forest, calibrations)
 
-# %% ../nbs/06_evaluate.ipynb #60eae0bf
-class Judge(NamedTuple):
-    "A random forest as plain numbers; nodes of a tree without children have feature -1."
-    feature: np.ndarray # (trees, nodes) int8
-    threshold: np.ndarray # (trees, nodes) float32
-    children: np.ndarray # Node to go to when below the threshold, and when not, (trees, nodes, 2) int16
-    value: np.ndarray # Answer, (trees, nodes, P) float32
-
+# %% ../nbs/06_evaluate.ipynb #460f2689
+class Judge(Forest):
+    "A forest that scores what the generator makes."
     def __call__(self,
         table: pd.DataFrame, # From `features_table`, (N, F)
     ) -> np.ndarray: # Profiles, (N, P)
         "Estimate profiles."
-        x, trees = table[list(FEATURES)].to_numpy(np.float32), np.arange(len(self.feature))
-        node = np.zeros((len(x), len(trees)), int)
-        while (inside := self.feature[trees, node] >= 0).any():
-            above = np.take_along_axis(x, self.feature[trees, node].clip(0).astype(int), 1) > self.threshold[trees, node]
-            node = np.where(inside, self.children[trees, node, above.astype(int)], node)
-        return self.value[trees, node].mean(1)
+        return self.answer(table[list(FEATURES)].to_numpy())
 
 def fit_judge(
     rows: Rows,
-    seed: int = 0,
 ) -> Judge:
-    "Grow a forest and write it down."
-    from sklearn.ensemble import RandomForestRegressor # only here, as above
-    forest = RandomForestRegressor(100, min_samples_leaf=8, max_features=0.3, random_state=seed).fit(rows.table[list(FEATURES)].to_numpy(), rows.profiles)
-    trees = [tree.tree_ for tree in forest.estimators_]
-    def stack(columns, dtype): # trees differ in size
-        padded = np.zeros((len(columns), max(map(len, columns)), *columns[0].shape[1:]), dtype)
-        for row, column in zip(padded, columns): row[:len(column)] = column
-        return padded
-    return Judge(stack([t.feature.clip(-1) for t in trees], np.int8), stack([t.threshold for t in trees], np.float32),
-                 stack([np.stack([t.children_left, t.children_right], 1).clip(0) for t in trees], np.int16), stack([t.value[..., 0] for t in trees], np.float32))
+    "Learn to judge."
+    return Judge(*grow_forest(rows.table[list(FEATURES)].to_numpy(), rows.profiles))
 
 # %% ../nbs/06_evaluate.ipynb #998503fe
 def save_estimator(
@@ -195,6 +247,7 @@ def save_estimator(
     "Write an estimator as plain arrays, with the names of the features it expects."
     np.savez_compressed(path, feature_names=np.array(list(FEATURES)), **estimator._asdict())
 
+# %% ../nbs/06_evaluate.ipynb #3f00130d
 def load_estimator(
     kind: type, # `Listener` or `Judge`
     path: "Path|None" = None, # .npz; the packaged one by default
@@ -205,6 +258,7 @@ def load_estimator(
         if stored["feature_names"].tolist() != list(FEATURES): raise ValueError(f"{path.name} was made for {len(stored['feature_names'])} features, this version has other ones: make it again with `make estimators`")
         return kind(**{name: stored[name] for name in kind._fields})
 
+# %% ../nbs/06_evaluate.ipynb #8d33369f
 @cache
 def packaged_listener() -> Listener:
     "The listener that comes with the package."
@@ -224,6 +278,7 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+# %% ../nbs/06_evaluate.ipynb #a61cfde3
 ProfileEstimate = namedtuple("ProfileEstimate", [d.name for d in DIMENSIONS])
 ProfileEstimate.__doc__ = "An `Estimate` for each dimension of a profile."
 
@@ -236,6 +291,7 @@ def estimate_table(
         if rows.any(): answers[rows] = packaged_listener()(table[rows], variant)
     return [ProfileEstimate(*(Estimate(*triple) for triple in row)) for row in answers.tolist()]
 
+# %% ../nbs/06_evaluate.ipynb #cf67f683
 def estimate_profile(
     midi: "np.ndarray|str|Path|bytes", # Note table, the path of a MIDI file, or its bytes
 ) -> ProfileEstimate: # An `Estimate` for each dimension
@@ -257,6 +313,7 @@ def midi_paths(
         found += inside
     return found
 
+# %% ../nbs/06_evaluate.ipynb #982ecdb9
 def listen(
     paths: "list[Path]", # MIDI files
     progress: bool = False, # Show a bar
@@ -285,6 +342,7 @@ def accuracies(
         scores[name] = Score(*song_bootstrap(lambda rows, right=right: right[rows].mean(), songs, n_bootstrap), float(commonest/len(truth)))
     return scores
 
+# %% ../nbs/06_evaluate.ipynb #912bdf13
 def flattened(
     pieces: "list[np.ndarray]", # Note tables
 ) -> "list[np.ndarray]": # The same with the velocity that notation programs write
@@ -292,6 +350,26 @@ def flattened(
     copies = [notes.copy() for notes in pieces]
     for notes in copies: notes["velocity"] = 80
     return copies
+
+# %% ../nbs/06_evaluate.ipynb #dde78220
+STATISTICS = {"density": "note_rate", "inter-onset interval": "ioi_median", "duration": "duration_median", "velocity": "velocity_mean",
+              "polyphony": "polyphony", "pitch-class entropy": "pitch_class_entropy", "range": "range"} # Name -> feature
+
+def save_reference(
+    rows: "dict[str, Rows]", # "train" and "held_out"
+    path: Path, # .npz
+):
+    "Write down the statistics of the first excerpt of each clip."
+    first = {name: r.table[~r.whole].iloc[:r.whole.sum()] for name, r in rows.items()}
+    np.savez_compressed(path, **{name: table[list(STATISTICS.values())].to_numpy(np.float32) for name, table in first.items()})
+
+# %% ../nbs/06_evaluate.ipynb #a8b0f604
+@cache
+def reference(
+) -> "dict[str, pd.DataFrame]": # "train" and "held_out", a row a clip of EMOPIA
+    "Statistics of real music."
+    with np.load(files("psychoscore")/"assets"/"reference.npz", allow_pickle=False) as stored:
+        return {name: pd.DataFrame(stored[name].astype(float), columns=list(STATISTICS.values())) for name in stored.files}
 
 # %% ../nbs/06_evaluate.ipynb #8430e99a
 def held_out_figures(
@@ -314,7 +392,7 @@ def held_out_figures(
 
 # %% ../nbs/06_evaluate.ipynb #402f684e
 def make_estimators(
-    out: "str|Path", # Folder for listener.npz, judge.npz and estimators.json
+    out: "str|Path", # Folder for listener.npz, judge.npz, reference.npz and estimators.json
     root: "str|Path|None" = None, # EMOPIA, as for `load_emopia`
 ) -> dict: # What estimators.json says
     "Learn both estimators from EMOPIA, measure them, and write them down."
@@ -325,7 +403,9 @@ def make_estimators(
     parts = {split: clips[clips.split == split] for split in ("train", "validation", "test")}
     apart = clips[clips.split.isin(["validation", "test"])]
     assert not set(parts["train"].song_id) & set(apart.song_id), "a song is on both sides"
-    listener, judge = fit_listener(rows_of(parts["train"])), fit_judge(rows_of(apart))
+    rows = {"train": rows_of(parts["train"]), "held_out": rows_of(apart)}
+    listener, judge = fit_listener(rows["train"]), fit_judge(rows["held_out"])
+    save_reference(rows, out/"reference.npz")
     for estimator in (listener, judge): save_estimator(estimator, out/f"{type(estimator).__name__.lower()}.npz")
     heard = {f"{split}{', velocity flattened' if flat else ''}": held_out_figures(lambda t, v="flat" if flat else "performed": listener(t, v), parts[split], flat)
              for split in ("validation", "test") for flat in (False, True)}
@@ -365,6 +445,7 @@ def notes_of_score(
     rows = [(n.offset*beat_s, n.quarterLength*beat_s, p.midi) for n in flat.notes if n.quarterLength > 0 for p in n.pitches]
     return make_notes(*np.array(rows, dtype=float).T, 80)
 
+# %% ../nbs/06_evaluate.ipynb #1e1522d6
 def change_mode(
     notes: np.ndarray, # Note table
     tonic: int, # Pitch class
@@ -397,6 +478,7 @@ def other_world(
     return {"pieces": len(pieces), "minor": int(minor.sum()), "notated_mode_auc": measure(area),
             "mode_moves_trauma": measure(lambda rows: right[rows].mean()), "tempo_moves_entropy": measure(lambda rows: rises[rows].mean())}
 
+# %% ../nbs/06_evaluate.ipynb #8601d84d
 def _at_tempo(notes: np.ndarray, factor: float) -> np.ndarray:
     faster = notes.copy()
     for name in ("onset_s", "duration_s"): faster[name] /= factor
