@@ -34,14 +34,14 @@ class Job(Draft):
         super().__init__(request, key_relative)
         self.report, self.deadline, self.n_reported = report, deadline, 0
         self.unwanted = False # Set at any time, by whoever asked
-        self.left = False # Set by the engine's thread between two steps, so that both rows of a job leave together
+        self.gone = False # Set by the engine's thread between two steps, so that both rows of a job leave together
         self.n_rows = 1 if request.guidance == 1 else 2 # With guidance, one more that does not see the profile
         self.began = time.monotonic()
 
     @property
     def done(self) -> bool: # True when it need not be drawn any further
         "Whether the piece has ended or nobody wants it any more."
-        return self.left or super().done
+        return self.gone or super().done
 
     def report_progress(self):
         "Hand out what is new."
@@ -51,7 +51,7 @@ class Job(Draft):
 
     def refuse(self, why: Refused):
         "Give up and say why."
-        if not self.done: self.left = True; self.report(why)
+        if not self.done: self.gone = True; self.report(why)
 
 # %% ../nbs/05a_batching.ipynb #7a24faf5
 class Engine:
@@ -104,7 +104,7 @@ def take(
     with engine.changed:
         for job in list(engine.waiting):
             if time.monotonic() > job.deadline: job.refuse(Late("the server was too busy to begin in time", engine.retry_after_s()))
-            if job.left or job.unwanted: engine.waiting.remove(job)
+            if job.gone or job.unwanted: engine.waiting.remove(job)
         jobs, engine.in_use[number] = [], used
         while engine.waiting and used <= min(engine.in_use) and used + engine.waiting[0].n_rows <= MAX_ROWS:
             jobs.append(engine.waiting.popleft())
@@ -148,10 +148,10 @@ def _decode(engine, number, jobs):
         jobs += new
         if new: sampler.add(new)
         if not sampler.rows: return
-        for job in jobs: job.left = job.unwanted
+        for job in jobs: job.gone = job.unwanted
         sampler.step()
         for job in jobs:
-            if job.done and not job.left: engine.typical_s += 0.1*(time.monotonic() - job.began - engine.typical_s)
+            if job.done and not job.gone: engine.typical_s += 0.1*(time.monotonic() - job.began - engine.typical_s)
             job.report_progress()
             if time.monotonic() > job.deadline: job.refuse(Late("the piece was not finished by the deadline"))
         jobs[:] = [job for job in jobs if not job.done]
