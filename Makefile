@@ -21,6 +21,7 @@ help:
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-compose measure what guidance, temperature and length do to the music (needs EMOPIA)"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
+	@echo "make bench-serve  measure the server: speed side by side, first segment, a thousand requests with a kill"
 	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
@@ -75,6 +76,9 @@ bench-compose: .venv/.installed
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
 
+bench-serve: .venv/.installed
+	$(BIN)/python tests/bench_serve.py --out reports/serve.json
+
 estimators: .venv/.installed
 	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
 
@@ -84,5 +88,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train estimators report bench-compose clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train estimators report bench-compose bench-serve clean
 .DEFAULT_GOAL := help

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Dial', 'FORMATS', 'Figure', 'Steps', 'Repeats', 'Length', 'main', 'probe',
-           'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train', 'InOrder', 'dials_by_time',
-           'asked_trajectory', 'compose', 'listen', 'calibrate', 'explain', 'report']
+           'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train', 'serve', 'InOrder',
+           'dials_by_time', 'asked_trajectory', 'compose', 'listen', 'calibrate', 'explain', 'report']
 
 # %% ../nbs/07_pipeline.ipynb #b7cd504c
 import math, sys
@@ -168,6 +168,25 @@ def train(
     if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
     typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
+
+# %% ../nbs/07_pipeline.ipynb #5e41a002
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    device: Annotated[str, typer.Option(help="Where music is embedded for search: cpu, cuda or cuda:N. Decoding is on the CPU.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode; one a core is plenty.")] = 1,
+    model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
+    index: Annotated[Optional[Path], typer.Option(help="File written by `psychoscore index`, for /v1/search.")] = None,
+    max_seconds: Annotated[float, typer.Option(min=1, max=3600, help="Of music in a request.")] = 300,
+    max_waiting: Annotated[int, typer.Option(min=1, help="Requests before the decoder; more are sent away.")] = 64,
+    deadline: Annotated[float, typer.Option(min=1, help="Seconds from a request to the end of its piece.")] = 120,
+    cors_origin: Annotated[Optional[list[str]], typer.Option(help="Site whose pages may call the API; may be repeated.")] = None,
+    api_key: Annotated[Optional[str], typer.Option(envvar="PSYCHOSCORE_API_KEY", help="Ask for this key in X-API-Key. Better given by the variable: others can read a command line.")] = None,
+):
+    "Serve the API and its page until told to stop."
+    from psychoscore.serve import Settings, serve as serve_forever
+    serve_forever(Settings(model, index, device, workers, max_seconds, max_waiting=max_waiting, deadline_s=deadline, api_key=api_key, cors_origins=tuple(cors_origin or ())), host, port)
 
 # %% ../nbs/07_pipeline.ipynb #c1f00990
 class InOrder(typer.core.TyperCommand):
