@@ -15,6 +15,7 @@ help:
 	@echo "make test       run everything CI runs (PSYCHOSCORE_DATA=folder adds what needs EMOPIA)"
 	@echo "make notebooks  execute the notebooks and store their outputs"
 	@echo "make readme     write README.md from nbs/index.ipynb"
+	@echo "make docs       build the site into _docs and check its links; read it with: python3 -m http.server -d _docs"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
@@ -52,6 +53,9 @@ notebooks: .venv/.installed
 readme: .venv/.installed
 	$(BIN)/python .ci/make_readme.py
 
+docs: .venv/.installed
+	$(BIN)/python .ci/make_docs.py $(DOCS_OPTIONS)
+
 bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
@@ -64,5 +68,5 @@ bench-train: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-decode bench-train clean
+.PHONY: help setup compose test notebooks readme docs bench-data bench-decode bench-train clean
 .DEFAULT_GOAL := help
