@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DIMENSIONS', 'PsychometricProfile', 'N_BINS', 'NULL', 'Dimension', 'ProfileTrajectory', 'as_profile', 'as_trajectory',
-           'profile_bins']
+           'dials_svg', 'profile_bins']
 
 # %% ../nbs/foundations/profile.ipynb #448bc756
 import math, numbers
@@ -57,6 +57,8 @@ class _ProfileMethods:
 
     def __str__(self): return ", ".join(f"{d.name} {_show(getattr(self, d.name))}" for d in DIMENSIONS)
 
+    def _repr_html_(self): return dials_svg(as_trajectory(self))
+
 def _show(value): return "not given" if value is None else f"{value:.2f}"
 
 PsychometricProfile = validated(frozen=True, config=dict(extra="forbid"))(
@@ -79,6 +81,8 @@ class ProfileTrajectory:
         for d in DIMENSIONS:
             given = [getattr(p, d.name) is not None for _, p in self.keyframes]
             if any(given) and not all(given): raise ValueError(f"{d.name} must be given in every keyframe or in none")
+
+    def _repr_html_(self): return dials_svg(self)
 
     def vectors(self,
         seconds, # Times from the start of the piece, s, (N,)
@@ -117,6 +121,31 @@ def as_trajectory(
     if isinstance(request, (str, bytes)) or not isinstance(request, Iterable):
         raise ValueError(f"expected a PsychometricProfile, a ProfileTrajectory or (seconds, profile) pairs, got {request!r}")
     return ProfileTrajectory(tuple(request))
+
+# %% ../nbs/foundations/profile.ipynb #d529947c
+def dials_svg(
+    trajectory: ProfileTrajectory, # One keyframe shows as points, several as courses over time
+) -> str: # SVG, for HTML
+    "Draw every dial between its labels."
+    moves, end = len(trajectory.keyframes) > 1, trajectory.keyframes[-1][0] or 1.0
+    high, rows = (56, []) if moves else (32, [])
+    for i, d in enumerate(DIMENSIONS):
+        given = [(t, v) for t, p in trajectory.keyframes if (v := getattr(p, d.name)) is not None]
+        draw = _course if moves else _point
+        rows.append(f'<g transform="translate(0 {i*high})"><text x="4" y="{high/2 + 8:g}" font-weight="600">{d.name}</text>{draw(d, given, end)}</g>')
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="460" height="{high*len(DIMENSIONS) + 16*moves}" font-family="sans-serif" font-size="12" fill="currentColor" role="img">'
+            f'<title>{trajectory.keyframes[0][1]}{" and on" if moves else ""}</title>{"".join(rows)}'
+            + (f'<text x="170" y="{high*len(DIMENSIONS) + 11}">0 s</text><text x="390" y="{high*len(DIMENSIONS) + 11}" text-anchor="end">{end:g} s</text>' if moves else "") + "</svg>")
+
+def _point(d: Dimension, given: list, end: float) -> str: # A track with a dot on it, or an empty one
+    x = 170 + 220*given[0][1] if given else 0
+    dot = f'<circle cx="{x:g}" cy="20" r="6" fill="rebeccapurple"/><text x="{x:g}" y="11" font-size="10" text-anchor="middle">{given[0][1]:.2f}</text>' if given else '<text x="280" y="15" font-size="10" text-anchor="middle">not given</text>'
+    return f'<path d="M170 20H390" stroke="currentColor" stroke-opacity=".35" stroke-width="2"/><text x="160" y="24" text-anchor="end">{d.low_label}</text><text x="400" y="24">{d.high_label}</text>{dot}'
+
+def _course(d: Dimension, given: list, end: float) -> str: # A curve between its labels, or an empty frame
+    points = " ".join(f"{170 + 220*t/end:g},{49 - 42*v:g}" for t, v in given)
+    return (f'<rect x="170" y="7" width="220" height="42" fill="none" stroke="currentColor" stroke-opacity=".25"/><polyline points="{points}" fill="none" stroke="rebeccapurple" stroke-width="2"/>'
+            f'<text x="160" y="15" text-anchor="end">{d.high_label}</text><text x="160" y="50" text-anchor="end">{d.low_label}</text>')
 
 # %% ../nbs/foundations/profile.ipynb #f64935c6
 N_BINS = 21 # 0.00, 0.05 ... 1.00
