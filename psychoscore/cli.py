@@ -66,18 +66,20 @@ def synthesize(
 def prepare(
     out: Out,
     root: Root = None,
+    labels: Annotated[Optional[Path], typer.Option(help="CSV of your own MIDI: path, and trauma and entropy, or valence and arousal. EMOPIA is then read only when --emopia names it.")] = None,
     synthetic: Annotated[Optional[Path], typer.Option(help="Folder written by `psychoscore synthesize`.")] = None,
     corpus: Annotated[Optional[Path], typer.Option(help="Folder of unlabelled piano MIDI.")] = None,
     corpus_licence: Annotated[str, typer.Option(help="Noted beside each of its pieces.")] = "unknown",
-    copies: Annotated[int, typer.Option(min=1, help="Times each training piece of EMOPIA appears, varied.")] = 8,
+    copies: Annotated[int, typer.Option(min=1, help="Times each labelled training piece appears, varied.")] = 8,
     max_stretch: Annotated[float, typer.Option(min=0, max=0.5, help="Of these, up to this share slower or faster.")] = 0.1,
     absolute: Annotated[bool, typer.Option("--absolute", help="Keep pitches as they are instead of transposing to C.")] = False,
 ):
-    "Tokenise EMOPIA, and other sources if given, into one folder for training."
+    "Tokenise EMOPIA or your own labelled MIDI, and other sources if given, into one folder for training."
     from itertools import chain
-    from psychoscore.dataset import corpus_pieces, emopia_pieces, prepare as prepare_dataset, synthetic_pieces
+    from psychoscore.dataset import corpus_pieces, emopia_pieces, labelled_pieces, prepare as prepare_dataset, synthetic_pieces
     from psychoscore.emopia import load_emopia
-    sources = [emopia_pieces(load_emopia(root))]
+    sources = [labelled_pieces(labels)] if labels else []
+    if root or not labels: sources.append(emopia_pieces(load_emopia(root)))
     if synthetic: sources.append(synthetic_pieces(synthetic))
     if corpus: sources.append(corpus_pieces(corpus, corpus_licence))
     data = prepare_dataset(chain(*sources), out, copies=copies, max_stretch=max_stretch, key_relative=not absolute)
