@@ -200,7 +200,8 @@ def prepare(
                 varied = piece._replace(notes=perform_again(piece.notes, rng, max_stretch)) if copy else piece
                 row, ids = _encode_piece(varied, key_relative)
                 file.write(data := ids.tobytes()); digest.update(data)
-                rows.append(row | dict(copy=copy, offset=offset)); offset += len(ids); count += 1
+                rows.append(row := row | dict(copy=copy, offset=offset)); offset += len(ids); count += 1
+                digest.update(json.dumps(row).encode())
             if len(rows) >= ROWS_IN_MEMORY: table.write_table(pa.Table.from_pylist(rows, PIECES_SCHEMA)); rows = []
         table.write_table(pa.Table.from_pylist(rows, PIECES_SCHEMA))
     if not count: raise ValueError("nothing to prepare: no pieces were given")
@@ -291,6 +292,7 @@ class DataMix:
     context: PositiveInt = 1024 # Longest row, tokens
     batch_tokens: PositiveInt = 4096 # Tokens that the model reads in a batch, padding counted, over all processes
     proportions: dict[str, Share]|None = None # Source -> share of the rows; all windows alike when not given
+    final_proportions: dict[str, Share]|None = None # Reached at the end of the run; as `proportions` when not given
     null_rate: Share = 0.1
     null_one_rate: Share = 0.1 # Each dimension
     label_noise: NonNegativeFloat = 0.08
@@ -298,8 +300,17 @@ class DataMix:
 
     def __post_init__(self):
         if self.batch_tokens < self.context: raise ValueError(f"batch_tokens ({self.batch_tokens}) must hold a row of context ({self.context}) tokens")
-        if self.proportions is not None and abs(sum(self.proportions.values()) - 1) > 1e-6:
-            raise ValueError(f"proportions must add up to 1, got {self.proportions}")
+        for name in ("proportions", "final_proportions"):
+            if (given := getattr(self, name)) is not None and abs(sum(given.values()) - 1) > 1e-6: raise ValueError(f"{name} must add up to 1, got {given}")
+        if self.final_proportions and not self.proportions: raise ValueError("final_proportions needs proportions to start from")
+
+    def proportions_at(self,
+        progress: float, # Share of the run that is over
+    ) -> "dict[str, float]|None": # Source -> share of the rows
+        "Between `proportions` and `final_proportions`."
+        if self.final_proportions is None: return self.proportions
+        first, last = self.proportions, self.final_proportions
+        return {name: first.get(name, 0)*(1 - progress) + last.get(name, 0)*progress for name in first | last}
 
 def transpose_ids(ids: np.ndarray, semitones: int) -> np.ndarray: # A copy
     "Move every pitch token; the six spare semitones at both ends of the family make room."
@@ -312,15 +323,17 @@ POOL = 32 # Batches that are drawn together and sorted by length
 def row_shares(
     data: PreparedDataset,
     mix: DataMix,
+    progress: float = 0.0, # Share of the run that is over
 ) -> tuple[np.ndarray, np.ndarray]: # Rows of the training split, and how often each or an earlier one is drawn; (N,) both
     "Say how often each row is drawn: by its number of windows, within what its source is given."
     rows = np.flatnonzero(data.pieces.split == "train")
     if not len(rows): raise ValueError(f"{data.folder} has no training pieces")
     shares, source = -(-data.pieces.length.values[rows]//mix.context).astype(float), data.pieces.source.values[rows]
-    if mix.proportions is not None:
-        unknown = {name for name, share in mix.proportions.items() if share > 0} - set(source)
+    proportions = mix.proportions_at(progress)
+    if proportions is not None:
+        unknown = {name for name, share in proportions.items() if share > 0} - set(source)
         if unknown: raise ValueError(f"proportions name {sorted(unknown)}, but the training pieces in {data.folder} are from {sorted(set(source))}")
-        for name in set(source): shares[source == name] *= mix.proportions.get(name, 0)/shares[source == name].sum()
+        for name in set(source): shares[source == name] *= proportions.get(name, 0)/shares[source == name].sum()
     cumulative = np.cumsum(shares)
     return rows, cumulative/cumulative[-1]
 
@@ -329,10 +342,11 @@ def training_batches(
     mix: DataMix = DataMix(),
     seed: int = 0,
     start: int = 0, # Batches to leave out; costs no more than one pool
+    run_length: int = 1, # Batches over which proportions move
 ) -> Iterator[Batch]: # For ever
     "Draw batches from the training split."
-    rows, cumulative = row_shares(data, mix)
     for number in itertools.count(start//POOL):
+        if number == start//POOL or mix.final_proportions: rows, cumulative = row_shares(data, mix, min(1, number*POOL/run_length))
         rng, windows, n_tokens = np.random.default_rng([seed, number]), [], 0
         while n_tokens < (POOL + 2)*mix.batch_tokens: # enough for POOL full batches
             windows.append(draw_window(data.ids(rows[np.searchsorted(cumulative, rng.random(), side="right")]), rng, mix))

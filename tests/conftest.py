@@ -13,7 +13,7 @@ def data(tmp_path_factory):
     rng = np.random.default_rng(0)
     def piece(i):
         notes = make_notes(np.arange(60)*0.25, np.full(60, 0.25), rng.integers(50, 80, 60), rng.integers(40, 90, 60))
-        return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 20 else "validation", "CC0", notes, PsychometricProfile(rng.random(), rng.random()))
+        return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 20 else "validation", "CC0", notes, PsychometricProfile(i % 2, rng.uniform(0.45, 0.55)))
     folder = tmp_path_factory.mktemp("data")
     prepare([piece(i) for i in range(24)], folder, copies=1)
     return folder

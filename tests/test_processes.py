@@ -12,7 +12,7 @@ import torch
 
 
 # Dropout is off: its masks differ between processes, as they should.
-TINY = dict(model=dict(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=dict(context=128, batch_tokens=512), dropout=0,
+TINY = dict(model=dict(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=dict(context=128, batch_tokens=512), contrast=dict(weight=1.0, rows=8, tokens=128), dropout=0,
             max_steps=30, warmup_steps=5, log_interval=5, eval_interval=15)
 
 
@@ -50,7 +50,7 @@ def test_two_processes_give_the_curve_of_one(data, one, tmp_path):
     logs = [pd.read_csv(o/"log.csv") for o in (one, out)]
     assert logs[0]["step"].tolist() == logs[1]["step"].tolist() == [5, 10, 15, 20, 25, 30]
     assert logs[0]["tokens"].tolist() == logs[1]["tokens"].tolist() # the same batches
-    for column in ("train_loss", "val_loss", "val_nats_per_note"):
+    for column in ("train_loss", "contrastive_loss", "val_loss", "val_nats_per_note"):
         np.testing.assert_allclose(logs[1][column], logs[0][column], rtol=2e-3) # sums in another order, in bf16
     drop = logs[0]["train_loss"].iloc[0] - logs[0]["train_loss"].iloc[-1]
     assert drop > 0.5, drop # it learnt something, so the curves could have differed

@@ -15,9 +15,9 @@ import torch
 
 from psychoscore.dataset import DataMix
 from psychoscore.model import ModelConfig
-from psychoscore.train import TrainConfig, fit
+from psychoscore.train import ContrastConfig, TrainConfig, fit
 
-TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512),
+TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=8, tokens=128),
                    max_steps=100, warmup_steps=5, log_interval=7, eval_interval=25)
 # Processes that are forked from one that has imported everything: real ones, but there at once.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -107,7 +107,7 @@ def test_full_disk_leaves_the_last_checkpoint(data, uninterrupted, tmp_path):
 
 def test_sigterm_saves_and_returns(data, tmp_path):
     config = tmp_path/"tiny.json"
-    config.write_text(json.dumps(dict(model=dict(width=32, layers=2, heads=2, mlp_width=64), max_steps=100_000, log_interval=1)))
+    config.write_text(json.dumps(dict(model=dict(width=32, layers=2, heads=2, mlp_width=64), contrast=dict(rows=8), max_steps=100_000, log_interval=1)))
     command = [sys.executable, "-m", "psychoscore.train", "--data", data, "--out", tmp_path/"out", "--config", config]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS="1"))
     log = tmp_path/"out"/"log.csv"
