@@ -31,7 +31,7 @@ def make_examples(checkpoint: "str|None"):
     for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
         piece.save(FOLDER/f"{name}.mid")
         course = "" if len(piece.trajectory.keyframes) == 1 else " " + ", ".join(f"at {t:g} s {p}" for t, p in piece.trajectory.keyframes) + "."
-        lines += [f"[{title}]({name}.mid)", "", f"{piece.summary().capitalize()}.{course}", ""]
+        lines += [f"[{title}]({name}.mid)", "", f"{piece.summary()}.{course}".replace("asked", "Asked", 1), ""]
     (FOLDER/"README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
