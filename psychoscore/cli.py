@@ -93,6 +93,7 @@ def train(
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
     init: Annotated[Optional[str], typer.Option(help="Start from these weights: packaged, or a checkpoint folder.")] = None,
+    contrastive_weight: Annotated[Optional[float], typer.Option(help="Of the contrastive loss beside that of the language model, instead of the configuration's.")] = None,
     max_minutes: Annotated[float, typer.Option(min=0, help="Save and stop after this time, to be resumed.")] = math.inf,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder, when there is one.")] = False,
 ):
@@ -102,6 +103,7 @@ def train(
     from psychoscore.train import fit, load_config
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
     data, config = PreparedDataset(data), load_config(config, **changes)
+    if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
     typer.echo(log.dropna().round(4).to_string(index=False))
 

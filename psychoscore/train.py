@@ -39,7 +39,7 @@ from .tokens import FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, wit
 class ContrastConfig:
     "The rows of a step whose embeddings are compared."
     weight: NonNegativeFloat = 0.1 # Of the contrastive loss beside that of the language model
-    kind: Literal[tuple(LOSSES)] = "info_nce"
+    kind: Literal[tuple(LOSSES)] = "rank_n_contrast"
     rows: NonNegativeInt = 16 # Over all processes; 0 for none
     tokens: PositiveInt = 256 # Longest row
 

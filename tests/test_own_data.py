@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from psychoscore.notes import midi_bytes
-from psychoscore.synthetic import make_pair
+from psychoscore.synthetic import compose_pair
 
 COMMAND = Path(sys.executable).with_name("psychoscore")
 
@@ -18,7 +18,7 @@ def psychoscore(*arguments): return subprocess.run([COMMAND, *map(str, arguments
 
 @pytest.fixture
 def mine(tmp_path):
-    for i in range(6): (tmp_path/f"{i}.mid").write_bytes(midi_bytes(make_pair(seed=2, index=i).notes))
+    for i in range(6): (tmp_path/f"{i}.mid").write_bytes(midi_bytes(compose_pair(seed=2, index=i).notes))
     pd.DataFrame(dict(path=[f"{i}.mid" for i in range(6)], valence=[0.1, 0.9]*3, arousal=0.3)).to_csv(tmp_path/"labels.csv", index=False)
     return tmp_path
 
