@@ -78,7 +78,7 @@ class Links:
         for base in (posixpath.dirname(source), "", "nbs"):
             found = posixpath.normpath(posixpath.join(base, unquote(path)))
             if found.removeprefix("nbs/") in self.pages and found.startswith("nbs/"): return self.relative(self.pages[found.removeprefix("nbs/")].replace(".ipynb", ".html"), page) + hash_ + anchor
-            if found.startswith("reports/") and (ROOT/found).is_file(): return self.relative(found.replace(".md", ".html"), page) + hash_ + anchor
+            if found.startswith("reports/") and (ROOT/found).is_file(): return self.relative(found.replace("README.md", "index.md").replace(".md", ".html"), page) + hash_ + anchor
             if not found.startswith("..") and (ROOT/found).exists(): return self.git % ("tree" if (ROOT/found).is_dir() else "blob") + found
         named = [h for h in self.html if posixpath.basename(h) == re.sub(r"^\d+[a-z]*_", "", posixpath.basename(path))]
         if len(named) != 1: self.broken.append(f"{source}: {link}"); return link
@@ -120,7 +120,9 @@ def rewrite_pages(links: Links):
     shutil.copytree(ROOT/"reports", PROC/"reports", ignore=shutil.ignore_patterns("*.ipynb"))
     for path in PROC.glob("reports/**/*.md"):
         name = str(path.relative_to(PROC))
-        path.write_text(links.rewrite(path.read_text(encoding="utf-8"), name, name), encoding="utf-8")
+        text = links.rewrite(path.read_text(encoding="utf-8"), name, name)
+        path.unlink() # a README is the index of its folder; no renderer makes a page of it under its own name
+        path.with_name(path.name.replace("README.md", "index.md")).write_text(text, encoding="utf-8")
 
 def render_players(players: dict):
     "Sound and picture of every MIDI file that a page plays."

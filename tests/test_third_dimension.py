@@ -15,7 +15,7 @@ from psychoscore.dataset import DataMix, SourcePiece, prepare
 from psychoscore.model import ModelConfig
 from psychoscore.notes import make_notes
 from psychoscore.profile import DIMENSIONS, PsychometricProfile as P
-from psychoscore.train import TrainConfig, fit
+from psychoscore.train import ContrastConfig, TrainConfig, fit
 
 assert [d.name for d in DIMENSIONS] == ["trauma", "entropy", "dominance"]
 rng = np.random.default_rng(0)
@@ -24,7 +24,7 @@ def piece(i):
     return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 6 else "validation", "CC0", notes, P(rng.random(), rng.random(), rng.random()))
 data = prepare([piece(i) for i in range(8)], "data", copies=1)
 assert data.pieces.dominance.between(0, 1).all()
-fit(data, "run", TrainConfig(model=ModelConfig(width=32, layers=1, heads=2, mlp_width=32, context=128), mix=DataMix(context=128, batch_tokens=256), max_steps=2, warmup_steps=1), cpu=True, progress=False)
+fit(data, "run", TrainConfig(model=ModelConfig(width=32, layers=1, heads=2, mlp_width=32, context=128), mix=DataMix(context=128, batch_tokens=256), contrast=ContrastConfig(rows=0, tokens=128), max_steps=2, warmup_steps=1), cpu=True, progress=False)
 piece = Composer.from_pretrained("run").compose([(0, P(0.1, 0.2, 0.9)), (6, P(0.9, 0.2, 0.1))], seconds=8, seed=0)
 assert len(piece.notes) and "dominance" in str(piece.trajectory.mean(8)) and "in charge" in piece.trajectory._repr_html_()
 try: Composer.from_pretrained()
