@@ -89,7 +89,7 @@ def prepare(
 def train(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
     out: Out,
-    config: Annotated[str, typer.Option(help="small, base, or a JSON file with fields of TrainConfig.")] = "small",
+    config: Annotated[str, typer.Option(help="tiny, small, base, or a JSON file with fields of TrainConfig.")] = "small",
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
     init: Annotated[Optional[str], typer.Option(help="Start from these weights: packaged, or a checkpoint folder.")] = None,
@@ -105,7 +105,7 @@ def train(
     data, config = PreparedDataset(data), load_config(config, **changes)
     if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
-    typer.echo(log.dropna().round(4).to_string(index=False))
+    typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
 
 # %% ../nbs/07_pipeline.ipynb #2f41ad2e
 @app.command()
