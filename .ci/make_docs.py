@@ -57,6 +57,7 @@ def process_notebooks() -> dict:
     pages = {str(path.relative_to(NBS)): str(process_notebook(path).relative_to(PROC)) for path in paths}
     refresh_quarto_yml()
     for name in ("_quarto.yml", "nbdev.yml", "styles.css"): shutil.copy(NBS/name, PROC/name)
+    shutil.copy(ROOT/"psychoscore/assets/page/favicon.svg", PROC/"favicon.svg")
     return pages
 
 
