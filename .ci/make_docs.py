@@ -221,8 +221,8 @@ def make_docs(quarto: bool):
     if not quarto:
         for page in DOCS.rglob("*.html"): write_mathml(page)
     problems = [f"{link}: leads nowhere" for link in links.broken] + check_site()
-    print(*problems, f"{len(list(DOCS.rglob('*.html')))} pages in {DOCS.name}, {len(problems)} problems", sep="\n")
-    sys.exit(1 if problems else 0)
+    print(*problems, f"{len(list(DOCS.rglob('*.html')))} pages in {DOCS.name}, {len(problems)} problems", sep="\n", flush=True)
+    os._exit(1 if problems else 0) # a shell for each notebook would collect garbage on leaving, for as long as the build took
 
 
 if __name__ == "__main__":
