@@ -9,7 +9,7 @@ __all__ = ['SHARES', 'QUICK_PAIRS', 'PHASES', 'PipelineConfig', 'phase_download_
 
 # %% ../nbs/07b_phases.ipynb #17b56a0a
 import hashlib, json, os, shutil, time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple
