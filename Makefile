@@ -17,11 +17,15 @@ help:
 	@echo "make readme     write README.md from nbs/index.ipynb"
 	@echo "make docs       build the site into _docs and check its links; read it with: python3 -m http.server -d _docs"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
+	@echo "make bench-contrastive  measure time and memory of the contrastive losses"
+	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
 	@echo "make examples   compose the ten example pieces into reports/examples"
 	@echo "make coverage   say which lines of the package no notebook and no test runs (quick flags; minutes)"
 	@echo "make dist       build the wheel and the source archive into dist"
+	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
+	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
 
 .venv/.installed: settings.ini setup.py constraints.txt
@@ -80,14 +84,26 @@ dist: .venv/.installed
 bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
+bench-contrastive: .venv/.installed
+	$(BIN)/python tests/bench_contrastive.py
+
+bench-search: .venv/.installed
+	$(BIN)/python tests/bench_search.py --out reports/search.json
+
 bench-decode: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
 
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
 
+estimators: .venv/.installed
+	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
+
+report: .venv/.installed
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore report --data $(DATA) --out reports
+
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme docs examples coverage dist bench-data bench-decode bench-train clean
+.PHONY: help setup compose test notebooks readme docs examples coverage dist bench-data bench-contrastive bench-search bench-decode bench-train estimators report clean
 .DEFAULT_GOAL := help

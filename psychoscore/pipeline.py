@@ -70,13 +70,13 @@ SHARES = {"emopia": 0.5, "synthetic": 0.2, "corpus": 0.3} # Of the rows, before 
 def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Train, or go on training."
     from psychoscore.dataset import PreparedDataset
-    from psychoscore.model import ModelConfig
+    from psychoscore.model import MODEL_CONFIGS
     from psychoscore.train import fit, load_config
     data, training = PreparedDataset(given["tokenise"]), load_config(config.config, seed=config.seed)
     shares = {source: SHARES[source] for source in sorted(set(data.pieces.source[data.pieces.split == "train"]))}
     mix = replace(training.mix, proportions={source: share/sum(shares.values()) for source, share in shares.items()})
     training = replace(training, mix=mix, contrast=replace(training.contrast, weight=config.contrastive_weight))
-    if config.quick: training = replace(training, model=ModelConfig(width=64, layers=2, heads=2, mlp_width=192, context=512), mix=replace(mix, context=512, batch_tokens=2048), max_steps=60, eval_interval=30)
+    if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=60, eval_interval=30)
     log = fit(data, out, training, resume=True, progress=not config.quick)
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
 
