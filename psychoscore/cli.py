@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Dial', 'FORMATS', 'Figure', 'Steps', 'Repeats', 'Length', 'main', 'probe',
-           'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train', 'serve', 'InOrder',
+           'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train', 'pipeline', 'serve', 'InOrder',
            'dials_by_time', 'asked_trajectory', 'compose', 'listen', 'calibrate', 'explain', 'report']
 
 # %% ../nbs/07_pipeline.ipynb #b7cd504c
@@ -131,18 +131,20 @@ def synthesize(
 def prepare(
     out: Out,
     root: Root = None,
+    labels: Annotated[Optional[Path], typer.Option(help="CSV of your own MIDI: path, and trauma and entropy, or valence and arousal. EMOPIA is then read only when --emopia names it.")] = None,
     synthetic: Annotated[Optional[Path], typer.Option(help="Folder written by `psychoscore synthesize`.")] = None,
     corpus: Annotated[Optional[Path], typer.Option(help="Folder of unlabelled piano MIDI.")] = None,
     corpus_licence: Annotated[str, typer.Option(help="Noted beside each of its pieces.")] = "unknown",
-    copies: Annotated[int, typer.Option(min=1, help="Times each training piece of EMOPIA appears, varied.")] = 8,
+    copies: Annotated[int, typer.Option(min=1, help="Times each labelled training piece appears, varied.")] = 8,
     max_stretch: Annotated[float, typer.Option(min=0, max=0.5, help="Of these, up to this share slower or faster.")] = 0.1,
     absolute: Annotated[bool, typer.Option("--absolute", help="Keep pitches as they are instead of transposing to C.")] = False,
 ):
-    "Tokenise EMOPIA, and other sources if given, into one folder for training."
+    "Tokenise EMOPIA or your own labelled MIDI, and other sources if given, into one folder for training."
     from itertools import chain
-    from psychoscore.dataset import corpus_pieces, emopia_pieces, prepare as prepare_dataset, synthetic_pieces
+    from psychoscore.dataset import corpus_pieces, emopia_pieces, labelled_pieces, prepare as prepare_dataset, synthetic_pieces
     from psychoscore.emopia import load_emopia
-    sources = [emopia_pieces(load_emopia(root))]
+    sources = [labelled_pieces(labels)] if labels else []
+    if root or not labels: sources.append(emopia_pieces(load_emopia(root)))
     if synthetic: sources.append(synthetic_pieces(synthetic))
     if corpus: sources.append(corpus_pieces(corpus, corpus_licence))
     data = prepare_dataset(chain(*sources), out, copies=copies, max_stretch=max_stretch, key_relative=not absolute)
@@ -155,6 +157,7 @@ def train(
     config: Annotated[str, typer.Option(help="tiny, small, base, or a JSON file with fields of TrainConfig.")] = "small",
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
+    init: Annotated[Optional[str], typer.Option(help="Start from these weights: packaged, or a checkpoint folder.")] = None,
     contrastive_weight: Annotated[Optional[float], typer.Option(help="Of the contrastive loss beside that of the language model, instead of the configuration's.")] = None,
     max_minutes: Annotated[float, typer.Option(min=0, help="Save and stop after this time, to be resumed.")] = math.inf,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder, when there is one.")] = False,
@@ -163,11 +166,30 @@ def train(
     from dataclasses import replace
     from psychoscore.dataset import PreparedDataset
     from psychoscore.train import fit, load_config
-    changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed).items() if value is not None}
+    changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
     data, config = PreparedDataset(data), load_config(config, **changes)
     if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
     typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
+
+# %% ../nbs/07_pipeline.ipynb #2f41ad2e
+@app.command()
+def pipeline(
+    include_emopia: Annotated[bool, typer.Option("--include-emopia", help="Train on EMOPIA; its validation songs choose the best checkpoint.")] = False,
+    root: Root = None,
+    num_synthetic: Annotated[int, typer.Option(min=0, help="Pairs made by rules.")] = 50_000,
+    corpus: Annotated[Optional[Path], typer.Option(help="Folder of unlabelled piano MIDI.")] = None,
+    contrastive_weight: Annotated[float, typer.Option(min=0, help="Of the contrastive loss beside that of the language model.")] = 0.1,
+    config: Annotated[str, typer.Option(help="For training: tiny, small, base, or a JSON file with fields of TrainConfig.")] = "small",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    workdir: Annotated[Path, typer.Option(help="A folder a phase.")] = Path("runs/pipeline"),
+    quick: Annotated[bool, typer.Option("--quick", help="Everything at small size, in minutes.")] = False,
+):
+    "From data to a measured model, phase by phase; what has not changed is skipped."
+    if not include_emopia: raise ValueError("give --include-emopia: the best checkpoint is chosen by its validation songs")
+    from psychoscore.pipeline import PipelineConfig, run_pipeline
+    done = run_pipeline(PipelineConfig(root, None, num_synthetic, corpus, contrastive_weight, config, seed, quick), workdir, typer.echo)
+    typer.echo(f"{(done.seconds > 0).sum()} of {len(done)} phases were run, {done.seconds.sum():.0f} s; the model: psychoscore compose --model {workdir/'train'} --trauma 0.8 -o piece.mid; the report: {workdir/'report'/'report.md'}")
 
 # %% ../nbs/07_pipeline.ipynb #5e41a002
 @app.command()
