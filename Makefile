@@ -16,9 +16,13 @@ help:
 	@echo "make notebooks  execute the notebooks and store their outputs"
 	@echo "make readme     write README.md from nbs/index.ipynb"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
+	@echo "make bench-contrastive  measure time and memory of the contrastive losses"
+	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-compose measure what guidance, temperature and length do to the music (needs EMOPIA)"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
+	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
+	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
 
 .venv/.installed: settings.ini setup.py constraints.txt
@@ -56,6 +60,12 @@ readme: .venv/.installed
 bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
+bench-contrastive: .venv/.installed
+	$(BIN)/python tests/bench_contrastive.py
+
+bench-search: .venv/.installed
+	$(BIN)/python tests/bench_search.py --out reports/search.json
+
 bench-decode: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
 
@@ -65,8 +75,14 @@ bench-compose: .venv/.installed
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
 
+estimators: .venv/.installed
+	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
+
+report: .venv/.installed
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore report --data $(DATA) --out reports
+
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-decode bench-compose bench-train clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-compose bench-train estimators report clean
 .DEFAULT_GOAL := help

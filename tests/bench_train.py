@@ -24,7 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from psychoscore.dataset import DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
 from psychoscore.model import add_residual_dropout, count_parameters, make_model
 from psychoscore.tokens import PAD
-from psychoscore.train import fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
+from psychoscore.train import contrasts, count_tokens, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
 
 WARM_UP = 2 # Steps that are not counted: the first ones allocate
 rss_mb = lambda: psutil.Process().memory_info().rss/2**20 # noqa: E731
@@ -40,7 +40,7 @@ def ours(data, config, steps):
     for step in range(WARM_UP + steps):
         if step == WARM_UP: start = time.perf_counter()
         batch = next(batches)
-        train_step(model, optimizers, batch, lr_at(step, config), config, accelerator)
+        train_step(model, optimizers, batch, None, lr_at(step, config), config, accelerator)
         if step >= WARM_UP: seen.append((batch.input_ids != PAD).sum(1))
     seconds, lengths = time.perf_counter() - start, torch.cat(seen).double()
     return float(lengths.sum()/seconds), float((lengths**2).sum()/lengths.sum())
@@ -109,11 +109,12 @@ def throughput(data, config, rounds, steps):
 
 def simulated(data, n_pieces, folder):
     "A folder of n pieces: the training pieces of another, over and over, each copy with tokens of its own on the disk."
-    train = data.pieces[data.pieces.split == "train"].reset_index(drop=True)
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(data.pieces.split == "train")) # EMOPIA comes sorted by quadrant
+    train = data.pieces.iloc[rows].reset_index(drop=True)
     pieces = train.iloc[np.arange(n_pieces) % len(train)].reset_index(drop=True)
     pieces["offset"] = np.concatenate([[0], pieces.length.cumsum().values[:-1]])
     with open(folder/"tokens.bin", "wb") as file:
-        once = b"".join(data.ids(row).tobytes() for row in np.flatnonzero(data.pieces.split == "train"))
+        once = b"".join(data.ids(row).tobytes() for row in rows)
         for _ in range(n_pieces//len(train)): file.write(once)
         file.write(once[:2*int(pieces.length.iloc[n_pieces//len(train)*len(train):].sum())])
     pieces.to_parquet(folder/"pieces.parquet", index=False)
@@ -126,11 +127,11 @@ def folder_size(data, config, sizes, batches):
         with tempfile.TemporaryDirectory(dir=Path.cwd()/"out") as folder:
             simulated(data, n, Path(folder))
             start = time.perf_counter(); big = PreparedDataset(folder); opened = time.perf_counter() - start
-            stream, times, tokens = training_batches(big, config.mix), [], []
+            stream, times, tokens = zip(training_batches(big, config.mix), contrasts(big, config), strict=False), [], []
             next(stream) # draws a pool
             for _ in range(batches//32):
                 start = time.perf_counter(); drawn = list(itertools.islice(stream, 32)); times.append((time.perf_counter() - start)/32)
-                tokens.append(sum(int((b.input_ids != PAD).sum()) for b in drawn))
+                tokens.append(sum(count_tokens(*pair) for pair in drawn))
             result[n] = dict(open_s=opened, batch_ms=1e3*statistics.median(times), tokens_per_s=statistics.median(t/32/s for t, s in zip(tokens, times, strict=True)), rss_mb=rss_mb())
             del big, stream
     return result
@@ -141,9 +142,9 @@ def memory(data, config, steps, every):
     model = make_model(config.model).train()
     model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
-    optimizers, batches, rows = make_optimizers(model, config), training_batches(data, config.mix), []
+    optimizers, batches, rows = make_optimizers(model, config), zip(training_batches(data, config.mix), contrasts(data, config), strict=False), []
     for step in range(steps):
-        train_step(model, optimizers, next(batches), lr_at(step, replace(config, max_steps=steps)), config, accelerator)
+        train_step(model, optimizers, *next(batches), lr_at(step, replace(config, max_steps=steps)), config, accelerator)
         if (step + 1) % every == 0: rows.append(dict(step=step + 1, rss_mb=round(rss_mb(), 1)))
     return rows
 

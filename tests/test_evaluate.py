@@ -1,0 +1,117 @@
+"Listening and measuring: what a notebook cannot show."
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from psychoscore.evaluate import estimate_profile, estimator_report, held_out_figures, notes_of_score, other_world, packaged_listener
+from psychoscore.features import features
+from psychoscore.model import make_model, save_model
+from psychoscore.notes import make_notes, midi_bytes
+
+COMMAND = Path(sys.executable).with_name("psychoscore")
+
+
+def psychoscore(*arguments):
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
+
+
+def random_notes(rng):
+    n = int(rng.integers(1, 400))
+    return make_notes(np.sort(rng.exponential(rng.uniform(0.01, 5), n).cumsum()*rng.integers(0, 2, n)), rng.exponential(rng.uniform(0.001, 3), n), rng.integers(0, 128, n), rng.integers(1, 128, n))
+
+
+def test_any_notes_have_finite_features_and_an_ordered_estimate():
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        notes = random_notes(rng)
+        assert np.isfinite(list(features(notes).values())).all()
+        for e in estimate_profile(notes): assert 0 <= e.low <= e.value <= e.high <= 1
+
+
+def test_a_folder_of_many_files_with_bad_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(60): (tmp_path/f"piece {i:03d}.mid").write_bytes(midi_bytes(make_notes(np.arange(80)*rng.uniform(0.1, 0.6), np.full(80, 0.4), rng.integers(40, 90, 80), rng.integers(30, 110, 80))))
+    (tmp_path/"text.mid").write_text("not music")
+    (tmp_path/"empty.mid").write_bytes(b"")
+    (tmp_path/"half.mid").write_bytes((tmp_path/"piece 000.mid").read_bytes()[:40])
+    (tmp_path/"silent.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\1\340MTrk\0\0\0\4\0\377/\0")
+    result = psychoscore("listen", tmp_path, "--json")
+    assert result.returncode == 0
+    heard = json.loads(result.stdout)
+    assert len(heard) == 60 and set(heard[0]) == {"path", "trauma", "entropy"} and set(heard[0]["trauma"]) == {"value", "low", "high"}
+    assert "4 of 64 files could not be used" in result.stderr
+    for name in ("text.mid", "empty.mid", "half.mid", "silent.mid"): assert f"cannot be used: {tmp_path/name}" in result.stderr
+
+
+def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
+    path = tmp_path/"a.mid"
+    path.write_bytes(midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), [60, 64, 67, 72]*10, 80)))
+    imported = subprocess.run([sys.executable, "-X", "importtime", "-m", "psychoscore.cli", "listen", path], capture_output=True, text=True)
+    assert imported.returncode == 0 and "trauma" in imported.stdout
+    modules = {line.split("|")[-1].strip().split(".")[0] for line in imported.stderr.splitlines()}
+    assert "numpy" in modules and not modules & {"torch", "sklearn", "transformers"}
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["listen"], "PATHS"),
+    (["listen", "nowhere.mid"], "no file or folder at nowhere.mid"),
+    (["listen", ".", "--json", "--csv"], "choose one"),
+    (["calibrate", "--model", "nowhere"], "missing"),
+    (["calibrate", "--repeats", "0"], "repeats must be at least 1"),
+    (["calibrate", "--seconds", "1", "--steps", "2"], "seconds must be at least 4"),
+    (["explain", "--trauma", "0.5"], "--entropy"),
+    (["explain", "--trauma", "0.5", "--entropy", "0.5", "--step", "0"], "step must be above 0"),
+    (["report", "--data", "nowhere"], "psychoscore prepare"),
+])
+def test_mistakes_are_one_line(arguments, says):
+    result = psychoscore(*arguments)
+    assert result.returncode == 2 and result.stdout == ""
+    last = result.stderr.strip().splitlines()
+    assert len(last) == 1 and says in last[0]
+
+
+def test_an_empty_folder_and_a_folder_of_bad_files(tmp_path):
+    assert "no .mid or .midi files" in psychoscore("listen", tmp_path).stderr
+    (tmp_path/"a.mid").write_text("no")
+    result = psychoscore("listen", tmp_path)
+    assert result.returncode == 2 and "none of 1 files can be used" in result.stderr
+
+
+def test_the_gate_lets_the_packaged_model_pass():
+    result = psychoscore("calibrate", "--steps", 2, "--repeats", 8, "--seconds", 12, "--gate")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "corners, 4Q" in result.stdout and "0.667" in result.stdout and "inter-onset interval" in result.stdout
+
+
+def test_the_gate_stops_an_untrained_model(tmp_path):
+    save_model(make_model(), tmp_path, dict(key_relative=True))
+    result = psychoscore("calibrate", "--model", tmp_path, "--steps", 2, "--repeats", 2, "--seconds", 4, "--gate")
+    assert result.returncode == 1 and "below the floor: rank correlation, trauma" in result.stderr and "distance to real EMOPIA" in result.stdout
+
+
+def test_several_settings_are_heard_by_the_listener():
+    result = psychoscore("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2)
+    assert result.returncode == 0 and "heard by the listener" in result.stdout and "distance to real" in result.stdout
+
+
+def test_scores_of_another_world_are_still_ranked():
+    music21 = pytest.importorskip("music21")
+    pieces = []
+    for path in music21.corpus.getComposer("bach")[:60:5]:
+        score = music21.corpus.parse(path)
+        keys = [k for k in score.flatten().getElementsByClass("Key") if k.mode in ("major", "minor")]
+        if keys: pieces.append((notes_of_score(score), keys[0].tonic.pitchClass, keys[0].mode))
+    found = other_world(pieces, 50)
+    assert found["pieces"] >= 8 and found["mode_moves_trauma"][0] >= 0.8 and found["tempo_moves_entropy"][0] >= 0.9
+
+
+@pytest.mark.skipif(not Path(os.environ.get("PSYCHOSCORE_DATA", "nowhere")).is_dir(), reason="needs EMOPIA")
+def test_the_stored_figures_are_those_of_the_packaged_listener():
+    from psychoscore.emopia import load_emopia
+    clips = load_emopia().query("split == 'validation'")
+    assert json.loads(json.dumps(held_out_figures(packaged_listener(), clips))) == estimator_report()["listener"]["validation"]
