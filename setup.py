@@ -23,7 +23,7 @@ setup(
     package_data={cfg["lib_path"]: words("package_data")},
     python_requires=">="+cfg["min_python"],
     install_requires=words("requirements"),
-    extras_require={"dev": words("dev_requirements")},
+    extras_require={key.removesuffix("_requirements"): words(key) for key in cfg if key.endswith("_requirements")},
     entry_points={"console_scripts": words("console_scripts"),
                   "nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
     zip_safe=False,

@@ -8,7 +8,8 @@ __all__ = ['KERNELS', 'SIGMA', 'LOSSES', 'SIMILARITY_TEMPERATURES', 'TWIN_DISTAN
            'sample_triplets', 'known_rows', 'count_without_twin', 'BalancedSampler', 'pool_notes', 'null_headers',
            'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'shuffle_songs', 'song_pairs',
            'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'linear_probe', 'pair_distances', 'alignment',
-           'uniformity', 'coherence', 'embed_split', 'coherence_report', 'project', 'plot_embeddings']
+           'uniformity', 'coherence', 'open_both', 'embed_split', 'summaries', 'coherence_report', 'project',
+           'plot_embeddings']
 
 # %% ../nbs/02_contrastive.ipynb #5c21f1c4
 import math
@@ -66,6 +67,7 @@ def off_diagonal(matrix: Tensor) -> Tensor: # (B, B-1): row i without its own co
     # All but the first entry, in rows of B+1, end in the diagonal; a mask would make a GPU wait for its count.
     return matrix.flatten()[1:].view(b - 1, b + 1)[:, :-1].reshape(b, b - 1)
 
+# %% ../nbs/02_contrastive.ipynb #ab802a50
 def _info_nce(embeddings: Tensor, profiles: Tensor, similarity_temperature: float, margin: float) -> Tensor:
     "InfoNCE in which similar profiles are positives (van den Oord 2018, eq. 4)."
     positive = off_diagonal(profile_similarity(profiles, profiles) > margin)
@@ -247,7 +249,7 @@ def whole_segment_windows(
 def embed_ids(
     rows: "list[np.ndarray]", # Token ids of pieces, (T_i,) each
     model, # From `load_model`
-    batch_tokens: int = 8192, # Tokens in a batch, padding counted
+    batch_tokens: int = 2048, # In a batch, padding counted; on a CPU larger ones are slower
 ) -> np.ndarray: # Embeddings, (N, C) float32
     "Embed many pieces, blind to what their headers say."
     windows = [(i, w) for i, ids in enumerate(rows) for w in whole_segment_windows(null_headers(ids), model.config.max_position_embeddings) if IS_NOTE[w].any()]
@@ -278,11 +280,24 @@ def embed(
 
 # %% ../nbs/02_contrastive.ipynb #a397d859
 class Score(NamedTuple):
-    "A measured value, its 95 % interval over songs, and what to compare it with."
+    "A measured value, the same on songs drawn with replacement, and what to compare it with."
     value: float
-    low: float
-    high: float
+    draws: np.ndarray # (n_bootstrap,)
     chance: float
+
+    @property
+    def low(self) -> float: # Of the 95 % interval over songs
+        "The 2.5 % quantile of the draws."
+        return float(np.quantile(self.draws, 0.025))
+
+    @property
+    def high(self) -> float:
+        "The 97.5 % quantile of the draws."
+        return float(np.quantile(self.draws, 0.975))
+
+    def summary(self) -> "dict[str, float]":
+        "What to show of it."
+        return {name: getattr(self, name) for name in ("value", "low", "high", "chance")}
 
 # %% ../nbs/02_contrastive.ipynb #255ef6a8
 def song_bootstrap(
@@ -290,11 +305,11 @@ def song_bootstrap(
     songs: np.ndarray, # Song of each clip, (N,)
     n_bootstrap: int = 1000,
     seed: int = 0,
-) -> "tuple[float, float, float]": # Value on all clips, and its 95 % interval
+) -> "tuple[float, np.ndarray]": # Value on all clips, and (n_bootstrap,) draws; the same seed draws the same songs
     "Measure on all clips, and on songs drawn with replacement."
     rng, clips = np.random.default_rng(seed), [np.flatnonzero(songs == song) for song in np.unique(songs)]
     draws = [statistic(np.concatenate([clips[s] for s in rng.integers(len(clips), size=len(clips))])) for _ in range(n_bootstrap)]
-    return (float(statistic(np.arange(len(songs)))), *np.quantile(draws, [0.025, 0.975]).tolist())
+    return float(statistic(np.arange(len(songs)))), np.array(draws)
 
 # %% ../nbs/02_contrastive.ipynb #2fc3831b
 def shuffle_songs(
@@ -431,19 +446,37 @@ def coherence(
             "linear_probe": {name: linear_probe(train, held_out, label, n_bootstrap) for name, label in PROBES.items()},
             "alignment": alignment(held_out, n_bootstrap=n_bootstrap), "uniformity": uniformity(held_out, n_bootstrap)}
 
+# %% ../nbs/02_contrastive.ipynb #f3e7e794
+def open_both(
+    model_folder: "str|Path", # A checkpoint
+    data_folder: "str|Path", # Written by `psychoscore prepare`
+) -> tuple: # The `PreparedDataset`, the model, and its psychoscore.json
+    "Open a checkpoint and a prepared folder that go together."
+    from psychoscore.dataset import PreparedDataset # only here: training imports this module
+    from psychoscore.model import load_model
+    data, (model, about) = PreparedDataset(data_folder), load_model(model_folder)
+    if about["key_relative"] != data.meta["key_relative"]:
+        raise ValueError(f"the checkpoint has key_relative={about['key_relative']}, the data {data.meta['key_relative']}: prepare the data as the model was trained")
+    return data, model, about
+
 # %% ../nbs/02_contrastive.ipynb #17ab7aad
 def embed_split(
     data, # A `PreparedDataset`
     model,
     split: str, # "train", "validation" or "test"
     source: str = "emopia",
+    n: int|None = None, # At most, the first ones; all by default
 ) -> Clips: # Each piece once, as it is
     "Embed the pieces of one split."
-    pieces = data.pieces.query("split == @split and source == @source and copy == 0")
+    pieces = data.pieces.query("split == @split and source == @source and copy == 0").iloc[:n]
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
     return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in DIMENSIONS]].to_numpy(), pieces.song_id.to_numpy())
 
 # %% ../nbs/02_contrastive.ipynb #7564180d
+def summaries(scores: dict) -> dict: # Ready for JSON
+    "Leave the draws out of what `coherence` found."
+    return {name: part.summary() if isinstance(part, Score) else summaries(part) for name, part in scores.items()}
+
 def coherence_report(
     model_folder: "str|Path", # A checkpoint
     data_folder: "str|Path", # Written by `psychoscore prepare`, with EMOPIA in it
@@ -451,16 +484,10 @@ def coherence_report(
     n_bootstrap: int = 1000,
 ) -> dict: # Ready for JSON: what was measured, on what
     "Judge the embeddings of a checkpoint on held-out EMOPIA songs."
-    from psychoscore.dataset import PreparedDataset # only here: training imports this module
-    from psychoscore.model import load_model
-    data, (model, about) = PreparedDataset(data_folder), load_model(model_folder)
-    if about["key_relative"] != data.meta["key_relative"]:
-        raise ValueError(f"the checkpoint has key_relative={about['key_relative']}, the data {data.meta['key_relative']}: prepare the data as the model was trained")
+    data, model, about = open_both(model_folder, data_folder)
     train, held_out = (embed_split(data, model, s) for s in ("train", split))
-    scores = coherence(train, held_out, n_bootstrap)
-    as_dict = lambda x: x._asdict() if isinstance(x, Score) else {name: as_dict(part) for name, part in x.items()}
     return {"split": split, "clips": len(held_out.songs), "songs": len(set(held_out.songs)), "train_clips": len(train.songs), "data_sha256": data.meta["content_sha256"],
-            "checkpoint": {name: about.get(name) for name in ("step", "tokens", "val_nats_per_note", "git_commit")}, **as_dict(scores)}
+            "checkpoint": {name: about.get(name) for name in ("step", "tokens", "val_nats_per_note", "git_commit")}, **summaries(coherence(train, held_out, n_bootstrap))}
 
 # %% ../nbs/02_contrastive.ipynb #60f93787
 def project(
@@ -480,14 +507,16 @@ def plot_embeddings(
     colors: dict, # Name -> (N,) numbers in [0, 1], or (N,) names of groups
     palette: dict|None = None, # Group -> colour; Matplotlib's own by default
     seed: int = 0,
+    figure=None, # To draw in; a new one by default
 ): # The axes, (2, len(colors))
     "Draw the two layouts, once for each way of colouring them."
     import matplotlib.pyplot as plt
     dots = dict(s=5, linewidths=0, antialiased=False) # smooth edges would make the picture four times as large
-    fig, axes = plt.subplots(2, len(colors), figsize=(2.4*len(colors), 4.2), squeeze=False, layout="constrained")
+    figure = figure or plt.figure(figsize=(2.4*len(colors), 4.2), layout="constrained")
+    axes = figure.subplots(2, len(colors), squeeze=False)
     for row, (method, points) in zip(axes, project(embeddings, seed).items(), strict=True):
         for ax, (name, values) in zip(row, colors.items(), strict=True):
-            if np.issubdtype(np.asarray(values).dtype, np.number): fig.colorbar(ax.scatter(*points.T, c=values, vmin=0, vmax=1, **dots), ax=ax)
+            if np.issubdtype(np.asarray(values).dtype, np.number): figure.colorbar(ax.scatter(*points.T, c=values, vmin=0, vmax=1, **dots), ax=ax)
             else:
                 for group in np.unique(values): ax.scatter(*points[values == group].T, label=group, color=(palette or {}).get(group), **dots)
                 ax.legend(fontsize=6)

@@ -102,6 +102,7 @@ def corner_weights(
     t, e = np.asarray(points, float).T
     return np.stack([(1-t)*(1-e), t*(1-e), (1-t)*e, t*e], 1)
 
+# %% ../nbs/01_synthetic.ipynb #60b8ae8b
 def _values(points, z): # Corner weights (N, 4) and rule values (N, R), the same chance z (R,) in every row
     weights = corner_weights(points)
     return weights, np.clip(weights @ _CORNERS + _SPREAD*np.clip(z, -2, 2), _LOW, _HIGH)
@@ -432,6 +433,7 @@ def _doubled(plan: _Plan, score, rng): # The score with some notes doubled an oc
     more["part"] = np.maximum(more["part"], 1) # The lower octave of a melody is accompaniment
     return {name: np.concatenate([score[name], more[name]]) for name in score}
 
+# %% ../nbs/01_synthetic.ipynb #d8b65297
 def _ending(plan: _Plan, tones): # The tonic chord, held for the last bar
     steps, columns = METRES[plan.metre].steps, [0, 2, 3, 4, 5]
     return _columns(np.full(5, (plan.bars - 1)*steps), np.full(5, steps), tones[-1, columns], [2, 2, 1, 1, 1], np.full(5, plan.bars - 1))
@@ -607,6 +609,7 @@ def _write(path: Path, data): # Whole or not at all
         beside.unlink(missing_ok=True)
         raise
 
+# %% ../nbs/01_synthetic.ipynb #07f1d7ba
 def midi_name(
     pair: SyntheticPair,
 ) -> str: # File name: each dimension (a trajectory by its mean), then the index
@@ -623,9 +626,11 @@ def _make_shard(out: Path, name: str, seed: int, start: int, stop: int): # Write
     return name, {"sha256": hashlib.sha256(data).hexdigest(), "pairs": len(pairs), "notes": sum(len(p.notes) for p in pairs),
                   "seconds": round(sum(end_s(p.notes) for p in pairs), 3)}
 
+# %% ../nbs/01_synthetic.ipynb #65151bfd
 def _read_shard(path: Path): # Its pairs, a hundred in memory at a time
     for batch in pq.ParquetFile(path).iter_batches(batch_size=100): yield from _pairs(batch)
 
+# %% ../nbs/01_synthetic.ipynb #f0df66e9
 def _export_midi(path: Path, midi_dir: Path): # Every pair of a shard as a MIDI file; how many
     count = 0
     for pair in _read_shard(path):
@@ -645,6 +650,7 @@ def _results(tasks, jobs): # Results as they come; in rounds where joblib's back
 def _sha256(path: Path):
     with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
 
+# %% ../nbs/01_synthetic.ipynb #6e11af15
 def _manifest(out: Path, wanted: dict): # The folder's manifest, or a new one; what was asked for must agree
     path = out/"manifest.json"
     if not path.exists(): return wanted | {"shards": {}}
@@ -670,6 +676,7 @@ def _save_manifest(out: Path, manifest: dict):
     manifest["shards"] = dict(sorted(manifest["shards"].items()))
     _write(out/"manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
 
+# %% ../nbs/01_synthetic.ipynb #550796c6
 def _content_sha256(out: Path, manifest: dict): # Of every pair in the order of index: the same for any shard size
     content = hashlib.sha256()
     for name in manifest["shards"]:

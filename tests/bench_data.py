@@ -1,7 +1,8 @@
 """What making pairs costs, against the plain ways; and what a large collection is like. Prints JSON.
 
 python tests/bench_data.py --pairs 2000                                     speed alone: ours, pretty_midi + MidiTok, music21, in one run
-python tests/bench_data.py --memory --collection 50000 --out reports/bench_data.json     also memory at 10,000 and 100,000 pairs; keys, equal pairs, shared melodies
+python tests/bench_data.py --memory --collection 50000 --out reports/bench_data.json     also memory at 10,000 and 100,000 pairs, and of preparing 2,000 to 50,000; keys, equal pairs, shared melodies
+python tests/bench_data.py --prepare FOLDER --out reports/bench_data.json     preparing alone, from a folder of 50,000 pairs that is there; the rest of the report is kept
 """
 import argparse
 import hashlib
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,23 @@ def measured_run(folder, size):
     print(json.dumps({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024, "ms_per_pair": round(1000*seconds/size, 3), "read_back": read}))
 
 
+def prepared_run(pairs, size):
+    "Prepare the first pairs of a folder, and print what it took."
+    from psychoscore.dataset import prepare, synthetic_pieces
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        data = prepare(islice(synthetic_pieces(pairs), size), folder)
+        print(json.dumps({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024, "cpu_ms_per_pair": round(1000*(time.process_time() - start)/size, 3),
+                          "tokens": data.meta["tokens"], "hours": round(float(data.pieces.seconds.sum()/3600), 2)}))
+
+
+def preparing(pairs, sizes=(2_000, 10_000, 50_000)):
+    "Peak resident memory and CPU time of `prepare`, each size in a process of its own."
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import bench_data; bench_data.prepared_run(sys.argv[2], int(sys.argv[3]))"
+    run = lambda size: subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), str(pairs), str(size)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {str(size): json.loads(run(size)) for size in sizes}
+
+
 def melody_grams(pair, n=8):
     "The distinct runs of n melody notes, relative to the tonic: a transposed copy is a copy."
     melody = pair.notes["pitch"][pair.part == 0].astype(np.int64) - pair.key.tonic
@@ -146,9 +164,15 @@ if __name__ == "__main__":
     parser.add_argument("--memory", action="store_true", help="also make 10,000 and 100,000 pairs")
     parser.add_argument("--collection", type=int, default=0, help="also look through so many pairs")
     parser.add_argument("--out", type=Path, help="JSON file to write the report to")
+    parser.add_argument("--prepare", type=Path, help="only measure preparing the pairs of this folder, at least 50,000")
     args = parser.parse_args()
-    report = {"speed": speed(args.pairs)}
-    if args.memory: report["memory"] = memory()
+    if args.prepare: report = (json.loads(args.out.read_text()) if args.out and args.out.exists() else {}) | {"prepare": preparing(args.prepare)}
+    else: report = {"speed": speed(args.pairs)}
+    if args.memory:
+        report["memory"] = memory()
+        with tempfile.TemporaryDirectory() as folder:
+            synthesize(folder, 50_000)
+            report["prepare"] = preparing(folder)
     if args.collection: report["collection"] = collection(args.collection)
     text = json.dumps(report, indent=1)
     print(text)

@@ -1,4 +1,13 @@
 "What several tests share."
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
 import numpy as np
 import pytest
 
@@ -16,4 +25,64 @@ def data(tmp_path_factory):
         return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 20 else "validation", "CC0", notes, PsychometricProfile(i % 2, rng.uniform(0.45, 0.55)))
     folder = tmp_path_factory.mktemp("data")
     prepare([piece(i) for i in range(24)], folder, copies=1)
+    return folder
+
+
+class Server:
+    "A psychoscore server in a process of its own."
+    def __init__(self, folder, *options, **environment):
+        self.log_path, self.home = folder/"server.log", folder/"home" # where a file would be kept, if one were
+        self.home.mkdir()
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "psychoscore.cli", "serve", "--port", "0", *map(str, options)], stdout=log, stderr=log, cwd=self.home,
+                                            env=os.environ | {"HOME": str(self.home), "TMPDIR": str(self.home)} | environment)
+        self.url = self._wait_for(r"listening on (http://\S+?),", 120)
+        for _ in range(100):
+            try:
+                if httpx.get(f"{self.url}/readyz").status_code == 200: return
+            except httpx.TransportError: pass
+            time.sleep(0.1)
+        raise RuntimeError(self.log)
+
+    @property
+    def log(self): return self.log_path.read_text()
+
+    def _wait_for(self, pattern, seconds):
+        for _ in range(int(seconds*20)):
+            if found := re.search(pattern, self.log): return found[found.lastindex or 0]
+            if self.process.poll() is not None: break
+            time.sleep(0.05)
+        raise RuntimeError(f"no {pattern!r} in the log: {self.log}")
+
+    def metric(self, name):
+        "Sum of a metric over its labels."
+        text = httpx.get(f"{self.url}/metrics").text
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}(\{{|\s)", line))
+
+    def wait_until_idle(self, seconds=20):
+        "Wait until nothing is decoded."
+        for _ in range(int(seconds*20)):
+            if self.metric("psychoscore_rows") == self.metric("psychoscore_waiting") == 0: return
+            time.sleep(0.05)
+        raise AssertionError(f"still {self.metric('psychoscore_rows')} rows in use")
+
+    def stop(self, how=signal.SIGTERM):
+        "End it and return the exit code."
+        if self.process.poll() is None: self.process.send_signal(how)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    "A server that the tests share."
+    server = Server(tmp_path_factory.mktemp("server"), "--workers", 1)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory):
+    "Where screenshots go: PSYCHOSCORE_SHOTS, to be looked at, or a temporary folder."
+    folder = Path(os.environ.get("PSYCHOSCORE_SHOTS") or tmp_path_factory.mktemp("shots"))
+    folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,6 +1,6 @@
 """Time and memory of one contrastive loss, forward and backward, printed as a table.
 
-Usage: python .ci/bench_contrastive.py [--batch 512] [--width 256] [--device cpu]
+Usage: python tests/bench_contrastive.py [--batch 512] [--width 256] [--device cpu]
 """
 import argparse, statistics, time
 

@@ -1,0 +1,218 @@
+"""How the server does under load, over loopback: speed, fairness, first segment; then a soak with hostile and cancelled requests and a kill.
+
+One run measures both sides of a ratio in turn, on the same server. The server gets two cores' worth of decoding threads
+(--workers). Usage: python tests/bench_serve.py [--rounds 3] [--soak 1000] [--out reports/serve.json]
+"""
+import argparse
+import asyncio
+import base64
+import json
+import os
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+
+CLIENTS = 16
+SECONDS = 10  # of music in a request
+WANTED = dict(speedup=3.0, first_segment_s=1.0, memory=0.10)
+
+
+class Server:
+    "The command, in a process of its own; its memory and counts are read from /metrics."
+    def __init__(self, workers, port=0):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([sys.executable, "-m", "psychoscore.cli", "serve", "--port", str(port), "--workers", str(workers)], stderr=self.log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        while not (found := re.search(r"listening on (http://\S+?),", self._said())):
+            if self.process.poll() is not None: raise RuntimeError(self._said())
+            time.sleep(0.05)
+        self.url = found[1]
+        self.port = int(self.url.rsplit(":", 1)[1])
+        httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status()
+
+    def _said(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def metric(self, name):
+        lines = [line for line in httpx.get(f"{self.url}/metrics", timeout=60).text.splitlines() if re.match(rf"{name}(\{{|\s)", line)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def idle_memory_mb(self):
+        "Resident memory once nothing is decoded."
+        while self.metric("psychoscore_rows") + self.metric("psychoscore_waiting"): time.sleep(0.1)
+        time.sleep(0.5)
+        return self.metric("process_resident_memory_bytes")/2**20
+
+
+def wish(seed, seconds=SECONDS):
+    "A request like any other: the profile goes round the square."
+    return {"profile": {"trauma": seed % 4/3, "entropy": seed//4 % 4/3}, "seconds": seconds, "seed": seed}
+
+
+# --- speed
+
+async def timed(client, seed):
+    "Seconds that a piece takes."
+    start = time.perf_counter()
+    answer = await client.post("/v1/generate", json=wish(seed))
+    answer.raise_for_status()
+    return time.perf_counter() - start
+
+
+async def one_at_a_time(client, seeds):
+    "Pieces a second."
+    start = time.perf_counter()
+    for seed in seeds: await timed(client, seed)
+    return len(seeds)/(time.perf_counter() - start)
+
+
+async def side_by_side(client, seeds):
+    "Pieces a second, and latencies; each client asks for a next piece when it has the last."
+    left, latencies, start = iter(seeds), [], time.perf_counter()
+    async def one():
+        for seed in left: latencies.append(await timed(client, seed))
+    await asyncio.gather(*(one() for _ in range(CLIENTS)))
+    return len(seeds)/(time.perf_counter() - start), latencies
+
+
+async def unfairness(client, seed):
+    "The slowest of sixteen requests for the very same piece, made at once, against the fastest."
+    times = await asyncio.gather(*(timed(client, seed) for _ in range(CLIENTS)))
+    return max(times)/min(times)
+
+
+async def first_segment(client, seed):
+    "Seconds until the first segment is there."
+    start = time.perf_counter()
+    async with client.stream("POST", "/v1/stream", json=wish(seed)) as answer:
+        async for line in answer.aiter_lines():
+            if json.loads(line)["event"] == "segment": return time.perf_counter() - start
+
+
+async def speed(url, rounds, per_client=4):
+    "Both ways in turn, with the same seeds."
+    alone, together, latencies, unfair = [], [], [], []
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=None)) as client:
+        await side_by_side(client, range(CLIENTS)) # warm
+        first = [await first_segment(client, seed) for seed in range(10)]
+        for turn in range(rounds):
+            seeds = list(range(100*turn, 100*turn + per_client*CLIENTS))
+            alone.append(await one_at_a_time(client, seeds[:CLIENTS]))
+            rate, measured = await side_by_side(client, seeds)
+            together.append(rate)
+            latencies += measured
+            unfair.append(await unfairness(client, turn))
+    ratios = [b/a for a, b in zip(alone, together)]
+    return dict(pieces_per_s=dict(one_at_a_time=statistics.median(alone), sixteen=statistics.median(together)), speedup=statistics.median(ratios), speedups=ratios,
+                latency_s=dict(median=float(np.median(latencies)), p95=float(np.quantile(latencies, 0.95)), max=max(latencies), n=len(latencies)),
+                same_piece_slowest_to_fastest=statistics.median(unfair),
+                first_segment_s=dict(median=statistics.median(first), max=max(first), n=len(first)))
+
+
+# --- soak
+
+HOSTILE = [b"", b"{", b"[" * 50_000, b'{"profile": {"trauma": 7}}', b'{"seconds": 1e9}', b'{"seconds": NaN}', b'{"seed": -1}', b'{"unknown": 1}', b" " * 400_000,
+           *(json.dumps({"prompt_midi": base64.b64encode(midi).decode()}).encode() for midi in (b"PK\3\4", b"MThd" + b"\xff"*60, random.Random(0).randbytes(2000)))]
+
+
+class Soak:
+    "A crowd of clients, and the tally of what became of their requests."
+    def __init__(self, total, seed=0):
+        dice = random.Random(seed)
+        kinds = ["hostile"]*(total//10) + ["cancelled"]*(total//10)
+        self.kinds = kinds + ["plain"]*(total - len(kinds))
+        dice.shuffle(self.kinds)
+        self.tally = {}
+
+    def count(self, kind, outcome): self.tally[f"{kind}: {outcome}"] = self.tally.get(f"{kind}: {outcome}", 0) + 1
+
+    async def ask(self, client, number, kind):
+        "One request, to its end; what a kill cuts off, or a full queue sends away, is asked for again."
+        while True:
+            try: outcome, again = await getattr(self, f"_{kind}")(client, number), "sent away with 429"
+            except httpx.ConnectError: outcome, again = None, "nobody listened"
+            except httpx.TransportError: outcome, again = None, "cut off by the kill"
+            if outcome is not None: return self.count(kind, outcome)
+            self.count("repeated", again)
+            await asyncio.sleep(0.2)
+
+    async def _plain(self, client, number):
+        answer = await client.post("/v1/generate", json=wish(number, 4 + number % 5))
+        return None if answer.status_code == 429 else f"answered {answer.status_code}"
+
+    async def _hostile(self, client, number):
+        answer = await client.post("/v1/generate", content=HOSTILE[number % len(HOSTILE)], headers={"Content-Type": "application/json"})
+        assert answer.json()["errors"]
+        return f"refused {answer.status_code}"
+
+    async def _cancelled(self, client, number):
+        async with client.stream("POST", "/v1/stream", json=wish(number, 12)) as answer:
+            if answer.status_code == 429: return None
+            async for line in answer.aiter_lines():
+                if json.loads(line).get("number") == 1: return "hung up half-way"
+        return "ended before it was cancelled"
+
+    async def crowd(self, url, numbers):
+        "Sixteen clients share the requests."
+        left = iter(numbers)
+        async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=None)) as client:
+            async def work():
+                for number in left: await self.ask(client, number, self.kinds[number])
+            await asyncio.gather(*(work() for _ in range(CLIENTS)))
+
+
+async def soak(server, workers, total):
+    "Requests of all kinds; half-way the server is killed and started again on its port; at the end it is told to stop while it works."
+    crowd, warm = Soak(total), total//10
+    await crowd.crowd(server.url, range(warm))
+    before = server.idle_memory_mb()
+    task = asyncio.create_task(crowd.crowd(server.url, range(warm, total//2)))
+    await task
+    first = dict(after_warm_up_mb=before, at_the_end_mb=server.idle_memory_mb(), requests=total//2 - warm)
+    task = asyncio.create_task(crowd.crowd(server.url, range(total//2, total)))
+    await asyncio.sleep(2)
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    server = await asyncio.to_thread(Server, workers, server.port)
+    await task
+    memory_mb = server.idle_memory_mb()
+    async with httpx.AsyncClient(base_url=server.url, timeout=300) as client:
+        last = [asyncio.create_task(client.post("/v1/generate", json=wish(n))) for n in range(8)]
+        while server.metric("psychoscore_rows") == 0: await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        finished = [answer.status_code for answer in await asyncio.gather(*last)]
+    server.process.wait(120)
+    return dict(requests=total, tally=dict(sorted(crowd.tally.items())), memory_first_server=first | dict(growth=first["at_the_end_mb"]/before - 1),
+                memory_second_server_mb=memory_mb, finished_after_sigterm=finished)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--soak", type=int, default=1000, help="requests; 0 leaves the soak out")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    args = parser.parse_args()
+    server = Server(args.workers)
+    try:
+        report = dict(cpus=os.cpu_count(), workers=args.workers, clients=CLIENTS, seconds=SECONDS, load_average=os.getloadavg()[0], wanted=WANTED, speed=asyncio.run(speed(server.url, args.rounds)))
+        print(pd.json_normalize(report["speed"]).T.to_string(header=False))
+        if args.soak:
+            report["soak"] = asyncio.run(soak(server, args.workers, args.soak))
+            print(json.dumps(report["soak"], indent=1))
+    finally: server.process.kill()
+    if args.out: args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__": main()

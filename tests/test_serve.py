@@ -1,0 +1,303 @@
+"The server from outside: hostile input, load, cancelled and stopped work, privacy, keys."
+import base64
+import concurrent.futures
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from conftest import Server
+from psychoscore.compose import Composer
+from psychoscore.model import ModelConfig, make_model
+from psychoscore.notes import make_notes, midi_bytes
+from psychoscore.search import Index
+from psychoscore.serve import Settings, make_app, serve
+
+GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
+SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
+
+
+def chunk(kind, body, size=None): return kind + struct.pack(">I", len(body) if size is None else size) + body
+
+
+HEAD = chunk(b"MThd", struct.pack(">HHH", 0, 1, 480))
+MIDI = {
+    "empty": b"", "truncated": SCALE[:100], "gigabytes promised": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40", 2**31), "long header": chunk(b"MThd", b"\0\0\0\1\1\xe0", 2**32 - 1),
+    "zip": b"PK\3\4" + bytes(100), "noise": np.random.default_rng(0).bytes(5000), "a million notes": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40" + b"\1\x40\0\1\x40\x40"*1_000_000),
+    "too many notes": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40" + b"\1\x40\0\1\x40\x40"*15_000 + b"\0\xff\x2f\0"), "text": b"MThd, I swear", "no division": chunk(b"MThd", b"\0\0\0\1\0\0") + chunk(b"MTrk", b"\0\xff\x2f\0"),
+    "no piano": midi_bytes(make_notes([0, 1], [1, 1], [60, 120], 80)), "years": HEAD + chunk(b"MTrk", b"\xff\xff\xff\x7f\x90\x40\x40\xff\xff\xff\x7f\x40\0"*20 + b"\0\xff\x2f\0"),
+}
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=60) as client: yield client
+
+
+def errors(answer):
+    "The error's fields, once it is sure that it is a well-formed 4xx without a trace."
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
+    assert "Traceback" not in answer.text and "File \"" not in answer.text
+    said = answer.json()["errors"]
+    assert said and all(e["field"] and e["message"] for e in said)
+    return [e["field"] for e in said]
+
+
+def until(said, seconds=20):
+    "Wait until something is true."
+    for _ in range(int(seconds*20)):
+        if said(): return
+        time.sleep(0.05)
+    raise AssertionError("it did not become true")
+
+
+# --- bad input
+
+@pytest.mark.parametrize(("body", "fields"), [
+    ({"profile": {"trauma": 1.5}}, ["profile.trauma"]), ({"profile": {"trauma": "0.5", "entropy": True}}, ["profile.trauma", "profile.entropy"]), ({"profile": {"truama": 0.5}}, ["profile.truama"]),
+    ({"profile": [0.5, 0.5]}, ["profile"]), ({"trajectory": []}, ["trajectory"]), ({"trajectory": [{"seconds": -1, "profile": {}}]}, ["trajectory.0.seconds"]),
+    ({"trajectory": [{"seconds": 5, "profile": {}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]), ({"trajectory": [{"seconds": 0, "profile": {"trauma": 0.5}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]),
+    ({"profile": {}, "trajectory": [{"seconds": 0, "profile": {}}]}, ["trajectory"]), ({"seconds": 0}, ["seconds"]), ({"seconds": 301}, ["seconds"]), ({"seconds": "10"}, ["seconds"]), ({"seconds": True}, ["seconds"]), ({"seconds": None}, ["seconds"]),
+    ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"temperature": 0}, ["temperature"]), ({"guidance": 11}, ["guidance"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
+    ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
+    ({"prompt_midi": base64.b64encode(SCALE).decode(), "key": "C"}, ["key"]), ({"\ud800": 1}, ["body"]), ({"key": "\ud800"}, ["key"]), (None, ["body"]), (7, ["body"]), ([], ["body"]),
+])
+@pytest.mark.parametrize("route", ["/v1/generate", "/v1/stream"])
+def test_a_wrong_field_is_named(client, route, body, fields):
+    answer = client.post(route, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert errors(answer) == fields
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"seconds": NaN}', b'{"seconds": Infinity}', b'{"seconds": 1e999}', b"[" * 100_000, b'{"profile": ' * 20_000, b'{"seed": ' + b"9"*5000 + b"}", b"\0" * 1000])
+def test_a_body_that_is_no_json(client, content):
+    for content_type in ("application/json", "text/plain", "", "application/json; charset=\xff".encode("latin1")):
+        errors(client.post("/v1/generate", content=content, headers={"Content-Type": content_type}))
+
+
+@pytest.mark.parametrize("name", MIDI)
+def test_bad_midi_is_refused(client, name):
+    assert errors(client.post("/v1/profile", content=MIDI[name])) == ["body"]
+    answer = client.post("/v1/generate", json=GOOD | {"prompt_midi": base64.b64encode(MIDI[name]).decode(), "seconds": 60})
+    assert set(errors(answer)) <= {"prompt_midi", "body"}
+
+
+def test_a_prompt_too_dense_for_the_model(client):
+    dense = midi_bytes(make_notes(np.arange(400)/100, np.full(400, 0.03), 30 + np.arange(400) % 70, 80))
+    assert errors(client.post("/v1/generate", json={"prompt_midi": base64.b64encode(dense).decode(), "seconds": 12})) == ["prompt_midi"]
+
+
+def test_a_long_prompt_is_continued(client):
+    long = make_notes(np.arange(700)/10, np.full(700, 0.1), 40 + np.arange(700) % 40, 80) # more tokens than the model's context
+    answer = client.post("/v1/generate", json={"prompt_midi": base64.b64encode(midi_bytes(long)).decode(), "seconds": 80, "seed": 1}, headers={"Accept": "application/json"})
+    assert answer.status_code == 200 and len(answer.json()["notes"]) > 700
+
+
+def test_fuzzed_midi(client):
+    "Bytes of a good file changed, cut out, put in: an estimate or a named field, and the server lives."
+    rng = random.Random(0)
+    seen = set()
+    for _ in range(300):
+        data = bytearray(SCALE)
+        for _ in range(rng.randint(1, 4)):
+            at, wrong = rng.randrange(len(data)), rng.randbytes(rng.randint(1, 3))
+            data[at:at + rng.choice([0, len(wrong), len(wrong), len(wrong)])] = wrong
+        if rng.random() < 0.1: del data[rng.randrange(10, len(data)):]
+        answer = client.post("/v1/profile", content=bytes(data))
+        seen.add(answer.status_code)
+        if answer.status_code != 200: assert errors(answer) == ["body"]
+    assert seen == {200, 422}
+
+
+def open_wire(server, head):
+    "A connection on which the head of a POST has been sent."
+    host, port = server.url.removeprefix("http://").split(":")
+    wire = socket.create_connection((host, int(port)), timeout=20)
+    wire.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: open sesame\r\nContent-Type: application/json\r\n" + head + b"\r\n\r\n")
+    return wire
+
+
+def test_the_body_is_measured_as_it_comes(server):
+    "A body without a length, sent bit by bit, is refused as soon as it has grown too large."
+    with open_wire(server, b"Transfer-Encoding: chunked") as wire:
+        for _ in range(12): wire.sendall(b"8000\r\n" + b" "*32768 + b"\r\n") # 384 of endless kilobytes
+        answer = wire.recv(65536)
+    assert b" 413 " in answer.split(b"\r\n")[0] and b"must be at most 262144 bytes" in answer
+    assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
+
+
+@pytest.fixture
+def small_server():
+    "The app with a tiny model, in a thread."
+    composer = Composer(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), {"key_relative": True})
+    listener, app, rng = socket.create_server(("127.0.0.1", 0)), make_app(Settings(max_seconds=12), composer), np.random.default_rng(0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    until(lambda: server.started)
+    app.state.index = Index(("a.mid", "b.mid"), ("", ""), rng.normal(size=(2, 32)).astype("f4"), rng.random((2, 2), "f4"), "")
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_the_api_as_it_describes_itself(small_server, tmp_path):
+    "schemathesis makes up requests from our own OpenAPI, right and wrong ones: no server error, nothing that is not described, nothing wrong accepted."
+    options = {"exclude-checks": "positive_data_acceptance", "max-examples": 10, "seed": 1, "generation-database": "none", "request-timeout": 30, "phases": "examples,coverage,fuzzing"} # some rules, such as profile or trajectory, no schema can say
+    result = subprocess.run([sys.executable, "-m", "schemathesis.cli", "run", f"{small_server}/v1/openapi.json", "--no-color", *(f"--{k}={v}" for k, v in options.items())], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+    assert re.search(r"Tested: +8", result.stdout), result.stdout
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/generate", 405), ("POST", "/healthz", 405), ("GET", "/v1/nothing", 404), ("GET", "/../../etc/passwd", 404), ("GET", "/%2e%2e/model/config.json", 404)])
+def test_wrong_paths_and_methods(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status and errors(answer)
+
+
+def test_accept_that_cannot_be_met(client):
+    for route, accept in (("/v1/generate", "image/png"), ("/v1/stream", "audio/midi")):
+        answer = client.post(route, json=GOOD, headers={"Accept": accept})
+        assert answer.status_code == 406 and errors(answer) == ["Accept"]
+
+
+# --- the same bytes, whoever else is there
+
+def test_a_piece_does_not_depend_on_the_others(client):
+    alone = client.post("/v1/generate", json=GOOD).content
+    wishes = [GOOD if i % 4 == 0 else {"profile": {"trauma": i/12, "entropy": 1 - i/12}, "seconds": 4 + i % 5, "seed": i, "guidance": (1, 1.5, 3)[i % 3], "temperature": (None, 0.7)[i % 2]} for i in range(12)]
+    with concurrent.futures.ThreadPoolExecutor(12) as pool: answers = list(pool.map(lambda wish: client.post("/v1/generate", json=wish), wishes))
+    assert [a.status_code for a in answers] == [200]*12
+    assert all(a.content == alone for a, wish in zip(answers, wishes) if wish is GOOD)
+    assert len({a.content for a in answers}) == 10
+
+
+def test_curl_lines_of_the_notebook(server, tmp_path):
+    "What 05_serve tells people to type works."
+    if not shutil.which("curl"): pytest.skip("curl is not installed")
+    cells = json.loads((Path(__file__).parent.parent/"nbs/05_serve.ipynb").read_text())["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines() if line.startswith("curl ")]
+    (tmp_path/"piece.mid").write_bytes(SCALE)
+    for line in lines:
+        said = subprocess.run(["bash", "-c", line.replace("http://localhost:8000", server.url) + " -sS --fail-with-body"], capture_output=True, cwd=tmp_path, timeout=60)
+        if "/v1/search" in line: assert b"has no index" in said.stdout # this server has none
+        else: assert said.returncode == 0, (line, said)
+    assert len(lines) == 9 and (tmp_path/"piece.wav").read_bytes()[:4] == b"RIFF"
+
+
+# --- load
+
+def test_hanging_up_stops_the_work(server, client):
+    before = server.metric("psychoscore_tokens_total")
+    for route in ("/v1/stream", "/v1/generate"):
+        with pytest.raises(httpx.ReadTimeout), httpx.Client(base_url=server.url, timeout=httpx.Timeout(30, read=0.5 if route == "/v1/generate" else 1e-3)) as impatient:
+            with impatient.stream("POST", route, json={"seconds": 300, "seed": 1}) as answer: answer.read()
+    server.wait_until_idle()
+    assert server.metric("psychoscore_tokens_total") == before
+
+
+def test_a_server_that_is_narrow_locked_and_stopped(tmp_path):
+    "One server for what takes a server of its own; the last thing it does is to stop."
+    server = Server(tmp_path, "--max-waiting", 2, "--deadline", 4, "--cors-origin", "https://friend.example", PSYCHOSCORE_API_KEY="open sesame")
+    with concurrent.futures.ThreadPoolExecutor(60) as pool, httpx.Client(base_url=server.url, timeout=60, headers={"X-API-Key": "open sesame"}) as client:
+        asks_for_its_key(server)
+        lets_friends_in(server)
+        does_not_wait_for_a_slow_body(server)
+        refuses_what_is_too_much(client, pool)
+        refuses_what_is_too_late(client)
+        last = pool.submit(client.post, "/v1/generate", json={"seconds": 4, "seed": 0, "guidance": 1})
+        until(lambda: server.metric("psychoscore_rows"))
+        assert server.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
+        assert last.result().status_code == 200 # what was taken is finished
+    with pytest.raises(httpx.TransportError): httpx.get(f"{server.url}/healthz")
+    assert "open sesame" not in server.log and "Traceback" not in server.log
+
+
+def asks_for_its_key(server):
+    "Nothing under /v1 without the key."
+    for headers, status in (({}, 401), ({"X-API-Key": "open"}, 401), ({"X-API-Key": "s\xe9same".encode("latin1")}, 401), ({"X-API-Key": "open sesame"}, 200)):
+        for method, path, body in (("GET", "/v1/model", None), ("POST", "/v1/generate", GOOD)): assert httpx.request(method, f"{server.url}{path}", json=body, headers=headers, timeout=60).status_code == status
+    assert httpx.get(f"{server.url}/healthz").status_code == httpx.get(server.url).status_code == 200
+
+
+def lets_friends_in(server):
+    "CORS for the origin that was named, and for no other."
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+    allowed = {origin: httpx.options(f"{server.url}/v1/generate", headers=ask | {"Origin": origin}).headers.get("Access-Control-Allow-Origin") for origin in ("https://friend.example", "https://foe.example")}
+    assert allowed == {"https://friend.example": "https://friend.example", "https://foe.example": None}
+
+
+def does_not_wait_for_a_slow_body(server):
+    "408 when the deadline passes before the body is there."
+    with open_wire(server, b"Content-Length: 100") as wire:
+        wire.sendall(b"{")
+        assert b" 408 " in wire.recv(65536).split(b"\r\n")[0]
+
+
+def refuses_what_is_too_much(client, pool):
+    "Past the queue: 429, with a time to come back."
+    answers = list(pool.map(lambda seed: client.post("/v1/generate", json={"seconds": 20, "seed": seed}), range(40)))
+    refused = [a for a in answers if a.status_code == 429]
+    assert {a.status_code for a in answers} <= {200, 429, 504} and 0 < len(refused) < 40
+    assert all(1 <= int(a.headers["Retry-After"]) <= 60 and errors(a) for a in refused)
+
+
+def refuses_what_is_too_late(client):
+    "Past the deadline: 504, or the last event of a stream."
+    late = client.post("/v1/generate", json={"seconds": 300})
+    assert late.status_code == 504 and "deadline" in late.json()["errors"][0]["message"]
+    streamed = client.post("/v1/stream", json={"seconds": 300}).text.splitlines()
+    assert json.loads(streamed[-1])["event"] == "error" and len(streamed) > 2
+
+
+# --- privacy and access
+
+def test_nothing_of_a_profile_or_upload_is_kept(server, client):
+    "Requests with recognisable numbers, good and bad, on all routes; then the log, the counts and every file are read."
+    before, secret, upload = server.log.count("POST /v1/generate"), 0.123454321, midi_bytes(make_notes(np.arange(9)/2, np.full(9, 0.4), [61, 88, 35, 77, 42, 99, 54, 71, 66], 111))
+    body = {"profile": {"trauma": secret, "entropy": secret}, "seconds": 4, "seed": 314159265}
+    for wish in (body, body | {"profile": {"trauma": 7.123454321}}, body | {"key": "0.123454321"}, body | {"prompt_midi": base64.b64encode(upload).decode(), "seconds": 9}):
+        for route in ("/v1/generate", "/v1/stream"): client.post(f"{route}?trauma={secret}", json=wish)
+    client.post("/v1/profile", content=upload), client.post("/v1/profile", content=upload[:50])
+    client.get(f"/{secret}"), client.request("BREW", f"/v1/{secret}"), client.post("/v1/generate", content=f"{{{secret}", headers={"Content-Type": "application/json"})
+    metrics = client.get("/metrics").text
+    assert server.log.count("POST /v1/generate") == before + 5
+    for text in (server.log, metrics): assert "123454321" not in text and "314159265" not in text and base64.b64encode(upload)[:20].decode() not in text and "Traceback" not in text
+    kept = [path for path in server.home.rglob("*") if path.is_file()]
+    assert not [path for path in kept if upload in (data := path.read_bytes()) or b"123454321" in data]
+
+
+def test_headers(client):
+    assert not [h for h in client.get("/v1/model", headers={"Origin": "https://friend.example"}).headers if h.startswith("access-control")]
+    for path in ("/", "/page/app.js", "/v1/model", "/v1/nothing"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff" and "server" not in headers
+        if path.startswith("/v1"): assert headers["Cache-Control"] == "no-store"
+
+
+# --- starting wrongly
+
+@pytest.mark.parametrize(("settings", "where", "says"), [
+    (dict(), dict(port=1), "choose others with --host and --port"), (dict(), dict(host="nowhere.invalid"), "cannot listen on nowhere.invalid"),
+    (dict(model="nowhere"), dict(port=0), "no psychoscore checkpoint in nowhere"), (dict(device="abacus"), dict(port=0), "device must be"), (dict(device="cuda:99"), dict(port=0), "device must be")])
+def test_a_mistake_at_the_start_says_what_to_do(settings, where, says, server):
+    if "port" in where and where["port"]: where = dict(port=int(server.url.rsplit(":", 1)[1])) # in use
+    with pytest.raises((ValueError, OSError), match=says): serve(Settings(**settings), **where)
+
+
+def test_a_mistake_at_the_start_is_one_line(server):
+    for option, says in (("--port=99999", "port"), (f"--port={server.url.rsplit(':', 1)[1]}", "cannot listen on 127.0.0.1 port"), ("--workers=0", "workers"), ("--max-seconds=99999", "max-seconds")):
+        result = subprocess.run([sys.executable, "-m", "psychoscore.cli", "serve", option], capture_output=True, text=True, timeout=120)
+        assert result.returncode == 2 and says in result.stderr and result.stderr.count("\n") == 1, result.stderr
