@@ -13,14 +13,19 @@ help:
 	@echo "make setup      install everything into .venv"
 	@echo "make compose    compose 30 seconds for trauma 0.8, entropy 0.2 into out/"
 	@echo "make test       run everything CI runs (PSYCHOSCORE_DATA=folder adds what needs EMOPIA)"
-	@echo "make notebooks  execute the notebooks and store their outputs"
+	@echo "make notebooks  export and execute the notebooks, store their outputs, write README.md (NOTEBOOKS=... for some)"
 	@echo "make readme     write README.md from nbs/index.ipynb"
+	@echo "make docs       build the site into _docs and check its links; read it with: python3 -m http.server -d _docs"
 	@echo "make bench-data measure how fast pairs are made, against music21, pretty_midi and MidiTok"
 	@echo "make bench-contrastive  measure time and memory of the contrastive losses"
 	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
+	@echo "make bench-compose measure what guidance, temperature and length do to the music (needs EMOPIA)"
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
 	@echo "make bench-serve  measure the server: speed side by side, first segment, a thousand requests with a kill"
+	@echo "make examples   compose the ten example pieces into reports/examples"
+	@echo "make coverage   say which lines of the package no notebook and no test runs (quick flags; minutes)"
+	@echo "make dist       build the wheel and the source archive into dist"
 	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
@@ -48,14 +53,35 @@ test: setup
 	$(BIN)/python -m pytest -q -rs tests
 	@echo "== lint"
 	$(BIN)/ruff check --select F,E9,B --ignore $(LINT_EXCEPT) psychoscore tests .ci setup.py
+	$(BIN)/mypy --strict --follow-imports=silent --ignore-missing-imports tests/typed_use.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yaml)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	@echo "== all passed"
 
+NOTEBOOKS ?= $(sort $(wildcard nbs/foundations/*.ipynb)) $(sort $(wildcard nbs/*.ipynb)) $(sort $(wildcard nbs/tutorials/*.ipynb nbs/howto/*.ipynb nbs/explanation/*.ipynb))
+
 notebooks: .venv/.installed
-	$(BIN)/python .ci/execute_notebooks.py --flags "$(FLAGS)" $(sort $(wildcard nbs/foundations/*.ipynb)) $(sort $(wildcard nbs/*.ipynb))
+	$(BIN)/nbdev_export
+	$(BIN)/python .ci/execute_notebooks.py --flags "$(FLAGS)" $(NOTEBOOKS)
 	$(BIN)/nbdev_clean
+	$(BIN)/python .ci/make_readme.py
 
 readme: .venv/.installed
 	$(BIN)/python .ci/make_readme.py
+
+docs: .venv/.installed
+	$(BIN)/python .ci/make_docs.py $(DOCS_OPTIONS)
+
+examples: .venv/.installed
+	$(BIN)/python .ci/make_examples.py $(MODEL)
+
+coverage: .venv/.installed
+	$(BIN)/python .ci/measure_coverage.py --flags "$(FLAGS)" --fail-under 85
+
+dist: .venv/.installed
+	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist
 
 bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
@@ -68,6 +94,9 @@ bench-search: .venv/.installed
 
 bench-decode: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
+
+bench-compose: .venv/.installed
+	$(BIN)/python tests/bench_compose.py --out reports/compose
 
 bench-train: .venv/.installed
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
@@ -84,5 +113,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train bench-serve estimators report clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train estimators report bench-compose bench-serve docs examples coverage dist clean
 .DEFAULT_GOAL := help

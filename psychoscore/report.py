@@ -189,11 +189,12 @@ def make_report(
     grid: Grid = Grid(),
     progress: bool = False,
     n_bootstrap: int = 1000,
+    dial: "Dial|None" = None, # When it has been measured on this grid already
 ) -> "tuple[dict, Dial]": # Ready for JSON, and the dial with its pieces
     "Measure a model in every way this package knows."
     if composer.about["key_relative"] != data.meta["key_relative"]:
         raise ValueError(f"the model has key_relative={composer.about['key_relative']}, {data.folder} {data.meta['key_relative']}: prepare the data as the model was trained")
-    dial, model = calibrate(composer, grid, progress, n_bootstrap), composer.model
+    dial, model = dial or calibrate(composer, grid, progress, n_bootstrap), composer.model
     ids, segments, index = [p.ids for p in dial.pieces], math.ceil(grid.seconds/SEGMENT_S), training_index(data)
     shuffled = [ids[i] for i in np.random.default_rng(grid.seed).permutation(len(ids))] # so that any first n cover the square
     held_out = [held_out_rows(data, s, segments) for s in ("validation", "test") if ((data.pieces.split == s) & (data.pieces.source == "emopia")).any()]

@@ -7,14 +7,15 @@ __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', '
            'TrainConfig', 'load_config', 'lr_at', 'make_optimizers', 'hidden_states', 'token_losses', 'Contrast',
            'contrasts', 'random_window', 'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses', 'train_step',
            'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note', 'validate',
-           'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'provenance', 'check_run',
-           'check_loss', 'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator', 'agree', 'describe',
-           'step_seed', 'fit']
+           'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'provenance', 'start_model',
+           'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator', 'agree',
+           'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator, Literal, NamedTuple
 import numpy as np
@@ -30,7 +31,7 @@ from tqdm.auto import tqdm
 from . import __version__
 from .contrastive import LOSSES, BalancedSampler, contrastive_loss, null_headers, pool_notes
 from .dataset import Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
-from .model import MODEL_CONFIGS, ModelConfig, add_residual_dropout, make_model, save_model
+from .model import MODEL_CONFIGS, ModelConfig, add_residual_dropout, make_model, save_model, load_model
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 
@@ -60,6 +61,7 @@ class TrainConfig:
     log_interval: PositiveInt = 10 # Steps; the device is waited for this often
     eval_interval: PositiveInt = 200 # Steps
     seed: NonNegativeInt = 0
+    init: str|None = None # Weights to start from instead of random ones: "packaged", or a checkpoint folder
 
 TRAIN_CONFIGS = {"tiny": TrainConfig(model=MODEL_CONFIGS["tiny"], max_steps=800), "small": TrainConfig(), "base": TrainConfig(model=MODEL_CONFIGS["base"], mix=DataMix(batch_tokens=32768))}
 
@@ -352,6 +354,20 @@ def provenance(data: PreparedDataset, config: TrainConfig) -> dict: # For psycho
     return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=git or None,
                 versions=dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__, python=platform.python_version()))
 
+# %% ../nbs/03_train.ipynb #ed1f57c2
+def start_model(
+    config: TrainConfig,
+    key_relative: bool, # As the data is
+): # The model, with the weights a run begins with
+    "Build a model, or load the one to go on from."
+    if config.init is None: return make_model(config.model, config.seed)
+    model, about = load_model(files("psychoscore")/"assets"/"model" if config.init == "packaged" else config.init)
+    c = model.config
+    shape = ModelConfig(c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size, c.max_position_embeddings)
+    if shape != config.model: raise ValueError(f"init {config.init} is {shape}, the configuration asks for {config.model}: give the configuration that it was trained with")
+    if about["key_relative"] != key_relative: raise ValueError(f"init {config.init} was trained {'with' if key_relative else 'without'} absolute pitches, the data is the other way round: prepare it {'with' if key_relative else 'without'} --absolute")
+    return model
+
 # %% ../nbs/03_train.ipynb #11908e14
 MAX_SPIKE = 2.0 # A loss this many times the lowest one, or that of knowing nothing, does not come back by itself
 
@@ -435,7 +451,7 @@ def fit(
     main = accelerator.is_main_process
     check_run(data, out, config, resume, accelerator.num_processes)
     out.mkdir(parents=True, exist_ok=True)
-    model = make_model(config.model, config.seed).to(accelerator.device).train()
+    model = start_model(config, data.meta["key_relative"]).to(accelerator.device).train()
     if accelerator.device.type == "cpu": model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     optimizers, run = make_optimizers(model, config), dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], config=asdict(config))

@@ -1,10 +1,16 @@
 "The wheel holds what a user needs, and no more."
+import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
+from configparser import ConfigParser
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,3 +42,63 @@ for name in ("symusic", "miditok", "pretty_midi", "music21", "pooch"): sys.modul
 import psychoscore.train
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def run_time_distributions():
+    "What `pip install psychoscore` brings, without extras, as it is installed here."
+    settings = ConfigParser(delimiters=["="])
+    settings.read(ROOT/"settings.ini")
+    found, waiting = {}, [(Requirement(r), "") for r in settings["DEFAULT"]["requirements"].split()]
+    while waiting:
+        requirement, extra = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate(dict(extra=extra)): continue
+        key, wanted = canonicalize_name(requirement.name), requirement.extras or {""}
+        if wanted <= found.get(key, set()): continue
+        found[key] = found.get(key, set()) | wanted | {""}
+        waiting += [(Requirement(r), e) for r in distribution(key).requires or [] for e in wanted]
+    return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    "An environment with the wheel and what it requires, linked from here instead of downloaded again; nothing else."
+    home = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    site = Path(sysconfig.get_path("purelib", vars=dict(base=home, platbase=home)))
+    for name in run_time_distributions():
+        dist = distribution(name)
+        for top in {file.parts[0] for file in dist.files or [] if file.parts[0] not in ("..", "__pycache__")}:
+            if not (site/top).exists(): (site/top).symlink_to(dist.locate_file(top).resolve())
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", home/"bin"/"python", "install", "--no-deps", "--no-index", wheel], check=True)
+    return home/"bin"
+
+
+def run_bare(bare, *command):
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run([bare/command[0], *map(str, command[1:])], capture_output=True, text=True, env=environment, cwd=bare)
+
+
+def test_the_wheel_alone_composes_from_python(bare, tmp_path):
+    code = f"""
+import importlib.util, psychoscore
+assert psychoscore.__file__.startswith({str(bare.parent)!r}), psychoscore.__file__
+for name in ("nbdev", "fastcore", "IPython", "pytest", "miditok", "fastapi", "anywidget"): assert importlib.util.find_spec(name) is None, name
+from psychoscore.compose import Composer
+from psychoscore.profile import PsychometricProfile
+piece = Composer.from_pretrained().compose(PsychometricProfile(0.8, 0.2), seconds=4, seed=0)
+piece.save({str(tmp_path/"piece.wav")!r}); piece._repr_html_(); print(piece.summary())
+"""
+    result = run_bare(bare, "python", "-W", "error::SyntaxWarning", "-c", code)
+    assert result.returncode == 0, result.stderr
+    assert "asked for trauma 0.80" in result.stdout and (tmp_path/"piece.wav").stat().st_size > 100_000
+
+
+def test_the_wheel_alone_composes_from_the_shell(bare, tmp_path):
+    result = run_bare(bare, "psychoscore", "compose", "--trauma", 0.8, "--seconds", 4, "--seed", 0, *(x for s in (".mid", ".musicxml", ".png") for x in ("-o", tmp_path/f"piece{s}")))
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_importing_is_silent(bare):
+    result = run_bare(bare, "python", "-W", "error", "-c", "import psychoscore")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

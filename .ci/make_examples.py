@@ -1,0 +1,38 @@
+"""Compose the ten example pieces into reports/examples, with the packaged model or the one given.
+
+Usage: python .ci/make_examples.py [CHECKPOINT]
+"""
+import sys
+from pathlib import Path
+
+from psychoscore.compose import Composer, Request
+from psychoscore.profile import PsychometricProfile as P
+
+FOLDER = Path(__file__).parent.parent/"reports/examples"
+EXAMPLES = { # Name to what it is, and what is asked for
+    "serene-calm": ("Serene and calm", P(0.2, 0.3)),
+    "serene-restless": ("Serene and restless", P(0.2, 0.8)),
+    "wounded-calm": ("Wounded and calm", P(0.8, 0.2)),
+    "wounded-restless": ("Wounded and restless", P(0.8, 0.7)),
+    "centre": ("The middle of both dials", P(0.5, 0.5)),
+    "healing": ("Healing: wounded and restless, resolving", [(0, P(0.9, 0.7)), (32, P(0.2, 0.3))]),
+    "storm": ("Storm: calm, a wounded outbreak, calm again", [(0, P(0.3, 0.2)), (18, P(0.9, 0.8)), (22, P(0.9, 0.8)), (38, P(0.3, 0.2))]),
+    "unravelling": ("Unravelling: serenity comes apart", [(0, P(0.1, 0.3)), (36, P(0.9, 0.8))]),
+    "dawn": ("Dawn: stillness wakes", [(0, P(0.5, 0.1)), (36, P(0.1, 0.9))]),
+    "mourning": ("Mourning: grief grows quiet", [(0, P(0.8, 0.7)), (36, P(0.8, 0.1))]),
+}
+
+
+def make_examples(checkpoint: "str|None"):
+    "Compose side by side, and list the pieces on one page."
+    composer = Composer.from_pretrained(checkpoint)
+    pieces = composer.compose_batch([Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())])
+    lines = ["# Examples", "", "Ten pieces by the packaged model, one seed each (0 to 9), none chosen over another; `make examples` writes them. On the docs site they play.", ""]
+    for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
+        piece.save(FOLDER/f"{name}.mid")
+        course = "" if len(piece.trajectory.keyframes) == 1 else " " + ", ".join(f"at {t:g} s {p}" for t, p in piece.trajectory.keyframes) + "."
+        lines += [f"[{title}]({name}.mid)", "", f"{piece.summary()}.{course}".replace("asked", "Asked", 1), ""]
+    (FOLDER/"README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__": make_examples(*sys.argv[1:2] or [None])

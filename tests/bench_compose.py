@@ -1,0 +1,255 @@
+"""What the settings of composing do to the music: guidance, temperature, repetition, seams, and a thousand pieces.
+
+Profiles are those of clips of EMOPIA's validation split, ten a quadrant; every setting gets the same profiles and seeds.
+Usage: PSYCHOSCORE_DATA=folder python tests/bench_compose.py [--only guidance] [--size 10] [--out reports/compose]
+"""
+import argparse
+import json
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr, wasserstein_distance
+
+from psychoscore import decoding
+from psychoscore.compose import Composer, Draft, Request
+from psychoscore.dataset import scoring_windows
+from psychoscore.decoding import NULLED, Sampler
+from psychoscore.emopia import PROXIES, RISES, load_emopia, measure_notes
+from psychoscore.notes import end_s, midi_bytes, read_midi
+from psychoscore.profile import DIMENSIONS, PsychometricProfile
+from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, NULL, PROFILE_FIRST, STEP_S, encode
+
+SECONDS = 20
+STATISTICS = ["density", "velocity", "velocity_sd", "mode", "consonance", "pitch", "pitch_sd", "pitch_class_entropy", "rhythm_entropy", "duration", "polyphony"]
+GUIDANCE = (1, 1.5, 2, 3, 4, 5)
+TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
+
+
+def entropy_bits(values):
+    "Of the distribution of whole numbers."
+    share = np.bincount(values)/len(values)
+    return float(-(share[share > 0]*np.log2(share[share > 0])).sum())
+
+
+def repeated(values, n):
+    "Share of the n-grams that have been heard before in the piece."
+    grams = np.lib.stride_tricks.sliding_window_view(values, n) if len(values) >= n else np.empty((0, n))
+    return 1 - len(np.unique(grams, axis=0))/len(grams) if len(grams) else 0.0
+
+
+def features(notes):
+    "Simple statistics of a piece."
+    steps = np.rint(notes["onset_s"]/STEP_S).astype(int)
+    waits = np.diff(np.unique(steps)).clip(0, 128)
+    return measure_notes(notes) | dict(
+        notes=len(notes), velocity_sd=notes["velocity"].std(), pitch=notes["pitch"].mean(), pitch_sd=notes["pitch"].std(),
+        pitch_class_entropy=entropy_bits(notes["pitch"] % 12), rhythm_entropy=entropy_bits(waits) if len(waits) else 0.0,
+        duration=notes["duration_s"].mean(), polyphony=notes["duration_s"].sum()/end_s(notes),
+        distinct_4=1 - repeated(notes["pitch"], 4), **{f"repeated_{n}": repeated(notes["pitch"], n) for n in (6, 8, 12)})
+
+
+@torch.inference_mode()
+def nats_per_note(model, ids):
+    "Under the model as it is, profile given."
+    ids, total = ids.astype(int), 0.0
+    for window, start in scoring_windows(ids, model.config.max_position_embeddings):
+        window = torch.tensor(np.asarray(window, dtype=int))
+        losses = torch.nn.functional.cross_entropy(model(window[None, :-1]).logits[0], window[1:], reduction="none").numpy()
+        total += losses[start - 1:][IS_PREDICTED[window[start:].numpy()]].sum()
+    return total/(ids >= FIRST["DURATION"]).sum()
+
+
+@cache
+def clips(split):
+    "Clips of EMOPIA's published split, their first seconds."
+    table = load_emopia().query("split == @split")
+    notes = [read_midi(path) for path in table["path"]]
+    return table.reset_index(drop=True), [n[n["onset_s"] < n["onset_s"].min() + SECONDS] for n in notes]
+
+
+def real(split, model=None):
+    "Features of real clips, a row each."
+    table, notes = clips(split)
+    rows = [dict(trauma=c.trauma, entropy=c.entropy, quadrant=c.quadrant, **features(n)) for c, n in zip(table.itertuples(), notes)]
+    if model is not None:
+        for row, c, n in zip(rows, table.itertuples(), notes): row["nats"] = nats_per_note(model, encode(n, PsychometricProfile(c.trauma, c.entropy)).ids)
+    return pd.DataFrame(rows)
+
+
+def asked_profiles(a_quadrant):
+    "Profiles of validation clips, one a song while songs last."
+    table = clips("validation")[0].sample(frac=1, random_state=0)
+    table = table.assign(turn=table.groupby(["quadrant", "song_id"]).cumcount()).sort_values("turn", kind="stable")
+    return [PsychometricProfile(c.trauma, c.entropy) for c in table.groupby("quadrant").head(a_quadrant).itertuples()]
+
+
+def composed(composer, profiles, label, **options):
+    "Features of pieces that are composed for the profiles, a row each."
+    start = time.process_time()
+    pieces = composer.compose_batch([Request(p, SECONDS, seed=i, **options) for i, p in enumerate(profiles)])
+    print(f"{label}: {len(pieces)} pieces, {time.process_time() - start:.0f} s of computing", flush=True)
+    return pd.DataFrame([dict(setting=label, seed=p.seed, trauma=a.trauma, entropy=a.entropy, nats=nats_per_note(composer.model, p.ids), **features(p.notes)) for p, a in zip(pieces, profiles)])
+
+
+def control(rows):
+    "Rank correlation of what was asked for and the sum of ranks of what is measured, for each dial."
+    measured = {dial: rows[list(cues)].rank().sum(axis=1)*(1 if RISES[dial] else -1) for dial, cues in PROXIES.items()}
+    return {f"control_{dial}": spearmanr(rows[dial], values).statistic for dial, values in measured.items()}
+
+
+def distance(rows, reference):
+    "Mean over statistics of the Wasserstein distance to real clips, in their standard deviations."
+    return np.mean([wasserstein_distance(rows[s], reference[s])/reference[s].std() for s in STATISTICS])
+
+
+def summary(rows, reference):
+    "What a setting is judged by."
+    means = {name: rows[name].mean() for name in ("nats", "pitch_class_entropy", "rhythm_entropy", "distinct_4", "repeated_6", "repeated_8", "repeated_12")}
+    return control(rows) | dict(distance=distance(rows, reference)) | means
+
+
+def with_intervals(tables, reference, draws=200):
+    "Summary of each setting with 95 % intervals over pieces, and of its difference from the first, paired by profile and seed."
+    rng, out = np.random.default_rng(0), {}
+    n = min(map(len, tables.values()))
+    samples, first = [rng.integers(0, n, n) for _ in range(draws)], None
+    for name, table in tables.items():
+        value, resampled = summary(table, reference), pd.DataFrame([summary(table.iloc[s], reference) for s in samples])
+        first = resampled if first is None else first
+        low, high = resampled.quantile(0.025), resampled.quantile(0.975)
+        dlow, dhigh = (resampled - first).quantile(0.025), (resampled - first).quantile(0.975)
+        out[name] = {k: v for m in value for k, v in ((m, value[m]), (f"{m}_low", low[m]), (f"{m}_high", high[m]), (f"{m}_minus_first_low", dlow[m]), (f"{m}_minus_first_high", dhigh[m]))} | dict(pieces=len(table))
+    return pd.DataFrame(out).T.rename_axis("setting")
+
+
+def hide_only(dial):
+    "Null map that hides one dial: guidance then acts on it alone."
+    first = PROFILE_FIRST[[d.name for d in DIMENSIONS].index(dial)]
+    null = np.arange(len(NULLED))
+    null[first:first + NULL + 1] = first + NULL
+    return null
+
+
+def measure_guidance(composer, size, out):
+    "Control against quality over the scale, and with one dial guided alone."
+    profiles, reference = asked_profiles(size), real("validation", composer.model)
+    settings = [(f"{g:g}", g, None) for g in GUIDANCE] + [(f"{dial} alone {g:g}", g, dial) for dial in ("trauma", "entropy") for g in (1.5, 3)]
+    tables = {}
+    for label, g, dial in settings:
+        decoding.NULLED = NULLED if dial is None else hide_only(dial)
+        tables[label] = composed(composer, profiles, label, guidance=g)
+    decoding.NULLED = NULLED
+    finish(tables, reference, out/"guidance")
+
+
+def measure_temperature(composer, size, out):
+    "Statistics of pitch and rhythm against temperature, the profile held still; and the schedule against constants."
+    still, reference = [PsychometricProfile(0.5, 0.5)]*(3*size), real("validation")
+    finish({f"{t:g}": composed(composer, still, f"{t:g}", temperature=t) for t in TEMPERATURES}, reference, out/"temperature")
+    profiles = asked_profiles(size)
+    tables = {"constant 1": composed(composer, profiles, "constant 1", use_dynamic_temperature=False), "schedule": composed(composer, profiles, "schedule"),
+              "constant 0.8": composed(composer, profiles, "constant 0.8", temperature=0.8)}
+    finish(tables, reference, out/"schedule")
+
+
+def finish(tables, reference, path):
+    "Write the rows and the summary."
+    rows, others = pd.concat(tables.values()), clips("train")[0].groupby("quadrant").head(10).index
+    table = with_intervals(tables, reference)
+    table.loc["real, validation"] = pd.Series(dict(summary(reference.assign(nats=reference.get("nats", np.nan)), reference), pieces=len(reference)))
+    train = real("train").loc[others].assign(nats=np.nan)
+    table.loc["real, train"] = pd.Series(dict(summary(train, reference), pieces=len(train)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.round(4).to_csv(f"{path}_pieces.csv", index=False)
+    table.round(4).to_csv(f"{path}.csv")
+    print(table[[c for c in table if not c.endswith(("low", "high"))]].round(3).to_string(), flush=True)
+
+
+def composed_long(composer, seconds, n):
+    "Long pieces, and for each the times at which the window was slid, s."
+    drafts = [Draft(Request(p, seconds, seed=i), composer.about["key_relative"]) for i, p in enumerate(asked_profiles(-(-n//4))[:n])]
+    sampler, slid = Sampler(composer.weights), [[] for _ in drafts]
+    sampler.add(drafts)
+    seen = [len(d.view) for d in drafts]
+    while sampler.rows:
+        sampler.step()
+        for i, d in enumerate(drafts):
+            if len(d.view) < seen[i]: slid[i].append((len(d.starts) - 1)*4 + d.grammar.position*STEP_S)
+            seen[i] = len(d.view)
+    return [d.piece() for d in drafts], slid
+
+
+def change(notes, at_s, span_s=8):
+    "How much the music changes at a moment, between the seconds before and after."
+    before, after = (notes[(notes["onset_s"] >= a) & (notes["onset_s"] < a + span_s)] for a in (at_s - span_s, at_s))
+    if not (len(before) and len(after)): return None
+    classes = [np.bincount(part["pitch"] % 12, part["duration_s"], 12)/part["duration_s"].sum() for part in (before, after)]
+    return dict(density=abs(np.log(len(after)/len(before))), velocity=abs(float(after["velocity"].mean()) - float(before["velocity"].mean())),
+                pitch=abs(float(after["pitch"].mean()) - float(before["pitch"].mean())), pitch_classes=np.abs(classes[0] - classes[1]).sum()/2)
+
+
+def measure_seams(composer, size, out, seconds=180):
+    "Change at the moments where the window slides, against change elsewhere; and repetition in long pieces."
+    pieces, slid = composed_long(composer, seconds, size)
+    at, elsewhere = [], []
+    for piece, times in zip(pieces, slid):
+        at += [c for t in times if (c := change(piece.notes, t))]
+        elsewhere += [c for t in np.arange(8, seconds - 8, 4) if all(abs(t - s) > 8 for s in times) and (c := change(piece.notes, t))]
+    at, elsewhere = pd.DataFrame(at), pd.DataFrame(elsewhere)
+    rng = np.random.default_rng(0)
+    resampled = pd.DataFrame([at.sample(frac=1, replace=True, random_state=rng).mean() - elsewhere.sample(frac=1, replace=True, random_state=rng).mean() for _ in range(1000)])
+    table = pd.DataFrame(dict(at_seams=at.mean(), elsewhere=elsewhere.mean(), difference_low=resampled.quantile(0.025), difference_high=resampled.quantile(0.975), seams=len(at), moments=len(elsewhere)))
+    errors = {s: [abs(end_s(p.notes) - s) for p in composer.compose_batch([Request(PsychometricProfile(0.4, 0.6), s, seed=i) for i in range(8)])] for s in (10, 30, 60)} | {seconds: [abs(end_s(p.notes) - seconds) for p in pieces]}
+    early, late = ([repeated(p.notes["pitch"][(p.notes["onset_s"] >= a) & (p.notes["onset_s"] < a + SECONDS)], 8) for p in pieces] for a in (0, seconds - 2*SECONDS))
+    report = dict(pieces=len(pieces), seconds=seconds, seams=table.round(4).to_dict("index"), length_error_s={s: max(e) for s, e in errors.items()}, pieces_per_length={s: len(e) for s, e in errors.items()},
+                  repeated_8=dict(early=np.mean(early), late=np.mean(late), real=real("validation")["repeated_8"].mean()))
+    write(out/"seams.json", report)
+
+
+def measure_pieces(composer, size, out):
+    "Many short pieces over the square: is each valid, sounding, released and as long as asked?"
+    rng, n = np.random.default_rng(0), 100*size
+    asked = [Request(PsychometricProfile(*rng.random(2)), float(rng.choice([4, 6.5, 8, 12])), seed=i) for i in range(n)]
+    start = time.process_time()
+    pieces = [p for i in range(0, n, 100) for p in composer.compose_batch(asked[i:i + 100])]
+    faults = dict(invalid=0, silent=0, stuck=0, wrong_length=0)
+    for piece, request in zip(pieces, asked):
+        back = read_midi(midi_bytes(piece.notes))
+        sounding = np.zeros(round(request.seconds/STEP_S) + 1, bool)
+        for n_on, n_long in zip(back["onset_s"], back["duration_s"]): sounding[round(n_on/STEP_S):round((n_on + n_long)/STEP_S)] = True
+        faults["invalid"] += len(back) != len(piece.notes) or piece.ids[-1] != decoding.EOS
+        faults["silent"] += sounding[:-1].mean() < 0.5
+        faults["stuck"] += bool((back["duration_s"] > (MAX_DURATION + 1)*STEP_S).any())
+        faults["wrong_length"] += abs(end_s(back) - request.seconds) > STEP_S
+    notes = np.array([IS_NOTE[p.ids].sum() for p in pieces])
+    write(out/"pieces.json", dict(pieces=n, **{k: int(v) for k, v in faults.items()}, tokens=int(sum(len(p.ids) for p in pieces)), fewest_note_tokens=int(notes.min()),
+                                  longest_held_s=max(p.held_s for p in pieces), least_notes=min(len(p.notes) for p in pieces), computing_s=round(time.process_time() - start)))
+
+
+def write(path, report):
+    "Write and show a report."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1, default=float) + "\n")
+    print(json.dumps(report, indent=1, default=float), flush=True)
+
+
+MEASURES = dict(guidance=measure_guidance, temperature=measure_temperature, seams=measure_seams, pieces=measure_pieces)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--size", type=int, default=10, help="pieces a quadrant")
+    parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
+    parser.add_argument("--out", type=Path, default=Path("reports/compose"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    composer = Composer.from_pretrained(args.model)
+    for name in args.only: MEASURES[name](composer, args.size, args.out)
+
+
+if __name__ == "__main__": main()

@@ -1,0 +1,39 @@
+"A program that uses psychoscore, for a type checker: `make test` runs mypy --strict over it, nothing runs it. An `ignore` marks what must be refused."
+from pathlib import Path
+
+import numpy as np
+
+from psychoscore.compose import Composer, Piece, Request, Segment
+from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
+from psychoscore.emopia import load_emopia
+from psychoscore.notes import estimate_key, midi_bytes, read_midi
+from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory
+from psychoscore.synthetic import synthesize
+from psychoscore.temperature import calculate_dynamic_temperature
+from psychoscore.train import TrainConfig, fit, load_config
+
+profile = PsychometricProfile(trauma=0.8, entropy=0.2)
+values: np.ndarray = profile.vector()
+trauma: float|None = profile.trauma
+arc: ProfileTrajectory = as_trajectory([(0, profile), (20, PsychometricProfile(0.1, 0.9))])
+temperature: float = calculate_dynamic_temperature(profile)
+
+composer = Composer.from_pretrained()
+piece: Piece = composer.compose(profile, seconds=30, seed=0, key="D")
+pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
+segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
+path: Path = piece.save("piece.mid")
+midi: bytes = midi_bytes(read_midi(path))
+key, margin = estimate_key(piece.notes)
+
+data: PreparedDataset = prepare(labelled_pieces("labels.csv"), "data/own")
+more: PreparedDataset = prepare(corpus_pieces("midis"), "data/corpus")
+log = fit(data, "runs/own", load_config("small", max_steps=10))
+clips = load_emopia("EMOPIA_2.2")
+synthesize("data/pairs", num_pairs=100)
+config = TrainConfig()
+
+PsychometricProfile("high")  # type: ignore[arg-type]
+calculate_dynamic_temperature(0.5)  # type: ignore[arg-type]
+composer.compose(profile, seconds="30")  # type: ignore[arg-type]
+fit(data, "runs/own", "small")  # type: ignore[arg-type]
