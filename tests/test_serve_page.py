@@ -71,17 +71,19 @@ def test_drag_generate_hear_download(page, shots, tmp_path):
     before = ink(page)
     drag(page, (0.5, 0.5), (0.2, 0.9))
     assert (page.input_value("#trauma"), page.input_value("#entropy")) == ("0.20", "0.90")
-    choose_seconds(page, 12)
+    choose_seconds(page, 20)
     page.fill("#seed", "7")
     page.click("#generate")
     wait_for(page, "#status", "^Segment")
     peak = page.evaluate("""async () => { const { player } = await import('/page/player.js'); let peak = 0;
         for (let i = 0; i < 40 && peak < 0.01; i++) { await new Promise(r => setTimeout(r, 50)); peak = Math.max(peak, player.peak()); } return peak; }""")
     assert peak > 0.01, "nothing is heard"
-    wait_for(page, "#status", "^Done")
-    assert ink(page) > before + 0.01
     assert page.evaluate("async () => { const { player } = await import('/page/player.js'); return player.playing && player.now > 0; }")
     photograph(page, "playing", shots)
+    page.click("#play")
+    assert page.text_content("#play") == "Play"
+    wait_for(page, "#status", "^Done")
+    assert ink(page) > before + 0.01
     with page.expect_download() as midi: page.click("#save-midi")
     midi.value.save_as(tmp_path/"a.mid")
     notes = read_midi(tmp_path/"a.mid")
@@ -90,8 +92,6 @@ def test_drag_generate_hear_download(page, shots, tmp_path):
     wav.value.save_as(tmp_path/"a.wav")
     assert (tmp_path/"a.wav").read_bytes()[:4] == b"RIFF"
     assert page.text_content("#trauma-requested") == "0.20" and re.fullmatch(r"[01]\.\d\d \([01]\.\d\d–[01]\.\d\d\)", page.text_content("#trauma-measured"))
-    page.click("#play")
-    assert page.text_content("#play") == "Play"
     page.locator("#position").fill("3")
     assert page.evaluate("async () => (await import('/page/player.js')).player.now") == 3
     assert page.wrong == []
