@@ -6,10 +6,10 @@
 __all__ = ['KERNELS', 'SIGMA', 'LOSSES', 'SIMILARITY_TEMPERATURES', 'TWIN_DISTANCE', 'MAX_ATTEMPTS', 'N_CANDIDATES',
            'N_NEIGHBORS', 'PROBES', 'squared_distances', 'profile_similarity', 'off_diagonal', 'contrastive_loss',
            'sample_triplets', 'known_rows', 'count_without_twin', 'BalancedSampler', 'pool_notes', 'null_headers',
-           'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'shuffle_songs', 'song_pairs',
-           'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'linear_probe', 'pair_distances', 'alignment',
-           'uniformity', 'coherence', 'open_both', 'embed_split', 'summaries', 'coherence_report', 'project',
-           'plot_embeddings']
+           'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'song_interval', 'shuffle_songs',
+           'song_pairs', 'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'linear_probe', 'pair_distances',
+           'alignment', 'uniformity', 'coherence', 'open_both', 'embed_split', 'summaries', 'coherence_report',
+           'project', 'plot_embeddings']
 
 # %% ../nbs/02_contrastive.ipynb #5c21f1c4
 import math
@@ -310,6 +310,16 @@ def song_bootstrap(
     rng, clips = np.random.default_rng(seed), [np.flatnonzero(songs == song) for song in np.unique(songs)]
     draws = [statistic(np.concatenate([clips[s] for s in rng.integers(len(clips), size=len(clips))])) for _ in range(n_bootstrap)]
     return float(statistic(np.arange(len(songs)))), np.array(draws)
+
+def song_interval(
+    statistic: "Callable[[np.ndarray], float]", # As above
+    songs: np.ndarray, # Song of each clip, (N,)
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> "tuple[float, float, float]": # Value on all clips, and its 95 % interval
+    "Measure with an interval."
+    value, draws = song_bootstrap(statistic, songs, n_bootstrap, seed)
+    return value, float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975))
 
 # %% ../nbs/02_contrastive.ipynb #2fc3831b
 def shuffle_songs(

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import spearmanr, wasserstein_distance
 from tqdm.auto import tqdm
 from .compose import MAX_ROWS, Composer, Piece, Request
-from .contrastive import PROBES, song_bootstrap
+from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import excerpt, features_table
 from .profile import DIMENSIONS, PsychometricProfile
@@ -111,7 +111,7 @@ def summarise_dial(
     rows = {}
     for name, figure in dial_figures().items():
         among = heard[heard[AXES].isin([0, 1]).all(axis=1)] if name.startswith("corners") else heard
-        value, low, high = song_bootstrap(lambda r, f=figure, among=among: f(among.iloc[r]), np.arange(len(among)), n_bootstrap)
+        value, low, high = song_interval(lambda r, f=figure, among=among: f(among.iloc[r]), np.arange(len(among)), n_bootstrap)
         rows[name] = dict(value=value, low=low, high=high, n=len(among), baseline=BASELINE.get(name, np.nan))
     return pd.DataFrame(rows).T.astype({"n": int})
 
@@ -143,7 +143,7 @@ def distances_to_real(
     real, rows = reference(), {}
     for name, feature in STATISTICS.items():
         to_real = lambda x, feature=feature: distance(x[feature].to_numpy(), real["train"][feature].to_numpy())
-        value, low, high = song_bootstrap(lambda r, f=to_real: f(heard.iloc[r]), np.arange(len(heard)), n_bootstrap)
+        value, low, high = song_interval(lambda r, f=to_real: f(heard.iloc[r]), np.arange(len(heard)), n_bootstrap)
         rows[name] = {"generated": value, "low": low, "high": high, "other real songs": to_real(real["held_out"]), "synthetic pairs": to_real(synthetic)}
     return pd.DataFrame(rows).T
 

@@ -332,7 +332,7 @@ def accuracies(
     profiles: np.ndarray, # What it should have been, (N, P)
     songs: np.ndarray, # (N,)
     n_bootstrap: int = 1000,
-) -> "dict[str, Score]": # Of quadrant, arousal and valence
+) -> dict: # A `Score` each for quadrant, arousal and valence
     "Share of pieces that fall on the right side."
     from psychoscore.contrastive import PROBES, Score, song_bootstrap # only here: listening needs no torch
     scores = {}
@@ -378,16 +378,16 @@ def held_out_figures(
     flat: bool = False, # Take the performed velocities away
 ) -> dict: # Ready for JSON
     "Measure an estimator on whole clips."
-    from psychoscore.contrastive import song_bootstrap # only here, as above
+    from psychoscore.contrastive import song_interval # only here, as above
     notes, truth = [read_midi(path) for path in clips.path], clips[[d.name for d in DIMENSIONS]].to_numpy()
     answers, songs = estimate(features_table(flattened(notes) if flat else notes)), clips.song_id.to_numpy()
     values = answers if answers.ndim == 2 else answers[..., 0]
-    figures = {"clips": len(clips), "songs": len(set(songs)), **{name: score._asdict() for name, score in accuracies(values, truth, songs).items()}}
+    figures = {"clips": len(clips), "songs": len(set(songs)), **{name: score.summary() for name, score in accuracies(values, truth, songs).items()}}
     for k, d in enumerate(DIMENSIONS):
-        figures[d.name] = {"rank_correlation": song_bootstrap(lambda rows, k=k: pd.Series(values[rows, k]).corr(pd.Series(truth[rows, k]), "spearman"), songs)}
+        figures[d.name] = {"rank_correlation": song_interval(lambda rows, k=k: pd.Series(values[rows, k]).corr(pd.Series(truth[rows, k]), "spearman"), songs)}
         if answers.ndim == 2: continue
         held = (answers[:, k, 1] <= truth[:, k]) & (truth[:, k] <= answers[:, k, 2])
-        figures[d.name] |= {"coverage": song_bootstrap(lambda rows, held=held: held[rows].mean(), songs), "interval_width": float((answers[:, k, 2] - answers[:, k, 1]).mean())}
+        figures[d.name] |= {"coverage": song_interval(lambda rows, held=held: held[rows].mean(), songs), "interval_width": float((answers[:, k, 2] - answers[:, k, 1]).mean())}
     return figures
 
 # %% ../nbs/06_evaluate.ipynb #402f684e
@@ -464,7 +464,7 @@ def other_world(
 ) -> dict: # Name -> value and its 95 % interval over pieces
     "Test without labels of emotion whether the listener still ranks."
     from scipy.stats import mannwhitneyu
-    from psychoscore.contrastive import song_bootstrap # only here, as above
+    from psychoscore.contrastive import song_interval # only here, as above
     trauma, entropy = DIMENSIONS[0].name, DIMENSIONS[1].name
     heard = lambda notes, dial: np.array([getattr(e, dial).value for e in estimate_table(features_table(notes))])
     minor, original = np.array([mode == "minor" for *_, mode in pieces]), heard([n for n, *_ in pieces], trauma)
@@ -474,7 +474,7 @@ def other_world(
     def area(rows): # 0.5 when a draw holds one mode only
         a, b = original[rows][minor[rows]], original[rows][~minor[rows]]
         return mannwhitneyu(a, b).statistic/(len(a)*len(b)) if len(a) and len(b) else 0.5
-    measure = lambda statistic: song_bootstrap(statistic, np.arange(len(pieces)), n_bootstrap)
+    measure = lambda statistic: song_interval(statistic, np.arange(len(pieces)), n_bootstrap)
     return {"pieces": len(pieces), "minor": int(minor.sum()), "notated_mode_auc": measure(area),
             "mode_moves_trauma": measure(lambda rows: right[rows].mean()), "tempo_moves_entropy": measure(lambda rows: rises[rows].mean())}
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from . import __version__
 from .compose import Composer
-from .contrastive import embed_ids, song_bootstrap
+from .contrastive import embed_ids, song_interval
 from .dataset import PreparedDataset
 from .dial import BASELINE, Dial, Grid, calibrate, plot_dial
 from .evaluate import estimator_report
@@ -116,8 +116,8 @@ def novelty(
     found = [index.find(pitches_of(ids)) for ids in rows]
     share, longest = (np.array([getattr(o, name) for o in found]) for name in ("share", "longest"))
     most = found[int(np.nanargmax(share))]
-    return {"pieces": len(rows), "share": song_bootstrap(lambda r: float(np.nanmean(share[r])), songs), "share_95": float(np.nanquantile(share, 0.95)), "share_max": float(np.nanmax(share)),
-            "longest_notes_mean": song_bootstrap(lambda r: float(longest[r].mean()), songs), "longest_notes_max": int(longest.max()), "nearest": most.nearest, "nearest_share": most.nearest_share}
+    return {"pieces": len(rows), "share": song_interval(lambda r: float(np.nanmean(share[r])), songs), "share_95": float(np.nanquantile(share, 0.95)), "share_max": float(np.nanmax(share)),
+            "longest_notes_mean": song_interval(lambda r: float(longest[r].mean()), songs), "longest_notes_max": int(longest.max()), "nearest": most.nearest, "nearest_share": most.nearest_share}
 
 # %% ../nbs/06c_report.ipynb #e6de058d
 def frechet_distance(
@@ -140,7 +140,7 @@ def quality(
     scores = {profiles: evaluate(model, data, split, profiles=profiles) for profiles in ("true", "null", "shuffled")}
     songs, true = scores["true"].song_id.to_numpy(), scores["true"]
     def gap(other): # paired: the same pieces
-        return song_bootstrap(lambda r: float((other.note_nats.to_numpy()[r] - true.note_nats.to_numpy()[r]).sum()/true.notes.to_numpy()[r].sum()), songs)
+        return song_interval(lambda r: float((other.note_nats.to_numpy()[r] - true.note_nats.to_numpy()[r]).sum()/true.notes.to_numpy()[r].sum()), songs)
     return {"split": split, "pieces": len(true), "songs": len(set(songs)), "notes": int(true.notes.sum()), **{name: nats_per_note(s) for name, s in scores.items()},
             "per_token_true": float(true.nats.sum()/true.predicted.sum()), "gap_null": gap(scores["null"]), "gap_shuffled": gap(scores["shuffled"])}
 
