@@ -78,7 +78,8 @@ def rank(rows: pd.DataFrame, asked: str, heard: str) -> float: # In [-1, 1]
 def monotonicity(rows: pd.DataFrame, axis: str) -> float: # Share of steps, 1 is a dial that always rises
     "Does the mean rise with each step along an axis, at each value of the others?"
     steps = np.diff(rows.groupby(AXES)[f"heard_{axis}"].mean().unstack(axis).to_numpy(), axis=1)
-    return float((steps[~np.isnan(steps)] > 0).mean()) # a draw may leave out points of the grid
+    steps = steps[~np.isnan(steps)] # a draw may leave out points of the grid
+    return float((steps > 0).mean()) if len(steps) else 0.0
 
 # %% ../nbs/06b_dial.ipynb #c0335006
 def corner_accuracy(rows: pd.DataFrame, probe: str) -> float: # Share; NaN where no corner is among the rows
@@ -202,11 +203,11 @@ def plot_dial(
 ): # The figure
     "Draw what was asked against what is heard."
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
     means, jitter = heard.groupby(AXES)[[f"heard_{a}" for a in AXES]].agg(["mean", "sem"]), np.random.default_rng(0).uniform(-0.02, 0.02, len(heard))
     for ax, axis, other in zip(axes, AXES, reversed(AXES)):
         ax.plot([0, 1], [0, 1], color="0.8")
-        ax.scatter(heard[axis] + jitter, heard[f"heard_{axis}"], s=4, color="0.6", linewidths=0)
+        ax.scatter(heard[axis] + jitter, heard[f"heard_{axis}"], s=4, color="0.6", linewidths=0, antialiased=False) # smooth edges would make the picture large
         for level, line in means[f"heard_{axis}"].reset_index().groupby(other):
             ax.errorbar(line[axis], line["mean"], 1.96*line["sem"].fillna(0), color=plt.get_cmap("viridis")(level), lw=1, label=f"{other} {level:g}")
         ax.set(xlabel=f"{axis} asked for", ylabel=f"{axis} heard", xlim=(-0.05, 1.05), ylim=(0, 1)); ax.legend(fontsize=6)
