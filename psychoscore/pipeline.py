@@ -107,7 +107,7 @@ def phase_report(config: PipelineConfig, out: Path, given: dict[str, Path]) -> s
     return f"written to {save_report(report, dial, out)[-1]}"
 
 # %% ../nbs/07b_phases.ipynb #90fdfa35
-QUICK_PAIRS = 200
+QUICK_PAIRS = 5000 # Fewer leave clips of EMOPIA without a pair near them, which the contrastive rows need
 
 def hash_files(
     paths: Iterable[Path], # Files, or folders with all their files

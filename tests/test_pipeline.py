@@ -37,7 +37,7 @@ def run(config, workdir):
 
 
 def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
-    config = PipelineConfig(emopia=emopia, num_clips=36, num_synthetic=40, quick=True)
+    config = PipelineConfig(emopia=emopia, num_clips=36, quick=True)
     done, ran = run(config, tmp_path)
     assert ran == list(PHASES) and (done.seconds > 0).all()
     assert {"model.safetensors", "psychoscore.json"} <= {p.name for p in (tmp_path/"train").iterdir()}
@@ -54,7 +54,7 @@ def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
 
 @needs_emopia
 def test_quick_on_emopia_from_the_shell(tmp_path):
-    command = [Path(sys.executable).with_name("psychoscore"), "pipeline", "--include-emopia", "--num-synthetic", "200", "--quick", "--workdir", tmp_path]
+    command = [Path(sys.executable).with_name("psychoscore"), "pipeline", "--include-emopia", "--quick", "--workdir", tmp_path]
     start = time.perf_counter()
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
