@@ -5,6 +5,7 @@ checkpoint of each on EMOPIA's validation clips. An arm that is finished in the 
 Writes a table with intervals over songs, and the paired difference to the first arm that was asked for.
 """
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def main():
     data, rows, first = PreparedDataset(args.data), [], None
     for name in args.only:
         log = fit(data, args.runs/name, ARMS[name], resume=True)
+        (args.out.parent/"curves").mkdir(parents=True, exist_ok=True)
+        shutil.copy(args.runs/name/"log.csv", args.out.parent/"curves"/f"{name}.csv")
         row, scores = describe(name, ARMS[name], args.runs/name, log, data)
         first = scores if first is None else first
         difference = nats_per_note(scores.assign(note_nats=scores.note_nats - first.note_nats)) # the same clips, so their own difficulty drops out
