@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
            'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
-           'IS_PREDICTED', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids', 'ids_of_notes', 'encode', 'decode',
-           'with_profile', 'segment_starts', 'window', 'Grammar']
+           'IS_PREDICTED', 'MAX_HELD', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids', 'ids_of_notes',
+           'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar']
 
 # %% ../nbs/foundations/tokens.ipynb #a2198295
 from typing import NamedTuple
@@ -183,6 +183,8 @@ def window(
     return np.concatenate([ids[:first], ids[start:start + HEADER_LENGTH], [mode], ids[start + HEADER_LENGTH:]]).astype(ids.dtype)
 
 # %% ../nbs/foundations/tokens.ipynb #2c862041
+MAX_HELD = 32 # Steps that the last sound may stop short of the end
+
 class Grammar:
     "The tokens that may follow in a piece that is being written."
     def __init__(self,
@@ -205,7 +207,8 @@ class Grammar:
             if self.last != "TIMESHIFT":
                 if self.notes < MAX_NOTES: allow("TIMESHIFT", SEGMENT_STEPS - 1 - self.position)
                 if self.left: allow("SEG")
-                elif self.reach > 0: allow("EOS")
+                elif self.reach > SEGMENT_STEPS - MAX_HELD: allow("EOS")
+            if not mask.any(): allow("SEG" if self.left else "EOS") # at the last moment, above the highest note
         return mask
 
     def push(self,

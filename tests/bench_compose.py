@@ -21,7 +21,7 @@ from psychoscore.decoding import NULLED, Sampler
 from psychoscore.emopia import PROXIES, RISES, load_emopia, measure_notes
 from psychoscore.notes import end_s, midi_bytes, read_midi
 from psychoscore.profile import DIMENSIONS, PsychometricProfile
-from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, NULL, PROFILE_FIRST, STEP_S, encode
+from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, MAX_HELD, NULL, PROFILE_FIRST, STEP_S, encode
 
 SECONDS = 20
 STATISTICS = ["density", "velocity", "velocity_sd", "mode", "consonance", "pitch", "pitch_sd", "pitch_class_entropy", "rhythm_entropy", "duration", "polyphony"]
@@ -223,7 +223,7 @@ def measure_pieces(composer, size, out):
         for n_on, n_long in zip(back["onset_s"], back["duration_s"]): sounding[round(n_on/STEP_S):round((n_on + n_long)/STEP_S)] = True
         faults["invalid"] += len(back) != len(piece.notes) or piece.ids[-1] != decoding.EOS
         faults["silent"] += sounding[:-1].mean() < 0.5
-        faults["stuck"] += bool((back["duration_s"] > (MAX_DURATION + 1)*STEP_S).any())
+        faults["stuck"] += bool((back["duration_s"] > (MAX_DURATION + MAX_HELD + 1)*STEP_S).any())
         faults["wrong_length"] += abs(end_s(back) - request.seconds) > STEP_S
     notes = np.array([IS_NOTE[p.ids].sum() for p in pieces])
     write(out/"pieces.json", dict(pieces=n, **{k: int(v) for k, v in faults.items()}, tokens=int(sum(len(p.ids) for p in pieces)), fewest_note_tokens=int(notes.min()),
