@@ -158,7 +158,7 @@ def train(
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
     init: Annotated[Optional[str], typer.Option(help="Start from these weights: packaged, or a checkpoint folder.")] = None,
-    contrastive_weight: Annotated[Optional[float], typer.Option(help="Of the contrastive loss beside that of the language model, instead of the configuration's.")] = None,
+    contrastive_weight: Annotated[Optional[float], typer.Option(help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 leaves its rows out.")] = None,
     max_minutes: Annotated[float, typer.Option(min=0, help="Save and stop after this time, to be resumed.")] = math.inf,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder, when there is one.")] = False,
 ):
@@ -168,7 +168,7 @@ def train(
     from psychoscore.train import fit, load_config
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
     data, config = PreparedDataset(data), load_config(config, **changes)
-    if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight))
+    if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight, **({} if contrastive_weight else dict(rows=0))))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
     typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
 
@@ -268,7 +268,7 @@ def compose(
     seconds: Annotated[float, typer.Option(help="Length.")] = 30,
     seed: Annotated[Optional[int], typer.Option(help="Same seed, same piece.")] = None,
     temperature: Annotated[Optional[float], typer.Option(help="Of the choice of pitches; overrides the schedule that follows the profile.")] = None,
-    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 1.5,
+    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 5.0,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share.")] = 1.0,
     min_p: Annotated[float, typer.Option(help="Draw among tokens at least this share as likely as the likeliest.")] = 0.0,
     no_repeat: Annotated[int, typer.Option(help="Play no this many pitches in a row twice; 0 lets them.")] = 0,
@@ -341,7 +341,7 @@ def calibrate(
     _check_figure(figure)
     from psychoscore.compose import Composer
     from psychoscore.dial import FLOORS, Grid, calibrate as calibrate_dial, compare_settings, plot_dial
-    grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [1.5], temperature or [None]
+    grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [5.0], temperature or [None]
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
         if gate or figure or table: raise ValueError("--gate, --figure and --table are for one setting: give one guidance and one temperature")

@@ -148,7 +148,7 @@ def distances_to_real(
     return pd.DataFrame(rows).T
 
 # %% ../nbs/06b_dial.ipynb #6010c457
-FLOORS = {"rank correlation, trauma": 0.4, "rank correlation, entropy": 0.5, "corners, arousal": 0.7, "corners, valence": 0.6}
+FLOORS = {"rank correlation, trauma": 0.25, "rank correlation, entropy": 0.5, "corners, arousal": 0.7, "corners, valence": 0.55}
 
 @dataclass(frozen=True)
 class Dial:

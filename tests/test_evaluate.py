@@ -58,7 +58,7 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["listen"], "PATHS"),
+    (["listen"], "paths"),
     (["listen", "nowhere.mid"], "no file or folder at nowhere.mid"),
     (["listen", ".", "--json", "--csv"], "choose one"),
     (["calibrate", "--model", "nowhere"], "missing"),
