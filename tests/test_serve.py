@@ -133,7 +133,8 @@ def test_the_body_is_measured_as_it_comes(server):
     "A body without a length, sent bit by bit, is refused as soon as it has grown too large."
     with open_wire(server, b"Transfer-Encoding: chunked") as wire:
         for _ in range(12): wire.sendall(b"8000\r\n" + b" "*32768 + b"\r\n") # 384 of endless kilobytes
-        answer = wire.recv(65536)
+        answer = b""
+        while b"}" not in answer and (part := wire.recv(65536)): answer += part # headers and body may come apart
     assert b" 413 " in answer.split(b"\r\n")[0] and b"must be at most 262144 bytes" in answer
     assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
 
