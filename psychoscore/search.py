@@ -9,6 +9,7 @@ __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'neares
 
 # %% ../nbs/02b_search.ipynb #c5906689
 import hashlib, json, os, time
+from functools import cached_property
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -118,6 +119,11 @@ class Index:
 
     def __len__(self): return len(self.names)
 
+    @cached_property
+    def directions(self) -> np.ndarray: # (N, C), computed once for all queries
+        "The embeddings without their lengths."
+        return unit_length(self.embeddings)
+
     def save(self, path: "str|Path"):
         "Write the index, whole or not at all."
         path, metadata = Path(path), {"model_sha256": self.model_sha256, "finished": self.finished}
@@ -139,7 +145,7 @@ class Index:
             found = nearest(self.profiles[:, given], query.vector()[given], k)
         else:
             if np.shape(query) != self.embeddings.shape[1:]: raise ValueError(f"an embedding of this index has the shape {self.embeddings.shape[1:]}, got {np.shape(query)}")
-            found = nearest(unit_length(self.embeddings), unit_length(np.asarray(query)[None])[0], k)
+            found = nearest(self.directions, unit_length(np.asarray(query)[None])[0], k)
         return [Hit(self.names[row], float(distance), as_profile(self.profiles[row])) for row, distance in zip(*found, strict=True)]
 
 def unit_length(vectors: np.ndarray) -> np.ndarray: # (N, C), the same directions
