@@ -10,7 +10,7 @@ import logging, math, threading, time
 from collections import deque
 from typing import Callable
 from .compose import MAX_ROWS, Composer, Draft, Request
-from .decoding import Sampler, slide
+from .decoding import Sampler
 
 # %% ../nbs/05a_batching.ipynb #e7db6b9e
 class Refused(Exception):
@@ -76,7 +76,6 @@ class Engine:
         "Take a request, or raise `Full` or `Unavailable`."
         self.check()
         job = Job(request, self.composer.about["key_relative"], report, time.monotonic() + deadline_s)
-        if len(job.view) > (context := self.composer.model.config.max_position_embeddings): job.view = slide(job.ids, context//2) # a long prompt
         with self.changed:
             self.check()
             if len(self.waiting) >= self.max_waiting: raise Full(f"{len(self.waiting)} requests are waiting already", self.retry_after_s())

@@ -295,6 +295,7 @@ class Sampler:
 
     def add(self, sequences: "list[Sequence]"):
         "Take in sequences; each needs two tokens or more to begin with."
+        for s in sequences: self._fit(s) # a prompt may be long
         new = [(s, hidden) for s in sequences for hidden in _passes(s)]
         self.decoder.prefill([_seen(*row)[:-1] for row in new])
         self._arrange(self.rows + new)
@@ -323,12 +324,17 @@ class Sampler:
             if rows[i][0].done: self.decoder.drop(i); rows[i] = rows[-1]; rows.pop()
         self._arrange(rows)
 
-    def _slide_full(self):
+    def _fit(self, sequence) -> bool: # Whether it had to
+        "Forget the older segments of a sequence that outgrows the context."
         context = len(self.weights.single.rotary)
-        full = [i for i, (s, _) in enumerate(self.rows) if len(s.view) > context]
-        for s in {self.rows[i][0] for i in full}:
-            s.view = slide(s.ids, context//2)
-            assert len(s.view) <= context, f"a segment of {len(s.view)} tokens does not fit into a context of {context}"
+        if len(sequence.view) <= context: return False
+        sequence.view = slide(sequence.ids, context//2)
+        if len(sequence.view) > context: raise ValueError(f"a segment of {len(sequence.view)} tokens does not fit into a context of {context}")
+        return True
+
+    def _slide_full(self):
+        grown = {id(s) for s in self.sequences if self._fit(s)}
+        full = [i for i, (s, _) in enumerate(self.rows) if id(s) in grown]
         if full: self.decoder.prefill([_seen(*self.rows[i])[:-1] for i in full], full)
 
     def _draw(self, due, logits):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr, wasserstein_distance
 from tqdm.auto import tqdm
+from .audition import audition, check_takes
 from .compose import MAX_ROWS, Composer, Piece, Request
 from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
@@ -44,14 +45,15 @@ def compose_grid(
     composer: Composer,
     grid: Grid = Grid(),
     progress: bool = False, # Show a bar
+    takes: int = 1, # Of which the listener keeps one, for each piece
     **options, # Of `Request`, such as guidance or temperature
 ) -> "tuple[pd.DataFrame, list[Piece]]": # What was asked for, and what came
     "Compose a piece for every row of the grid."
-    asked, pieces = grid.asked(), []
+    asked, pieces, at_once = grid.asked(), [], -(-MAX_ROWS//check_takes(takes))
     requests = [Request(PsychometricProfile(*row[:-1]), grid.seconds, int(row[-1]), **options) for row in asked.to_numpy().tolist()]
     with tqdm(total=len(requests), unit="piece", desc="compose", disable=not progress) as bar:
-        for start in range(0, len(requests), MAX_ROWS):
-            pieces += composer.compose_batch(requests[start:start + MAX_ROWS])
+        for start in range(0, len(requests), at_once):
+            pieces += audition(composer, requests[start:start + at_once], takes)
             bar.update(len(pieces) - bar.n)
     return asked, pieces
 
@@ -173,10 +175,11 @@ def calibrate(
     grid: Grid = Grid(),
     progress: bool = False, # Show a bar
     n_bootstrap: int = 1000,
+    takes: int = 1, # As for `audition`
     **options, # Of `Request`
 ) -> Dial:
     "Measure the dial of a model, by the judge."
-    asked, pieces = compose_grid(composer, grid, progress, **options)
+    asked, pieces = compose_grid(composer, grid, progress, takes, **options)
     heard = hear(asked, pieces)
     return Dial(heard, summarise_dial(heard, n_bootstrap), distances_to_real(heard, synthetic_yardstick(len(pieces), grid.seconds), n_bootstrap), pieces)
 

@@ -190,19 +190,22 @@ def make_report(
     progress: bool = False,
     n_bootstrap: int = 1000,
     dial: "Dial|None" = None, # When it has been measured on this grid already
+    takes: int = 1, # Of which the listener keeps one; above 1, the dial is measured with a single take as well
 ) -> "tuple[dict, Dial]": # Ready for JSON, and the dial with its pieces
     "Measure a model in every way this package knows."
     if composer.about["key_relative"] != data.meta["key_relative"]:
         raise ValueError(f"the model has key_relative={composer.about['key_relative']}, {data.folder} {data.meta['key_relative']}: prepare the data as the model was trained")
-    dial, model = dial or calibrate(composer, grid, progress, n_bootstrap), composer.model
+    dial, model = dial or calibrate(composer, grid, progress, n_bootstrap, takes), composer.model
+    single = calibrate(composer, grid, progress, n_bootstrap) if takes > 1 else None
     ids, segments, index = [p.ids for p in dial.pieces], math.ceil(grid.seconds/SEGMENT_S), training_index(data)
     shuffled = [ids[i] for i in np.random.default_rng(grid.seed).permutation(len(ids))] # so that any first n cover the square
     held_out = [held_out_rows(data, s, segments) for s in ("validation", "test") if ((data.pieces.split == s) & (data.pieces.source == "emopia")).any()]
     real = [row for rows, _ in held_out for row in rows], np.concatenate([songs for _, songs in held_out])
     about = {k: composer.about.get(k) for k in ("git_commit", "step", "tokens", "data_sha256")}
     return {"made_by": {"commit": find_commit(), "versions": {p: version(p) for p in ("torch", "transformers", "numpy", "scipy", "scikit-learn", "symusic")} | {"psychoscore": __version__, "python": platform.python_version()}},
-            "model": about | {"parameters": sum(p.numel() for p in model.parameters())}, "data_sha256": data.meta["content_sha256"], "grid": asdict(grid), "pieces": len(dial.pieces),
-            "baseline": BASELINE, "dial": as_records(dial.summary), "distances": as_records(dial.distances), "quality": quality(model, data), "frechet": nearness(model, data, shuffled, segments),
+            "model": about | {"parameters": sum(p.numel() for p in model.parameters())}, "data_sha256": data.meta["content_sha256"], "grid": asdict(grid), "pieces": len(dial.pieces), "takes": takes,
+            "baseline": BASELINE, "dial": as_records(dial.summary), "distances": as_records(dial.distances),
+            "single_take": {"dial": as_records(single.summary), "distances": as_records(single.distances)} if single else None, "quality": quality(model, data), "frechet": nearness(model, data, shuffled, segments),
             "novelty": {"generated": novelty(index, ids, np.arange(len(ids))), "real held-out songs": novelty(index, *real)},
             "misses": dial.misses().round(3).to_dict(orient="records"), "estimators": estimator_report()}, dial
 
@@ -220,12 +223,14 @@ def markdown_table(rows: "list[dict]") -> str:
 # %% ../nbs/06c_report.ipynb #bef781c4
 def results_rows(
     report: dict, # From `make_report`, or read back
-) -> "list[dict]": # figure, this model, baseline
+) -> "list[dict]": # figure, this model, one take where there were more, baseline
     "The figures that matter most, beside the baseline."
     base, q = report["baseline"], report["quality"]
-    rows = [{"figure": name, "this model": show(d), "baseline": d["baseline"] if d["baseline"] is not None else "", "n": d["n"]} for name, d in report["dial"].items()]
-    rows += [{"figure": f"nats per note, {name} profiles", "this model": show(q[name]), "baseline": base.get(f"nats per note, {name}", ""), "n": f"{q['songs']} songs"} for name in ("true", "null", "shuffled")]
-    rows += [{"figure": f"what {name} profiles cost, nats per note", "this model": show(q[f"gap_{name}"]), "baseline": round(base["nats per note, opposite labels"] - base["nats per note, true"], 2) if name == "shuffled" else "", "n": f"{q['songs']} songs"} for name in ("null", "shuffled")]
+    single = (report["single_take"] or {}).get("dial")
+    take = lambda name: {"with one take": show(single[name]) if name in single else ""} if single else {}
+    rows = [{"figure": name, "this model": show(d), **take(name), "baseline": d["baseline"] if d["baseline"] is not None else "", "n": d["n"]} for name, d in report["dial"].items()]
+    rows += [{"figure": f"nats per note, {name} profiles", "this model": show(q[name]), **take(""), "baseline": base.get(f"nats per note, {name}", ""), "n": f"{q['songs']} songs"} for name in ("true", "null", "shuffled")]
+    rows += [{"figure": f"what {name} profiles cost, nats per note", "this model": show(q[f"gap_{name}"]), **take(""), "baseline": round(base["nats per note, opposite labels"] - base["nats per note, true"], 2) if name == "shuffled" else "", "n": f"{q['songs']} songs"} for name in ("null", "shuffled")]
     return rows
 
 # %% ../nbs/06c_report.ipynb #67ed719b
@@ -241,16 +246,18 @@ def page(
 ) -> str: # Markdown
     "Write the report for people."
     made, grid, novel = report["made_by"], report["grid"], report["novelty"]
-    listener = report["estimators"]["listener"]
+    listener, single = report["estimators"]["listener"], report["single_take"]
+    auditioned = f"Each was composed {report['takes']} times, and what the listener heard nearest to the request was kept; the column of one take shows what that is worth. " if single else ""
+    again = f" --takes {report['takes']}" if single else ""
     parts = ["# What was measured", f"Made by `psychoscore report` at commit `{made['commit']}` with {', '.join(f'{k} {v}' for k, v in made['versions'].items())}. "
              f"Model: {report['model']['parameters']/1e6:.1f} M parameters, trained at commit `{report['model']['git_commit']}` on {(report['model']['tokens'] or 0)/1e6:.1f} M tokens, data `{report['model']['data_sha256'][:12]}`. "
              f"Evaluated with data `{report['data_sha256'][:12]}`. Intervals are 95 %, by bootstrap over pieces where pieces were generated and over songs where they are real.",
-             f"## The dial\n\n{report['pieces']} pieces of {grid['seconds']:g} s on a grid of {grid['steps']} by {grid['steps']}, {grid['repeats']} each, seeds from {grid['seed']}. Heard by the judge, which learned from songs that the generator never trained on and chose nothing.\n\n![asked against heard](dial.png)",
+             f"## The dial\n\n{report['pieces']} pieces of {grid['seconds']:g} s on a grid of {grid['steps']} by {grid['steps']}, {grid['repeats']} each, seeds from {grid['seed']}. {auditioned}Heard by the judge, which learned from songs that the generator never trained on and chose nothing.\n\n![asked against heard](dial.png)",
              markdown_table(results_rows(report)), f"Baseline: {report['baseline']['what']}, n = {report['baseline']['pieces']} at the corners; its last figure is for opposite rather than shuffled labels.",
-             "## Distance to real music\n\nWasserstein distance to EMOPIA's training clips, in standard deviations of these.", markdown_table([{"statistic": k, "generated": show({x: d[x] for x in ("generated", "low", "high")}), "other real songs": f"{d['other real songs']:.3g}", "synthetic pairs": f"{d['synthetic pairs']:.3g}"} for k, d in report["distances"].items()]),
+             "## Distance to real music\n\nWasserstein distance to EMOPIA's training clips, in standard deviations of these.", markdown_table([{"statistic": k, "generated": show({x: d[x] for x in ("generated", "low", "high")}), **({"with one take": f"{single['distances'][k]['generated']:.3g}"} if single else {}), "other real songs": f"{d['other real songs']:.3g}", "synthetic pairs": f"{d['synthetic pairs']:.3g}"} for k, d in report["distances"].items()]),
              f"Frechet distance on the model's embeddings, n = {report['frechet']['n']} each: " + ", ".join(f"{k} {v:.3g}" for k, v in report["frechet"].items() if k != "n") + ".",
              f"## Novelty\n\nRuns of {N_GRAM} intervals that occur in the training set; the same length of music each.", markdown_table([{"music": name, "pieces": d["pieces"], "share found in training": show(d["share"]), "95 % quantile": f"{d['share_95']:.3g}", "most": f"{d['share_max']:.3g}", "longest run, notes, mean": show(d["longest_notes_mean"]), "longest": d["longest_notes_max"], "nearest training piece of the worst": f"{d['nearest']} ({d['nearest_share']:.2f})"} for name, d in novel.items()]),
-             "## The farthest misses, to be heard\n\n" + "\n".join(f"- `psychoscore compose --trauma {m['trauma']:g} --entropy {m['entropy']:g} --seconds {grid['seconds']:g} --seed {m['seed']:.0f} -o miss.mid`: heard as trauma {m['heard_trauma']:.2f}, entropy {m['heard_entropy']:.2f}" for m in report["misses"]),
+             "## The farthest misses, to be heard\n\n" + "\n".join(f"- `psychoscore compose --trauma {m['trauma']:g} --entropy {m['entropy']:g} --seconds {grid['seconds']:g} --seed {m['seed']:.0f}{again} -o miss.mid`: heard as trauma {m['heard_trauma']:.2f}, entropy {m['heard_entropy']:.2f}" for m in report["misses"]),
              f"## The estimators\n\nListener: {listener['learned_from']}; judge: {report['estimators']['judge']['learned_from']}.", markdown_table([{"on": on, "clips": f["clips"], "4Q": show(f["quadrant"]), "arousal": show(f["arousal"]), "valence": show(f["valence"])} for who in ("listener", "judge") for on, f in report["estimators"][who].items() if isinstance(f, dict)])]
     return "\n\n".join(parts) + "\n"
 

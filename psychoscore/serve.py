@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITERS', 'STREAMS', 'REPORTED', 'SECURITY_HEADERS',
            'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings',
-           'Keyframe', 'ComposeRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error', 'parse_upload',
-           'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows', 'describe',
-           'render', 'choose', 'begin', 'unless_gone', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'in_thread',
-           'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'stream', 'Heard', 'profile', 'SearchRequest',
-           'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version',
-           'make_app', 'load_composer', 'serve']
+           'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
+           'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
+           'describe', 'render', 'choose', 'begin', 'finished', 'all_of', 'unless_gone', 'Guard', 'Metrics', 'Error',
+           'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'stream',
+           'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz',
+           'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, hashlib, json, logging, math, re, secrets, socket, time, traceback
@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from .audition import mismatches, take_requests
 from .batching import Engine, Full, Late, Refused, Unavailable, close
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment, musicxml_bytes, wav_bytes
 from .evaluate import estimate_profile
@@ -85,6 +86,10 @@ class ComposeRequest(BaseModel):
     key: Annotated[Literal[tuple(TONICS)], Field(description="tonic; drawn when not given")]|None = None
     mode: Literal[MODES]|None = None
     prompt_midi: Annotated[str, Field(description="a MIDI file in base64 to go on from; it opens the piece, in its own key", max_length=MAX_MIDI_BYTES*4//3 + 4)]|None = None
+
+class GenerateRequest(ComposeRequest):
+    "What to compose, and how often."
+    takes: Annotated[int, Field(strict=True, ge=1, le=8, description="compose this many pieces and answer with the one that is heard nearest to the profile; its seed is in the answer")] = 1
 
 # %% ../nbs/05_serve.ipynb #669c0bfd
 class FieldError(HTTPException):
@@ -241,6 +246,17 @@ def begin(
         finally: job.unwanted = True
     return parts()
 
+async def finished(engine: Engine, request: Request, deadline_s: float) -> Piece:
+    "Begin, and wait for the piece."
+    return [part async for part in begin(engine, request, deadline_s)][-1]
+
+async def all_of(works: list) -> list: # What each returns
+    "Await coroutines side by side; when one fails, give the others up."
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try: return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks: task.cancel() # those that are done do not mind
+
 async def unless_gone(
     request: HTTPRequest, # Its body has been read
     work, # A coroutine
@@ -355,13 +371,14 @@ ERRORS = {code: {"description": says, "model": Errors} for code, says in
            422: "A field is wrong", 429: "Too many requests wait; see Retry-After", 499: "The client closed the connection", 503: "Starting, stopping, or not set up for this", 504: "Not finished by the deadline"}.items()}
 
 @api.post("/generate", response_model=Composed, responses={200: {"content": MEDIA, "description": "The piece, in the format that the Accept header prefers; MIDI by default"}} | ERRORS)
-async def generate(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
+async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(WRITERS))
     async def composed():
         asked = await in_thread(state, make_request, body, state.settings)
-        *_, piece = [part async for part in begin(state.engine, asked, state.settings.deadline_s)]
-        state.metrics.composed(piece)
+        pieces = await all_of([finished(state.engine, take, state.settings.deadline_s) for take in take_requests(asked, body.takes)])
+        for piece in pieces: state.metrics.composed(piece)
+        piece = pieces[(await in_thread(state, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
         return await in_thread(state, render, piece, state.version(), media_type)
     return await unless_gone(request, composed())
 

@@ -71,7 +71,7 @@ def until(said, seconds=20):
     ({"profile": [0.5, 0.5]}, ["profile"]), ({"trajectory": []}, ["trajectory"]), ({"trajectory": [{"seconds": -1, "profile": {}}]}, ["trajectory.0.seconds"]),
     ({"trajectory": [{"seconds": 5, "profile": {}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]), ({"trajectory": [{"seconds": 0, "profile": {"trauma": 0.5}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]),
     ({"profile": {}, "trajectory": [{"seconds": 0, "profile": {}}]}, ["trajectory"]), ({"seconds": 0}, ["seconds"]), ({"seconds": 301}, ["seconds"]), ({"seconds": "10"}, ["seconds"]), ({"seconds": True}, ["seconds"]), ({"seconds": None}, ["seconds"]),
-    ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"temperature": 0}, ["temperature"]), ({"guidance": 11}, ["guidance"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
+    ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"takes": 0}, ["takes"]), ({"takes": 9}, ["takes"]), ({"takes": True}, ["takes"]), ({"temperature": 0}, ["temperature"]), ({"guidance": 11}, ["guidance"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
     ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
     ({"prompt_midi": base64.b64encode(SCALE).decode(), "key": "C"}, ["key"]), ({"\ud800": 1}, ["body"]), ({"key": "\ud800"}, ["key"]), (None, ["body"]), (7, ["body"]), ([], ["body"]),
 ])
@@ -253,6 +253,9 @@ def refuses_what_is_too_much(client, pool):
     refused = [a for a in answers if a.status_code == 429]
     assert {a.status_code for a in answers} <= {200, 429, 504} and 0 < len(refused) < 40
     assert all(1 <= int(a.headers["Retry-After"]) <= 60 and errors(a) for a in refused)
+    crowded = list(pool.map(lambda seed: client.post("/v1/generate", json={"seconds": 10, "seed": seed, "takes": 8}), range(20)))
+    assert {a.status_code for a in crowded} <= {200, 429, 504} and any(a.status_code == 429 for a in crowded)
+    until(lambda: "psychoscore_waiting_requests 0.0" in client.get("/metrics").text) # the takes of a refused request are given up
 
 
 def refuses_what_is_too_late(client):
