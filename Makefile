@@ -42,7 +42,7 @@ setup: .venv/.installed
 
 compose: .venv/.installed
 	@echo "== composing 30 seconds for trauma 0.8, entropy 0.2"
-	@OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore compose --trauma 0.8 --entropy 0.2 --seconds 30 --seed 0 -o out/piece.mid -o out/piece.wav -o out/piece.png
+	@OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore compose --trauma 0.8 --entropy 0.2 --seconds 30 --seed 0 --takes 8 -o out/piece.mid -o out/piece.wav -o out/piece.png
 
 test: setup
 	@echo "== notebooks are clean, exported, and the README is theirs"
@@ -108,7 +108,7 @@ estimators: .venv/.installed
 	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
 
 report: .venv/.installed
-	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore report --data $(DATA) --out reports
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore report --data $(DATA) --takes 8 --out reports
 
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs

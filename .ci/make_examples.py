@@ -5,9 +5,11 @@ Usage: python .ci/make_examples.py [CHECKPOINT]
 import sys
 from pathlib import Path
 
+from psychoscore.audition import audition
 from psychoscore.compose import Composer, Request
 from psychoscore.profile import PsychometricProfile as P
 
+TAKES = 8
 FOLDER = Path(__file__).parent.parent/"reports/examples"
 EXAMPLES = { # Name to what it is, and what is asked for
     "serene-calm": ("Serene and calm", P(0.2, 0.3)),
@@ -24,10 +26,10 @@ EXAMPLES = { # Name to what it is, and what is asked for
 
 
 def make_examples(checkpoint: "str|None"):
-    "Compose side by side, and list the pieces on one page."
+    "Compose several takes of each, and list the pieces on one page."
     composer = Composer.from_pretrained(checkpoint)
-    pieces = composer.compose_batch([Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())])
-    lines = ["# Examples", "", "Ten pieces by the packaged model, one seed each (0 to 9), none chosen over another; `make examples` writes them. On the docs site they play.", ""]
+    pieces = audition(composer, [Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())], TAKES)
+    lines = ["# Examples", "", f"Ten pieces by the packaged model: {TAKES} takes of each, from the seeds 0 to 9, of which the package's own listener kept one and nobody else chose. The seed of the take that was kept stands beside it; `make examples` writes them. On the docs site they play.", ""]
     for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
         piece.save(FOLDER/f"{name}.mid")
         course = "" if len(piece.trajectory.keyframes) == 1 else " " + ", ".join(f"at {t:g} s {p}" for t, p in piece.trajectory.keyframes) + "."

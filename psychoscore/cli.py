@@ -168,7 +168,7 @@ def train(
     from psychoscore.train import fit, load_config
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
     data, config = PreparedDataset(data), load_config(config, **changes)
-    if contrastive_weight is not None: config = replace(config, contrast=replace(config.contrast, weight=contrastive_weight, **({} if contrastive_weight else dict(rows=0))))
+    if contrastive_weight is not None: config = replace(config, contrast=config.contrast.weighted(contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
     typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
 
@@ -315,9 +315,10 @@ def listen(
 ):
     "Estimate the profile that music expresses; a musical description, not a diagnosis of anyone."
     import json
-    from psychoscore.evaluate import listen as listen_to, midi_paths
+    from psychoscore.evaluate import listen as listen_to
+    from psychoscore.notes import find_midi
     if as_json and as_csv: raise ValueError("choose one of --json and --csv")
-    found = midi_paths(paths)
+    found = find_midi(paths)
     estimates, problems = listen_to(found, progress=len(found) > 1)
     if as_json: typer.echo(json.dumps([{"path": str(p), **{k: v._asdict() for k, v in e._asdict().items()}} for p, e in estimates.items()], indent=1))
     else:

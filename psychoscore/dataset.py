@@ -73,10 +73,8 @@ def corpus_pieces(
     licence: str = "unknown",
 ) -> Iterator[SourcePiece]: # In the order of path, with null profiles
     "Read a folder of unlabelled piano MIDI."
-    from psychoscore.notes import read_midi
-    folder = Path(folder)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and not p.name.startswith("."))
-    if not paths: raise FileNotFoundError(f"no .mid or .midi files in {folder}")
+    from psychoscore.notes import find_midi, read_midi
+    paths = find_midi([folder])
     top, unusable = Path(os.path.commonpath([p.parent for p in paths])), []
     for path in paths:
         name = path.relative_to(top)

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['EXCERPTS', 'EXCERPT_S', 'GAMMA', 'ALPHA', 'CLIP', 'VARIANTS', 'LEVEL', 'NEIGHBORS', 'GRID', 'FLAT_SD',
-           'ProfileEstimate', 'SUFFIXES', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'kernel', 'fit_ridge',
-           'Forest', 'grow_forest', 'padded_stack', 'Calibration', 'calibrate_answers', 'cross_validate',
-           'learn_and_answer', 'Listener', 'sees', 'fit_listener', 'Judge', 'fit_judge', 'save_estimator',
-           'load_estimator', 'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'estimate_profile',
-           'midi_paths', 'listen', 'accuracies', 'flattened', 'save_reference', 'reference', 'held_out_figures',
-           'make_estimators', 'estimator_report', 'figures_table', 'notes_of_score', 'change_mode', 'other_world']
+           'ProfileEstimate', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'kernel', 'fit_ridge', 'Forest',
+           'grow_forest', 'padded_stack', 'Calibration', 'calibrate_answers', 'cross_validate', 'learn_and_answer',
+           'Listener', 'sees', 'fit_listener', 'Judge', 'fit_judge', 'save_estimator', 'load_estimator',
+           'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'estimate_profile', 'listen',
+           'accuracies', 'flattened', 'save_reference', 'reference', 'held_out_figures', 'make_estimators',
+           'estimator_report', 'figures_table', 'notes_of_score', 'change_mode', 'other_world']
 
 # %% ../nbs/06_evaluate.ipynb #8fa32181
 import json
@@ -297,21 +297,6 @@ def estimate_profile(
 ) -> ProfileEstimate: # An `Estimate` for each dimension
     "Estimate the profile that a piece of music expresses."
     return estimate_table(features_table([midi]))[0]
-
-# %% ../nbs/06_evaluate.ipynb #39c22d83
-SUFFIXES = (".mid", ".midi")
-
-def midi_paths(
-    given: "list[Path]", # Files, and folders that are searched at any depth
-) -> "list[Path]": # In the order given, and by name within a folder
-    "Find the MIDI files."
-    found = []
-    for path in map(Path, given):
-        if not path.exists(): raise FileNotFoundError(f"no file or folder at {path}")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")) if path.is_dir() else [path]
-        if not inside: raise FileNotFoundError(f"no {' or '.join(SUFFIXES)} files in {path}")
-        found += inside
-    return found
 
 # %% ../nbs/06_evaluate.ipynb #982ecdb9
 def listen(

@@ -75,7 +75,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     data, training = PreparedDataset(given["tokenise"]), load_config(config.config, seed=config.seed)
     shares = {source: SHARES[source] for source in sorted(set(data.pieces.source[data.pieces.split == "train"]))}
     mix = replace(training.mix, proportions={source: share/sum(shares.values()) for source, share in shares.items()})
-    training = replace(training, mix=mix, contrast=replace(training.contrast, weight=config.contrastive_weight))
+    training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
     if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=60, eval_interval=30)
     log = fit(data, out, training, resume=True, progress=not config.quick)
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"

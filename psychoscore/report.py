@@ -203,7 +203,7 @@ def make_report(
     real = [row for rows, _ in held_out for row in rows], np.concatenate([songs for _, songs in held_out])
     about = {k: composer.about.get(k) for k in ("git_commit", "step", "tokens", "data_sha256")}
     return {"made_by": {"commit": find_commit(), "versions": {p: version(p) for p in ("torch", "transformers", "numpy", "scipy", "scikit-learn", "symusic")} | {"psychoscore": __version__, "python": platform.python_version()}},
-            "model": about | {"parameters": sum(p.numel() for p in model.parameters())}, "data_sha256": data.meta["content_sha256"], "grid": asdict(grid), "pieces": len(dial.pieces), "takes": takes,
+            "model": about | {"parameters": model.num_parameters()}, "data_sha256": data.meta["content_sha256"], "grid": asdict(grid), "pieces": len(dial.pieces), "takes": takes,
             "baseline": BASELINE, "dial": as_records(dial.summary), "distances": as_records(dial.distances),
             "single_take": {"dial": as_records(single.summary), "distances": as_records(single.distances)} if single else None, "quality": quality(model, data), "frechet": nearness(model, data, shuffled, segments),
             "novelty": {"generated": novelty(index, ids, np.arange(len(ids))), "real held-out songs": novelty(index, *real)},
@@ -223,14 +223,14 @@ def markdown_table(rows: "list[dict]") -> str:
 # %% ../nbs/06c_report.ipynb #bef781c4
 def results_rows(
     report: dict, # From `make_report`, or read back
-) -> "list[dict]": # figure, this model, one take where there were more, baseline
+) -> "list[dict]": # figure, this model (one take), the best of several where they were measured, baseline
     "The figures that matter most, beside the baseline."
-    base, q = report["baseline"], report["quality"]
-    single = (report["single_take"] or {}).get("dial")
-    take = lambda name: {"with one take": show(single[name]) if name in single else ""} if single else {}
-    rows = [{"figure": name, "this model": show(d), **take(name), "baseline": d["baseline"] if d["baseline"] is not None else "", "n": d["n"]} for name, d in report["dial"].items()]
-    rows += [{"figure": f"nats per note, {name} profiles", "this model": show(q[name]), **take(""), "baseline": base.get(f"nats per note, {name}", ""), "n": f"{q['songs']} songs"} for name in ("true", "null", "shuffled")]
-    rows += [{"figure": f"what {name} profiles cost, nats per note", "this model": show(q[f"gap_{name}"]), **take(""), "baseline": round(base["nats per note, opposite labels"] - base["nats per note, true"], 2) if name == "shuffled" else "", "n": f"{q['songs']} songs"} for name in ("null", "shuffled")]
+    base, q, takes = report["baseline"], report["quality"], report["takes"]
+    single = report["single_take"]["dial"] if report["single_take"] else report["dial"]
+    best = lambda name: {f"best of {takes} takes": show(report["dial"][name]) if name in report["dial"] else ""} if takes > 1 else {}
+    rows = [{"figure": name, "this model": show(d), **best(name), "baseline": d["baseline"] if d["baseline"] is not None else "", "n": d["n"]} for name, d in single.items()]
+    rows += [{"figure": f"nats per note, {name} profiles", "this model": show(q[name]), **best(""), "baseline": base.get(f"nats per note, {name}", ""), "n": f"{q['songs']} songs"} for name in ("true", "null", "shuffled")]
+    rows += [{"figure": f"what {name} profiles cost, nats per note", "this model": show(q[f"gap_{name}"]), **best(""), "baseline": round(base["nats per note, opposite labels"] - base["nats per note, true"], 2) if name == "shuffled" else "", "n": f"{q['songs']} songs"} for name in ("null", "shuffled")]
     return rows
 
 # %% ../nbs/06c_report.ipynb #67ed719b
@@ -247,7 +247,7 @@ def page(
     "Write the report for people."
     made, grid, novel = report["made_by"], report["grid"], report["novelty"]
     listener, single = report["estimators"]["listener"], report["single_take"]
-    auditioned = f"Each was composed {report['takes']} times, and what the listener heard nearest to the request was kept; the column of one take shows what that is worth. " if single else ""
+    auditioned = f"Each was composed {report['takes']} times, and what the listener heard nearest to the request was kept; the column of this model alone shows what that is worth. " if single else ""
     again = f" --takes {report['takes']}" if single else ""
     parts = ["# What was measured", f"Made by `psychoscore report` at commit `{made['commit']}` with {', '.join(f'{k} {v}' for k, v in made['versions'].items())}. "
              f"Model: {report['model']['parameters']/1e6:.1f} M parameters, trained at commit `{report['model']['git_commit']}` on {(report['model']['tokens'] or 0)/1e6:.1f} M tokens, data `{report['model']['data_sha256'][:12]}`. "

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'nearest', 'Probe', 'fit_probe', 'model_sha256',
            'save_probe', 'load_probe', 'make_probe', 'Hit', 'Index', 'unit_length', 'read_index', 'load_index',
-           'midi_files', 'tokens_of_midi', 'Listener', 'index_folder']
+           'tokens_of_midi', 'Embedder', 'index_folder']
 
 # %% ../nbs/02b_search.ipynb #c5906689
 import hashlib, json, os, time
@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import pyarrow as pa, pyarrow.parquet as pq
 from tqdm.auto import tqdm
-from .notes import read_midi
+from .notes import find_midi, read_midi
 from .profile import DIMENSIONS, PsychometricProfile, as_profile
 
 # %% ../nbs/02b_search.ipynb #2aa8c0d3
@@ -177,15 +177,6 @@ def load_index(
     return index
 
 # %% ../nbs/02b_search.ipynb #2e87a7bb
-def midi_files(
-    folder: "str|Path",
-) -> list[Path]: # Sorted
-    "Find the MIDI files of a folder, at any depth."
-    if not Path(folder).is_dir(): raise FileNotFoundError(f"no folder at {folder}")
-    found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in (".mid", ".midi") and not p.name.startswith(".") and p.is_file())
-    if not found: raise FileNotFoundError(f"no .mid or .midi files in {folder}")
-    return found
-
 def tokens_of_midi(
     data: bytes, # A MIDI file
     key_relative: bool, # As the model was trained
@@ -202,39 +193,39 @@ def tokens_of_midi(
 BATCH = 256 # Files that are embedded together
 SAVE_INTERVAL_S = 60
 
-class Listener:
-    "A checkpoint that embeds MIDI files and remembers what it has heard."
+class Embedder:
+    "A checkpoint that embeds MIDI files and remembers them."
     def __init__(self,
         model_folder: "str|Path",
-        known: "Index|None" = None, # What was heard before; of no use when by another model
+        known: "Index|None" = None, # What was embedded before; of no use when by another model
     ):
         from psychoscore.model import load_model # only here: a search by profile needs no torch
         self.sha256, self.probe, (self.model, about) = model_sha256(model_folder), load_probe(model_folder), load_model(model_folder)
         self.key_relative, self.context = about["key_relative"], self.model.config.max_position_embeddings
-        self.heard = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
+        self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 
-    def hear(self,
+    def embed(self,
         paths: list[Path],
-    ) -> tuple[dict[Path, str], dict[Path, str]]: # Of the files that are in `heard` now, the SHA-256; of the others, the reason
+    ) -> tuple[dict[Path, str], dict[Path, str]]: # Of the files that are in `known` now, the SHA-256; of the others, the reason
         "Embed the files that are new."
         from psychoscore.contrastive import embed_ids
         hashes, unusable, fresh = {}, {}, {}
         for path in paths:
             try:
                 digest = hashlib.sha256(data := path.read_bytes()).hexdigest()
-                if digest not in self.heard and digest not in fresh: fresh[digest] = tokens_of_midi(data, self.key_relative, self.context)
+                if digest not in self.known and digest not in fresh: fresh[digest] = tokens_of_midi(data, self.key_relative, self.context)
             except (ValueError, OSError) as error: unusable[path] = str(error)
             else: hashes[path] = digest
-        self.heard |= dict(zip(fresh, embed_ids(list(fresh.values()), self.model), strict=True))
+        self.known |= dict(zip(fresh, embed_ids(list(fresh.values()), self.model), strict=True))
         return hashes, unusable
 
     def index(self,
-        hashes: dict[Path, str], # From `hear`
+        hashes: dict[Path, str], # From `embed`
         folder: "str|Path", # That holds the files
         finished: bool = True,
     ) -> Index:
-        "List what was heard."
-        embeddings = np.stack([self.heard[digest] for digest in hashes.values()])
+        "List what was embedded."
+        embeddings = np.stack([self.known[digest] for digest in hashes.values()])
         return Index(tuple(path.relative_to(folder).as_posix() for path in hashes), tuple(hashes.values()), embeddings,
                      self.probe.estimate(embeddings).astype(np.float32), self.sha256, finished)
 
@@ -245,18 +236,19 @@ def index_folder(
     model_folder: "str|Path" = PACKAGED, # A checkpoint with its probe
 ) -> tuple[Index, dict[str, str]]: # The index, also written to `out`; and files that were left out, with the reason
     "Embed a folder of MIDI."
-    paths, out = midi_files(folder), Path(out)
+    if not Path(folder).is_dir(): raise FileNotFoundError(f"no folder at {folder}")
+    paths, out = find_midi([folder]), Path(out)
     if out.is_dir(): raise ValueError(f"{out} is a folder: name a file to write the index to")
-    listener = Listener(model_folder, read_index(out) if out.is_file() else None)
+    embedder = Embedder(model_folder, read_index(out) if out.is_file() else None)
     hashes, unusable, saved_s = {}, {}, time.monotonic()
     with tqdm(total=len(paths), unit="file", desc="index") as progress:
         for start in range(0, len(paths), BATCH):
-            for sort, found in zip((hashes, unusable), listener.hear(batch := paths[start:start + BATCH])): sort.update(found)
+            for sort, found in zip((hashes, unusable), embedder.embed(batch := paths[start:start + BATCH])): sort.update(found)
             if hashes and time.monotonic() - saved_s > SAVE_INTERVAL_S:
-                listener.index(hashes, folder, finished=False).save(out)
+                embedder.index(hashes, folder, finished=False).save(out)
                 saved_s = time.monotonic()
             progress.update(len(batch))
     unusable = {path.relative_to(folder).as_posix(): reason for path, reason in unusable.items()}
     if not hashes: raise ValueError(f"none of {len(paths)} files in {folder} can be used: " + "; ".join(f"{name}: {reason}" for name, reason in list(unusable.items())[:5]))
-    (index := listener.index(hashes, folder)).save(out)
+    (index := embedder.index(hashes, folder)).save(out)
     return index, unusable

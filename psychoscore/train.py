@@ -44,6 +44,10 @@ class ContrastConfig:
     rows: NonNegativeInt = 16 # Over all processes; 0 for none
     tokens: PositiveInt = 256 # Longest row
 
+    def weighted(self, weight: float) -> "ContrastConfig":
+        "The same with another weight; 0 leaves the rows out."
+        return dataclasses.replace(self, weight=weight, rows=self.rows if weight else 0)
+
 @dataclass(frozen=True, config=dict(extra="forbid"))
 class TrainConfig:
     "What a run depends on, apart from its data."

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from psychoscore.dataset import DataMix, PreparedDataset
-from psychoscore.model import ModelConfig, count_parameters, load_model
+from psychoscore.model import ModelConfig, load_model
 from psychoscore.train import ContrastConfig, TrainConfig, evaluate, fit, load_config, nats_per_note
 
 BASE = load_config("tiny", contrast=ContrastConfig(rows=0), mix=DataMix(proportions={"emopia": 1.0}), eval_interval=100)
@@ -37,7 +37,7 @@ def describe(name: str, config: TrainConfig, folder: Path, log: pd.DataFrame, da
     scores = evaluate(model, data)
     value, low, high = nats_per_note(scores)
     last = log.iloc[-1]
-    return dict(arm=name, parameters=count_parameters(model), steps=int(last.step), tokens=int(last.tokens), seconds=last.seconds, train_loss=last.train_loss,
+    return dict(arm=name, parameters=model.num_parameters(), steps=int(last.step), tokens=int(last.tokens), seconds=last.seconds, train_loss=last.train_loss,
                 contrastive_loss=last.contrastive_loss, nats_per_note=value, low=low, high=high, clips=len(scores), songs=scores.song_id.nunique()), scores
 
 

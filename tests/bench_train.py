@@ -22,7 +22,7 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from psychoscore.dataset import DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
-from psychoscore.model import add_residual_dropout, count_parameters, make_model
+from psychoscore.model import add_residual_dropout, make_model
 from psychoscore.tokens import PAD
 from psychoscore.train import contrasts, count_tokens, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
 
@@ -92,7 +92,7 @@ def peak_gflops(n=2048, repeats=10):
 def flops_per_token(config, mean_context):
     "Forward and backward: 6 a weight of a matrix product, and 6 x width a layer for every token that causal attention looks at."
     model = make_model(config.model)
-    return 6*(count_parameters(model) + config.model.layers*config.model.width*mean_context)
+    return 6*(model.num_parameters() + config.model.layers*config.model.width*mean_context)
 
 
 def throughput(data, config, rounds, steps):

@@ -63,6 +63,15 @@ def assert_same_run(a, b):
     assert sorted(p.name for p in a.iterdir()) == sorted(p.name for p in b.iterdir())
 
 
+def test_tensorboard_has_the_curve(uninterrupted):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = event_accumulator.EventAccumulator(str(uninterrupted/"tensorboard")).Reload()
+    log = pd.read_csv(uninterrupted/"log.csv")
+    for column in ("train_loss", "val_nats_per_note"):
+        rows, shown = log.dropna(subset=column), events.Scalars(column)
+        assert [e.step for e in shown] == rows.step.tolist() and [e.value for e in shown] == pytest.approx(rows[column].tolist(), rel=1e-4)
+
+
 def wait_for_checkpoints(process, path, n):
     "Return when the file has been replaced n times, or the process is gone; counted in steps, so that a busy machine changes nothing."
     seen = before = path.stat().st_ino if path.exists() else None

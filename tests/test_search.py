@@ -19,19 +19,19 @@ def music(tmp_path):
 def test_interrupted_and_started_again(music, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "BATCH", 2)
     monkeypatch.setattr(search, "SAVE_INTERVAL_S", -1)
-    hear, heard, calls = search.Listener.hear, [], []
+    hear, heard, calls = search.Embedder.embed, [], []
 
     def interrupted(self, paths):
         calls.append(paths)
         if len(calls) == 3: raise KeyboardInterrupt
         return hear(self, paths)
-    monkeypatch.setattr(search.Listener, "hear", interrupted)
+    monkeypatch.setattr(search.Embedder, "embed", interrupted)
     with pytest.raises(KeyboardInterrupt): search.index_folder(music, tmp_path/"index")
     with pytest.raises(ValueError, match="unfinished: run `psychoscore index` again"): search.load_index(tmp_path/"index")
     half = search.read_index(tmp_path/"index")
     assert half.names == ("0.mid", "1.mid", "2.mid", "3.mid")
 
-    monkeypatch.setattr(search.Listener, "hear", hear)
+    monkeypatch.setattr(search.Embedder, "embed", hear)
     embed_ids = contrastive.embed_ids
     monkeypatch.setattr(contrastive, "embed_ids", lambda rows, model: heard.extend(rows) or embed_ids(rows, model))
     index, unusable = search.index_folder(music, tmp_path/"index")
