@@ -154,7 +154,7 @@ def prepare(
 def train(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
     out: Out,
-    config: Annotated[str, typer.Option(help="tiny, small, base, or a JSON file with fields of TrainConfig.")] = "small",
+    config: Annotated[str, typer.Option(help="tiny, small, base, mixed, or a JSON file with fields of TrainConfig.")] = "small",
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
     init: Annotated[Optional[str], typer.Option(help="Start from these weights: packaged, or a checkpoint folder.")] = None,
@@ -180,7 +180,7 @@ def pipeline(
     num_synthetic: Annotated[int, typer.Option(min=0, help="Pairs made by rules.")] = 50_000,
     corpus: Annotated[Optional[Path], typer.Option(help="Folder of unlabelled piano MIDI.")] = None,
     contrastive_weight: Annotated[float, typer.Option(min=0, help="Of the contrastive loss beside that of the language model.")] = 0.1,
-    config: Annotated[str, typer.Option(help="For training: tiny, small, base, or a JSON file with fields of TrainConfig.")] = "small",
+    config: Annotated[str, typer.Option(help="For training: tiny, small, base, mixed, or a JSON file with fields of TrainConfig.")] = "small",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     workdir: Annotated[Path, typer.Option(help="A folder a phase.")] = Path("runs/pipeline"),
     quick: Annotated[bool, typer.Option("--quick", help="Everything at small size, in minutes.")] = False,
@@ -350,7 +350,7 @@ def calibrate(
     grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [5.0], temperature or [None]
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
-        if gate or figure or table or takes > 1: raise ValueError("--gate, --figure, --table and --takes are for one setting: give one guidance and one temperature")
+        if gate or figure or table or takes != 1: raise ValueError("--gate, --figure, --table and --takes are for one setting: give one guidance and one temperature")
         typer.echo("heard by the listener, since something is to be chosen; the judge answers for one setting\n" + compare_settings(composer, grid, guidances, temperatures, progress=True).round(3).T.to_string(header=False))
         return
     dial = calibrate_dial(composer, grid, progress=True, takes=takes, guidance=guidances[0], temperature=temperatures[0])

@@ -175,7 +175,7 @@ def calibrate(
     grid: Grid = Grid(),
     progress: bool = False, # Show a bar
     n_bootstrap: int = 1000,
-    takes: int = 1, # As for `audition`
+    takes: int = 1, # Of which the listener keeps one, for each piece
     **options, # Of `Request`
 ) -> Dial:
     "Measure the dial of a model, by the judge."

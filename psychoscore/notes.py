@@ -37,13 +37,13 @@ def end_s(
 MIDI_SUFFIXES = (".mid", ".midi")
 
 def find_midi(
-    given: "list[str|Path]", # Files, and folders that are searched at any depth
+    given: "list[str|Path]", # Files, and folders that are searched at any depth, but for hidden ones
 ) -> "list[Path]": # In the order given, and by name within a folder
     "Find MIDI files; FileNotFoundError names what is not there."
     found = []
     for path in map(Path, given):
         if not path.exists(): raise FileNotFoundError(f"no file or folder at {path}")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES and not p.name.startswith(".") and p.is_file()) if path.is_dir() else [path]
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES and not any(part.startswith(".") for part in p.relative_to(path).parts) and p.is_file()) if path.is_dir() else [path]
         if not inside: raise FileNotFoundError(f"no {' or '.join(MIDI_SUFFIXES)} files in {path}")
         found += inside
     return found

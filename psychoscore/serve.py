@@ -7,19 +7,19 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITE
            'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings',
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
            'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
-           'describe', 'render', 'choose', 'begin', 'finished', 'all_of', 'unless_gone', 'Guard', 'Metrics', 'Error',
-           'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'stream',
-           'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz',
-           'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
+           'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'Guard', 'Metrics',
+           'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events',
+           'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz',
+           'readyz', 'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, hashlib, json, logging, math, re, secrets, socket, time, traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, AsyncIterator, Literal
-import anyio
 import numpy as np
 import psychoscore
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Request as HTTPRequest, Security
@@ -250,7 +250,7 @@ async def finished(engine: Engine, request: Request, deadline_s: float) -> Piece
     "Begin, and wait for the piece."
     return [part async for part in begin(engine, request, deadline_s)][-1]
 
-async def all_of(works: list) -> list: # What each returns
+async def side_by_side(works: list) -> list: # What each returns
     "Await coroutines side by side; when one fails, give the others up."
     tasks = [asyncio.ensure_future(work) for work in works]
     try: return await asyncio.gather(*tasks)
@@ -375,8 +375,9 @@ async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPL
     "Compose a piece."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(WRITERS))
     async def composed():
-        asked = await in_thread(state, make_request, body, state.settings)
-        pieces = await all_of([finished(state.engine, take, state.settings.deadline_s) for take in take_requests(asked, body.takes)])
+        if body.takes > state.settings.max_waiting: raise FieldError("takes", f"must be at most {state.settings.max_waiting} on this server, got {body.takes}")
+        takes = await in_thread(state, lambda: take_requests(make_request(body, state.settings), body.takes))
+        pieces = await side_by_side([finished(state.engine, take, state.settings.deadline_s) for take in takes])
         for piece in pieces: state.metrics.composed(piece)
         piece = pieces[(await in_thread(state, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
         return await in_thread(state, render, piece, state.version(), media_type)
@@ -384,7 +385,7 @@ async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPL
 
 async def in_thread(state, function, *args): # What it returns
     "Run something that takes long, two at a time, beside the event loop."
-    return await anyio.to_thread.run_sync(function, *args, limiter=state.limiter)
+    return await asyncio.get_running_loop().run_in_executor(state.pool, function, *args)
 
 # %% ../nbs/05_serve.ipynb #f7ecfbc3
 class Started(BaseModel):
@@ -551,9 +552,10 @@ def make_app(
     async def lifespan(app):
         state = app.state
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
-        state.metrics, state.limiter, state.index = Metrics(state.engine), anyio.CapacityLimiter(2), index
+        state.metrics, state.pool, state.index = Metrics(state.engine), ThreadPoolExecutor(2, "serve"), index
         yield
         await asyncio.to_thread(close, state.engine, settings.deadline_s)
+        state.pool.shutdown()
 
     app = FastAPI(title="psychoscore", version=psychoscore.__version__, description="Piano music from a psychometric profile, and a profile from piano music.",
                   lifespan=lifespan, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)

@@ -67,7 +67,10 @@ class TrainConfig:
     seed: NonNegativeInt = 0
     init: str|None = None # Weights to start from instead of random ones: "packaged", or a checkpoint folder
 
-TRAIN_CONFIGS = {"tiny": TrainConfig(model=MODEL_CONFIGS["tiny"], max_steps=800), "small": TrainConfig(), "base": TrainConfig(model=MODEL_CONFIGS["base"], mix=DataMix(batch_tokens=32768))}
+TRAIN_CONFIGS = {
+    "tiny": TrainConfig(model=MODEL_CONFIGS["tiny"], max_steps=800), "small": TrainConfig(), "base": TrainConfig(model=MODEL_CONFIGS["base"], mix=DataMix(batch_tokens=32768)),
+    "mixed": TrainConfig(dropout=0.1, max_steps=2600, eval_interval=400, mix=DataMix( # EMOPIA, rule-made pairs and a corpus
+        batch_tokens=6144, null_rate=0.05, proportions={"emopia": 0.5, "synthetic": 0.25, "corpus": 0.25}, final_proportions={"emopia": 0.6, "synthetic": 0.25, "corpus": 0.15}))}
 
 def load_config(
     name: str, # One of TRAIN_CONFIGS, or a JSON file with fields of TrainConfig
@@ -139,7 +142,8 @@ def contrasts(
     for step in itertools.count(start):
         drawn, rng = sampler.batch(step), np.random.default_rng([config.seed, step])
         rows = [random_window(null_headers(data.ids(usable[i])), rng, config.contrast.tokens) for i in drawn]
-        yield Contrast(make_batch(rows), torch.from_numpy(sampler.profiles[drawn]))
+        foreign = data.pieces.source.values[usable[drawn]] != "emopia" # read as if from EMOPIA, so of no use as language
+        yield Contrast(make_batch(rows, [len(row) if other else 0 for row, other in zip(rows, foreign)]), torch.from_numpy(sampler.profiles[drawn]))
 
 def random_window(
     ids: np.ndarray, # Token ids of a piece, (T,)

@@ -3,11 +3,18 @@ from pathlib import Path
 
 import numpy as np
 
+from psychoscore.audition import audition
 from psychoscore.compose import Composer, Piece, Request, Segment
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
+from psychoscore.dial import Dial, Grid, calibrate
 from psychoscore.emopia import load_emopia
+from psychoscore.evaluate import estimate_profile
 from psychoscore.notes import estimate_key, midi_bytes, read_midi
+from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory
+from psychoscore.report import make_report, save_report
+from psychoscore.search import index_folder, load_index
+from psychoscore.serve import Settings, make_app
 from psychoscore.synthetic import synthesize
 from psychoscore.temperature import calculate_dynamic_temperature
 from psychoscore.train import TrainConfig, fit, load_config
@@ -21,6 +28,7 @@ temperature: float = calculate_dynamic_temperature(profile)
 composer = Composer.from_pretrained()
 piece: Piece = composer.compose(profile, seconds=30, seed=0, key="D")
 pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
+kept: list[Piece] = audition(composer, [Request(profile)], takes=4)
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
 path: Path = piece.save("piece.mid")
 midi: bytes = midi_bytes(read_midi(path))
@@ -32,6 +40,15 @@ log = fit(data, "runs/own", load_config("small", max_steps=10))
 clips = load_emopia("EMOPIA_2.2")
 synthesize("data/pairs", num_pairs=100)
 config = TrainConfig()
+
+low: float = estimate_profile(piece.notes)[0].low
+dial: Dial = calibrate(composer, Grid(steps=2, repeats=1), takes=2)
+found, measured = make_report(composer, data, Grid(), takes=8)
+paths: list[Path] = save_report(found, measured, "reports")
+hits = load_index("music.parquet").search(profile, 5)
+index, unusable = index_folder("music", "music.parquet")
+app = make_app(Settings(workers=2), composer)
+done = run_pipeline(PipelineConfig(quick=True), "runs/pipeline", print)
 
 PsychometricProfile("high")  # type: ignore[arg-type]
 calculate_dynamic_temperature(0.5)  # type: ignore[arg-type]
