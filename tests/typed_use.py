@@ -8,7 +8,6 @@ from psychoscore.compose import Composer, Piece, Request, Segment
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
 from psychoscore.dial import Dial, Grid, calibrate
 from psychoscore.emopia import load_emopia
-from psychoscore.evaluate import estimate_profile
 from psychoscore.notes import estimate_key, midi_bytes, read_midi
 from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory
@@ -41,7 +40,6 @@ clips = load_emopia("EMOPIA_2.2")
 synthesize("data/pairs", num_pairs=100)
 config = TrainConfig()
 
-low: float = estimate_profile(piece.notes)[0].low
 dial: Dial = calibrate(composer, Grid(steps=2, repeats=1), takes=2)
 found, measured = make_report(composer, data, Grid(), takes=8)
 paths: list[Path] = save_report(found, measured, "reports")
