@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'HELD_OUT', 'MAX_UNUSABLE', 'LABEL_COLUMNS', 'SHOWN', 'MAX_LOUDER', 'ROWS_IN_MEMORY', 'PIECES_SCHEMA',
-           'WIDTH', 'Share', 'POOL', 'SourcePiece', 'emopia_pieces', 'hashed_split', 'synthetic_pieces',
+           'WIDTH', 'Share', 'POOL', 'WHOLE', 'SourcePiece', 'emopia_pieces', 'hashed_split', 'synthetic_pieces',
            'corpus_pieces', 'check_playable', 'labelled_pieces', 'read_labels', 'deal_songs', 'perform_again',
            'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile', 'DataMix', 'transpose_ids',
            'row_shares', 'training_batches', 'draw_window', 'scoring_windows']
@@ -22,7 +22,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES)
+from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES, SEGMENT_S)
 
 # %% ../nbs/foundations/dataset.ipynb #c3cdd685
 class SourcePiece(NamedTuple):
@@ -289,7 +289,7 @@ class DataMix:
     "How training rows are drawn."
     context: PositiveInt = 1024 # Longest row, tokens
     batch_tokens: PositiveInt = 4096 # Tokens that the model reads in a batch, padding counted, over all processes
-    proportions: dict[str, Share]|None = None # Source -> share of the rows; all windows alike when not given
+    proportions: dict[str, Share]|None = None # Source -> share of the rows; by their length in time when not given
     final_proportions: dict[str, Share]|None = None # Reached at the end of the run; as `proportions` when not given
     null_rate: Share = 0.1
     null_one_rate: Share = 0.1 # Each dimension
@@ -317,16 +317,17 @@ def transpose_ids(ids: np.ndarray, semitones: int) -> np.ndarray: # A copy
     return np.where(pitch, (ids.astype(int) + semitones).clip(first, first + size - 1), ids).astype(np.uint16)
 
 POOL = 32 # Batches that are drawn together and sorted by length
+WHOLE = 0.5 # Share of the rows that begin where their piece does
 
 def row_shares(
     data: PreparedDataset,
     mix: DataMix,
     progress: float = 0.0, # Share of the run that is over
 ) -> tuple[np.ndarray, np.ndarray]: # Rows of the training split, and how often each or an earlier one is drawn; (N,) both
-    "Say how often each row is drawn: by its number of windows, within what its source is given."
+    "Say how often each row is drawn: by its number of segments, within what its source is given."
     rows = np.flatnonzero(data.pieces.split == "train")
     if not len(rows): raise ValueError(f"{data.folder} has no training pieces")
-    shares, source = -(-data.pieces.length.values[rows]//mix.context).astype(float), data.pieces.source.values[rows]
+    shares, source = np.ceil(data.pieces.seconds.values[rows]/SEGMENT_S), data.pieces.source.values[rows]
     proportions = mix.proportions_at(progress)
     if proportions is not None:
         unknown = {name for name, share in proportions.items() if share > 0} - set(source)
@@ -361,9 +362,8 @@ def draw_window(
     mix: DataMix,
 ) -> np.ndarray: # At most mix.context ids
     "One training row: a window of a piece, its profile varied."
-    if len(ids) > mix.context:
-        starts = segment_starts(ids)
-        ids = window(ids, rng.choice(starts[len(ids) - starts >= mix.context//2]))[:mix.context]
+    if rng.random() >= WHOLE: ids = window(ids, rng.choice(segment_starts(ids))) # any of them: see above
+    ids = ids[:mix.context]
     if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
     return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
 

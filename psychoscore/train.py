@@ -150,10 +150,9 @@ def random_window(
     rng: np.random.Generator,
     tokens: int, # Longest window
 ) -> np.ndarray:
-    "Begin at a segment that leaves enough to fill the window, when there is one."
-    starts = segment_starts(ids)
-    full = starts[len(ids) - starts >= tokens]
-    return window(ids, rng.choice(full))[:tokens] if len(full) else ids[:tokens]
+    "Begin at any segment that two more follow, when there is one."
+    starts = segment_starts(ids) # how many tokens follow must not count, or dense pieces would begin later than others
+    return window(ids, rng.choice(starts[:-2] if len(starts) > 2 else starts[:1]))[:tokens]
 
 def count_tokens(batch: Batch, contrast: "Contrast|None") -> int:
     "Real tokens, padding not counted."
@@ -356,25 +355,29 @@ def save_best(model, out: Path, about: dict):
         os.replace(path, out/path.name)
     folder.rmdir()
 
-def provenance(data: PreparedDataset, config: TrainConfig) -> dict: # For psychoscore.json
+def provenance(
+    data: PreparedDataset,
+    config: TrainConfig,
+    origin: "dict|None", # psychoscore.json of the weights it began with, when not random
+) -> dict: # For psychoscore.json
     "Where a checkpoint comes from."
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else None
-    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=git or None,
+    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=git or None, origin=origin,
                 versions=dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__, python=platform.python_version()))
 
 # %% ../nbs/03_train.ipynb #ed1f57c2
 def start_model(
     config: TrainConfig,
     key_relative: bool, # As the data is
-): # The model, with the weights a run begins with
+): # The model, with the weights a run begins with, and their psychoscore.json, None for random ones
     "Build a model, or load the one to go on from."
-    if config.init is None: return make_model(config.model, config.seed)
+    if config.init is None: return make_model(config.model, config.seed), None
     model, about = load_model(files("psychoscore")/"assets"/"model" if config.init == "packaged" else config.init)
     c = model.config
     shape = ModelConfig(c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size, c.max_position_embeddings)
     if shape != config.model: raise ValueError(f"init {config.init} is {shape}, the configuration asks for {config.model}: give the configuration that it was trained with")
     if about["key_relative"] != key_relative: raise ValueError(f"init {config.init} was trained {'with' if key_relative else 'without'} absolute pitches, the data is the other way round: prepare it {'with' if key_relative else 'without'} --absolute")
-    return model
+    return model, about
 
 # %% ../nbs/03_train.ipynb #11908e14
 MAX_SPIKE = 2.0 # A loss this many times the lowest one, or that of knowing nothing, does not come back by itself
@@ -459,7 +462,8 @@ def fit(
     main = accelerator.is_main_process
     check_run(data, out, config, resume, accelerator.num_processes)
     out.mkdir(parents=True, exist_ok=True)
-    model = start_model(config, data.meta["key_relative"]).to(accelerator.device).train()
+    model, origin = start_model(config, data.meta["key_relative"])
+    model.to(accelerator.device).train()
     if accelerator.device.type == "cpu": model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     optimizers, run = make_optimizers(model, config), dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], config=asdict(config))
@@ -483,7 +487,7 @@ def fit(
                 state.log.append(row); state.losses = []
                 if row.get("val_nats_per_note", math.inf) < state.best:
                     state.best = row["val_nats_per_note"]
-                    if main: save_best(model, out, provenance(data, config) | row)
+                    if main: save_best(model, out, provenance(data, config, origin) | row)
                 if main: write_log(out, [row])
                 accelerator.log({k: v for k, v in row.items() if k != "step"}, step=state.step)
                 bar.set_postfix_str(describe(state.log))
