@@ -87,7 +87,7 @@ bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
 bench-contrastive: .venv/.installed
-	$(BIN)/python tests/bench_contrastive.py
+	$(BIN)/python tests/bench_contrastive.py --out reports/bench_contrastive.json
 
 bench-search: .venv/.installed
 	$(BIN)/python tests/bench_search.py --out reports/search.json
