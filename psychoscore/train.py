@@ -7,9 +7,9 @@ __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', '
            'TrainConfig', 'load_config', 'lr_at', 'make_optimizers', 'hidden_states', 'token_losses', 'Contrast',
            'contrasts', 'random_window', 'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses', 'train_step',
            'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note', 'validate',
-           'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'provenance', 'start_model',
-           'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator', 'agree',
-           'describe', 'step_seed', 'fit']
+           'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'find_commit', 'provenance',
+           'start_model', 'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator',
+           'agree', 'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
@@ -355,14 +355,18 @@ def save_best(model, out: Path, about: dict):
         os.replace(path, out/path.name)
     folder.rmdir()
 
+def find_commit() -> "str|None": # Ends in -dirty where files differ from it; None outside a git checkout
+    "Which version of the code this is."
+    if not shutil.which("git"): return None
+    return subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True, check=False).stdout.strip() or None
+
 def provenance(
     data: PreparedDataset,
     config: TrainConfig,
     origin: "dict|None", # psychoscore.json of the weights it began with, when not random
 ) -> dict: # For psychoscore.json
     "Where a checkpoint comes from."
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if shutil.which("git") else None
-    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=git or None, origin=origin,
+    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=find_commit(), origin=origin,
                 versions=dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__, python=platform.python_version()))
 
 # %% ../nbs/03_train.ipynb #ed1f57c2
