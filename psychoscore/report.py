@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['N_GRAM', 'pitches_of', 'hashed_grams', 'Overlap', 'GramIndex', 'longest_run', 'training_index', 'closing', 'novelty',
-           'frechet_distance', 'quality', 'held_out_rows', 'nearness', 'find_commit', 'as_records', 'make_report',
-           'show', 'markdown_table', 'results_rows', 'results_table', 'page', 'save_report']
+           'frechet_distance', 'quality', 'held_out_rows', 'nearness', 'as_records', 'make_report', 'show',
+           'markdown_table', 'results_rows', 'results_table', 'page', 'save_report']
 
 # %% ../nbs/06c_report.ipynb #07b921dc
-import json, math, platform, shutil, subprocess
+import json, math, platform
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from .dataset import PreparedDataset
 from .dial import BASELINE, Dial, Grid, calibrate, plot_dial
 from .evaluate import estimator_report
 from .tokens import FAMILY, SEGMENT_S, segment_starts, window
-from .train import evaluate, nats_per_note
+from .train import evaluate, find_commit, nats_per_note
 
 # %% ../nbs/06c_report.ipynb #3d82e13a
 N_GRAM = 10 # Intervals
@@ -173,11 +173,6 @@ def nearness(
     return {"n": n, **{name: frechet_distance(embed_ids(rows, model), at) for name, rows in clouds.items()}}
 
 # %% ../nbs/06c_report.ipynb #e618b8f6
-def find_commit() -> "str|None": # None outside a git checkout
-    "Which version of the code this is."
-    if not shutil.which("git"): return None
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() or None
-
 def as_records(table: pd.DataFrame) -> dict: # Ready for JSON
     "A table by its index."
     return json.loads(table.to_json(orient="index", double_precision=6))

@@ -192,6 +192,7 @@ class Grammar:
         shift: int = 0, # `key_shift` of the key it will sound in, so that no note leaves the piano
     ):
         self.left, self.last, self.position, self.pitch, self.notes = left, "MODE", 0, -1, 0
+        self.rested = False # Whether the segment before is without a note
         self.reach = 0 # Last release so far, steps from the start of the segment
         keys = np.array(FAMILIES["PITCH"]) - shift
         self.on_piano = (keys >= PITCH_MIN) & (keys <= PITCH_MAX)
@@ -206,7 +207,7 @@ class Grammar:
             if self.notes < MAX_NOTES: allow("PITCH", among=self.on_piano & (np.arange(len(self.on_piano)) > self.pitch))
             if self.last != "TIMESHIFT":
                 if self.notes < MAX_NOTES: allow("TIMESHIFT", SEGMENT_STEPS - 1 - self.position)
-                if self.left: allow("SEG")
+                if self.left: allow("SEG", among=self.notes > 0 or not self.rested)
                 elif self.reach > SEGMENT_STEPS - MAX_HELD: allow("EOS")
             if not mask.any(): allow("SEG" if self.left else "EOS") # at the last moment, above the highest note
         return mask
@@ -220,5 +221,5 @@ class Grammar:
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
         elif family == "PITCH": self.pitch = value
         elif family == "DURATION": self.notes += 1; self.reach = max(self.reach, self.position + value + 1)
-        elif family == "SEG": self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.reach -= SEGMENT_STEPS
+        elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.reach -= SEGMENT_STEPS
         self.last = "MODE" if family == "SEG" else family
