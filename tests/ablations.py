@@ -30,7 +30,7 @@ TRAINING_CODE = [f"psychoscore/{name}.py" for name in ("train", "dataset", "cont
 
 # Half the steps of the recipe, since the rows that are compared double the tokens of a step. Without the loss they are there, too.
 COMPARED = load_config("tiny", max_steps=400, mix=DataMix(proportions={"emopia": 0.7, "synthetic": 0.3}))
-def compared(kind, weight, seed): return replace(COMPARED, seed=seed, contrast=ContrastConfig(weight=weight, kind=kind)) # noqa: E302
+def compared(kind: str, weight: float, seed: int) -> TrainConfig: return replace(COMPARED, seed=seed, contrast=ContrastConfig(weight=weight, kind=kind))
 WEIGHTS = [("info_nce", 0.1), ("y_aware", 0.1), ("rank_n_contrast", 0.3), ("rank_n_contrast", 0.03), ("rank_n_contrast", 1), # the most telling first
            ("info_nce", 0.03), ("y_aware", 0.03), ("info_nce", 0.3), ("y_aware", 0.3), ("info_nce", 1), ("y_aware", 1)]
 SWEEP = {f"{name}-s{seed}": compared("rank_n_contrast", weight, seed) for seed in range(3) for name, weight in (("without", 0), ("rank_n_contrast-0.1", 0.1))}
@@ -50,6 +50,7 @@ RECIPE = {
     "esc-rows": ROWS, # its rows, without the loss
     "e-nonull": replace(E, mix=replace(E.mix, null_rate=0.0, null_one_rate=0.0)),
     "e-adamw": replace(E, optimizer="adamw"),
+    "e-mode": replace(E, mode_weight=1.0), # the token that says major or minor is one of many
     "e-absolute": replace(E, mix=replace(E.mix, transpose=True)), # absolute pitches
     "es-added": replace(E, mix=DataMix(batch_tokens=5632, proportions={"emopia": 0.73, "synthetic": 0.27})), # not equal tokens: as much EMOPIA a step, and pairs beside it
     "e-micro": replace(E, model=ModelConfig(width=64, layers=3, heads=2, mlp_width=192)),
@@ -58,6 +59,7 @@ ARMS = SWEEP | RECIPE
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess:
+    "Ask git; it is for the caller to look at what it says."
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
 
 
@@ -88,6 +90,7 @@ def finish(name: str, folder: Path, data: PreparedDataset):
 
 
 def is_finished(name: str, folder: Path) -> bool:
+    "Whether `finish` has left its scores."
     return (folder/("coherence.npz" if name in SWEEP else "scores.csv")).exists()
 
 
