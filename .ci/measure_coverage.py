@@ -7,6 +7,7 @@ notebook is executed with its exported definitions taken from the package. Proce
 Given some notebooks or tests, it prints what these run, and writes nothing.
 """
 import argparse, os, re, subprocess, sys, tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -38,19 +39,19 @@ def write_report(text: str):
     REPORT.write_text("\n".join(["# Coverage", "", "Lines of the package that neither a notebook nor a test runs, by `make coverage`: cells and tests that are run by default, `emopia` where the dataset is given. Processes that tests start are measured; those that tests kill lose what they had counted.", "",
                                  "| module | statements | run | lines not run |", "|---|---|---|---|", *rows]) + "\n", encoding="utf-8")
 
-def measure(notebooks: list, tests: list, flags: str, folder: Path) -> list:
-    "Run all under coverage; the command that reads the result."
+def measure(notebooks: list, tests: list, flags: str, folder: Path) -> tuple:
+    "Run all under coverage; the command that reads the result, and whether all passed."
     (folder/"coveragerc").write_text(f"[run]\nsource = psychoscore\nomit = */_modidx.py\nparallel = true\npatch = subprocess\ndata_file = {folder/'data'}\n[report]\nskip_empty = true\n")
     environment = os.environ | dict(PYTHONPATH=str(ROOT))
     coverage = [sys.executable, "-m", "coverage"]
     run = [*coverage, "run", f"--rcfile={folder/'coveragerc'}"]
-    for notebook in notebooks:
-        print(notebook, flush=True)
-        subprocess.run([*run, __file__, "--flags", flags, "--notebook", notebook], cwd=ROOT, env=environment, check=True)
+    commands = [[__file__, "--flags", flags, "--notebook", notebook] for notebook in notebooks]
+    def passes(command): return subprocess.run([*run, *command], cwd=ROOT, env=environment).returncode == 0
+    with ThreadPoolExecutor(2) as pool: passed = list(pool.map(passes, commands))
     if tests: # --help has half a second, and counting lines takes its share of it
-        subprocess.run([*run, "-m", "pytest", "-q", "-n2", "--dist=loadfile", "--deselect=tests/test_cli.py::test_help_is_quick_and_leaves_torch_alone", *tests], cwd=ROOT, env=environment, check=True)
+        passed.append(passes(["-m", "pytest", "-q", "-n2", "--durations=25", "--dist=loadfile", "--deselect=tests/test_cli.py::test_help_is_quick_and_leaves_torch_alone", *tests]))
     subprocess.run([*coverage, "combine", "-q", f"--rcfile={folder/'coveragerc'}"], cwd=ROOT, check=True)
-    return [*coverage, "report", f"--rcfile={folder/'coveragerc'}"]
+    return [*coverage, "report", f"--rcfile={folder/'coveragerc'}"], all(passed)
 
 
 if __name__ == "__main__":
@@ -67,6 +68,7 @@ if __name__ == "__main__":
         sys.exit()
     paths = args.paths or [*sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("nbs/**/[!.]*.ipynb") if ".ipynb_checkpoints" not in p.parts), "tests"]
     with tempfile.TemporaryDirectory() as folder:
-        report = measure([p for p in paths if p.endswith(".ipynb")], [p for p in paths if not p.endswith(".ipynb")], args.flags, Path(folder))
+        report, passed = measure([p for p in paths if p.endswith(".ipynb")], [p for p in paths if not p.endswith(".ipynb")], args.flags, Path(folder))
         if not args.paths: write_report(subprocess.run([*report, "-m"], cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-        sys.exit(subprocess.run([*report, "--fail-under", str(args.fail_under)], cwd=ROOT).returncode)
+        code = subprocess.run([*report, "--fail-under", str(args.fail_under)], cwd=ROOT).returncode
+        sys.exit(code if passed else "something failed: less was run than could be")
