@@ -759,5 +759,6 @@ d = { 'settings': { 'branch': 'main',
                                    'psychoscore.train.token_losses': ('train.html#token_losses', 'psychoscore/train.py'),
                                    'psychoscore.train.train_step': ('train.html#train_step', 'psychoscore/train.py'),
                                    'psychoscore.train.validate': ('train.html#validate', 'psychoscore/train.py'),
+                                   'psychoscore.train.weigh_mode': ('train.html#weigh_mode', 'psychoscore/train.py'),
                                    'psychoscore.train.write_log': ('train.html#write_log', 'psychoscore/train.py'),
                                    'psychoscore.train.write_whole': ('train.html#write_whole', 'psychoscore/train.py')}}}

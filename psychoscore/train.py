@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', 'MAX_SPIKE', 'LOG_COLUMNS', 'ContrastConfig',
-           'TrainConfig', 'load_config', 'lr_at', 'make_optimizers', 'hidden_states', 'token_losses', 'Contrast',
-           'contrasts', 'random_window', 'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses', 'train_step',
-           'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note', 'validate',
-           'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'find_commit', 'provenance',
-           'start_model', 'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator',
-           'agree', 'describe', 'step_seed', 'fit']
+           'TrainConfig', 'load_config', 'lr_at', 'make_optimizers', 'hidden_states', 'token_losses', 'weigh_mode',
+           'Contrast', 'contrasts', 'random_window', 'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses',
+           'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note',
+           'validate', 'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'find_commit',
+           'provenance', 'start_model', 'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log',
+           'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
@@ -33,7 +33,7 @@ from .contrastive import LOSSES, BalancedSampler, contrastive_loss, null_headers
 from .dataset import Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
 from .model import MODEL_CONFIGS, ModelConfig, add_residual_dropout, make_model, save_model, load_model
 from .profile import DIMENSIONS, NULL, profile_bins
-from .tokens import FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
+from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 
 # %% ../nbs/03_train.ipynb #738b882c
 @dataclass(frozen=True, config=dict(extra="forbid"))
@@ -60,6 +60,7 @@ class TrainConfig:
     muon_lr: PositiveFloat = 3e-3
     adamw_lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.1
+    mode_weight: PositiveFloat = 64.0 # Of the token that says major or minor, beside any other
     dropout: Share = 0.0 # On what each block adds to the residual stream
     grad_clip: PositiveFloat = 1.0
     log_interval: PositiveInt = 10 # Steps; the device is waited for this often
@@ -123,6 +124,16 @@ def token_losses(
     labels = batch.labels[:, 1:].to(model.device, non_blocking=True)
     with torch.autocast(model.device.type, torch.bfloat16): logits = model.lm_head(hidden)
     return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=-100, reduction="none")
+
+# %% ../nbs/03_train.ipynb #modew002
+def weigh_mode(
+    losses: torch.Tensor, # Nats for each predicted token, (B, T-1)
+    batch: Batch,
+    weight: float, # Of MODE tokens
+) -> torch.Tensor: # (B, T-1)
+    "Let the token that says major or minor count for more."
+    is_mode = torch.from_numpy(FAMILY == "MODE")[batch.input_ids[:, 1:]].to(losses.device, non_blocking=True)
+    return torch.where(is_mode, weight*losses, losses)
 
 # %% ../nbs/03_train.ipynb #6f0d1c2b
 class Contrast(NamedTuple):
@@ -199,7 +210,8 @@ def train_step(
 ) -> torch.Tensor: # Nats per predicted token, and the contrastive loss, NaN without one; (2,) detached and still on its device
     "One update, to which every process adds the gradients of its own rows."
     predicted = sum(int((b.labels[:, 1:] >= 0).sum()) for b in (batch, *([contrast.batch] if contrast else [])))
-    loss = token_losses(model, own_rows(batch, accelerator)).sum()/predicted
+    mine = own_rows(batch, accelerator)
+    loss = weigh_mode(token_losses(model, mine), mine, config.mode_weight).sum()/predicted
     loss.backward()
     losses = torch.stack([loss.detach(), loss.new_tensor(math.nan)])
     if contrast:
