@@ -21,7 +21,9 @@ help:
 	@echo "make bench-search  measure vector searches at 100,000 pieces, against scikit-learn and approximate ones"
 	@echo "make bench-decode  measure how fast tokens are drawn, against transformers"
 	@echo "make bench-compose measure what guidance, temperature and length do to the music (needs EMOPIA)"
-	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer"
+	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer (a quarter of an hour)"
+	@echo "make sweep DATA=FOLDER RUNS=FOLDER  train and judge kinds and weights of the contrastive loss (two hours of a core; goes on when killed)"
+	@echo "make ablations DATA=FOLDER ABSOLUTE=FOLDER RUNS=FOLDER  the sweep, then what each part of the recipe is worth (three and a half hours)"
 	@echo "make bench-serve  measure the server: speed side by side, first segment, a thousand requests with a kill"
 	@echo "make examples   compose the ten example pieces into reports/examples"
 	@echo "make coverage   say which lines of the package no notebook and no test runs, into reports/coverage.md (many minutes)"
@@ -87,7 +89,7 @@ bench-data: .venv/.installed
 	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
 
 bench-contrastive: .venv/.installed
-	$(BIN)/python tests/bench_contrastive.py
+	$(BIN)/python tests/bench_contrastive.py --out reports/bench_contrastive.json
 
 bench-search: .venv/.installed
 	$(BIN)/python tests/bench_search.py --out reports/search.json
@@ -99,7 +101,13 @@ bench-compose: .venv/.installed
 	$(BIN)/python tests/bench_compose.py --out reports/compose
 
 bench-train: .venv/.installed
-	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA)
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA) --out reports/bench_train.json
+
+sweep: .venv/.installed
+	$(BIN)/python tests/ablations.py --data $(DATA) --runs $(RUNS) --only sweep
+
+ablations: .venv/.installed
+	$(BIN)/python tests/ablations.py --data $(DATA) --absolute $(ABSOLUTE) --runs $(RUNS)
 
 bench-serve: .venv/.installed
 	$(BIN)/python tests/bench_serve.py --out reports/serve.json
@@ -113,5 +121,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train estimators report bench-compose bench-serve docs examples coverage dist clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators report bench-compose bench-serve docs examples coverage dist clean
 .DEFAULT_GOAL := help

@@ -276,7 +276,7 @@ def compose(
     seconds: Annotated[float, typer.Option(help="Length.")] = 30,
     seed: Annotated[Optional[int], typer.Option(help="Same seed, same piece.")] = None,
     temperature: Annotated[Optional[float], typer.Option(help="Of the choice of pitches; overrides the schedule that follows the profile.")] = None,
-    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 5.0,
+    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 1.5,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share.")] = 1.0,
     min_p: Annotated[float, typer.Option(help="Draw among tokens at least this share as likely as the likeliest.")] = 0.0,
     no_repeat: Annotated[int, typer.Option(help="Play no this many pitches in a row twice; 0 lets them.")] = 0,
@@ -354,7 +354,7 @@ def calibrate(
     _check_figure(figure)
     from psychoscore.compose import Composer
     from psychoscore.dial import FLOORS, Grid, calibrate as calibrate_dial, compare_settings, plot_dial
-    grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [5.0], temperature or [None]
+    grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [1.5], temperature or [None]
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
         if gate or figure or table or takes != 1: raise ValueError("--gate, --figure, --table and --takes are for one setting: give one guidance and one temperature")

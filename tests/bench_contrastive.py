@@ -1,8 +1,9 @@
-"""Time and memory of one contrastive loss, forward and backward, printed as a table.
+"""Time and memory of one contrastive loss in float32, forward and backward, printed as a table.
 
-Usage: python tests/bench_contrastive.py [--batch 512] [--width 256] [--device cpu]
+Usage: python tests/bench_contrastive.py [--batch 512] [--width 256] [--device cpu] [--out FILE.json]
 """
-import argparse, statistics, time
+import argparse, json, statistics, time
+from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,8 +28,8 @@ def step(kind, embeddings, profiles):
     if embeddings.is_cuda: torch.cuda.synchronize()
 
 
-def bench(kind, batch, width, device, repeats=20):
-    "Median milliseconds and the size of the largest tensor in units of batch squared."
+def bench(kind, batch, width, device, repeats):
+    "Quartiles of the milliseconds, and the size of the largest tensor in units of batch squared."
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(batch, width, generator=generator).to(device).requires_grad_()
     profiles = torch.rand(batch, 2, generator=generator)
@@ -39,7 +40,8 @@ def bench(kind, batch, width, device, repeats=20):
         step(kind, embeddings, profiles)
         milliseconds.append(1e3*(time.perf_counter() - start))
     with Allocated() as allocated: step(kind, embeddings, profiles)
-    return statistics.median(milliseconds), allocated.numel/batch**2
+    first_quartile, median, third_quartile = statistics.quantiles(milliseconds, n=4, method="inclusive")
+    return dict(median_ms=median, first_quartile_ms=first_quartile, third_quartile_ms=third_quartile, largest_tensor=allocated.numel/batch**2)
 
 
 if __name__ == "__main__":
@@ -47,8 +49,12 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=512, help="pieces in the batch")
     parser.add_argument("--width", type=int, default=256, help="width of an embedding")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args()
-    print(f"{'kind':18}{'median ms':>10}{'largest tensor / batch^2':>28}   batch {args.batch}, width {args.width}, {args.device}, {torch.get_num_threads()} threads")
-    for kind in LOSSES:
-        milliseconds, size = bench(kind, args.batch, args.width, args.device)
-        print(f"{kind:18}{milliseconds:10.1f}{size:28.2f}")
+    measured = {kind: bench(kind, args.batch, args.width, args.device, args.repeats) for kind in LOSSES}
+    report = dict(batch=args.batch, width=args.width, precision="float32", device=args.device, threads=torch.get_num_threads(), repeats=args.repeats, losses=measured)
+    if args.out: args.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"{'kind':18}{'median ms':>10}{'quartiles':>16}{'largest tensor / batch^2':>28}   batch {args.batch}, width {args.width}, {args.device}, {report['threads']} threads")
+    for kind, cost in measured.items():
+        print(f"{kind:18}{cost['median_ms']:10.1f}{cost['first_quartile_ms']:10.1f}{cost['third_quartile_ms']:6.1f}{cost['largest_tensor']:28.2f}")

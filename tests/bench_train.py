@@ -1,9 +1,11 @@
 """How fast training is, and what it costs: `python tests/bench_train.py --data FOLDER [--only throughput ...] [--tiny]`.
 
 throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the bf16 matmul peak
-folder      time to draw a batch, and memory, with 10,000 and with 1,000,000 pieces
+folder      time of a step, and memory, with 10,000 and with 1,000,000 pieces; of a model so small that drawing the batch shows
 memory      resident memory of a run over its steps
-optimizers  Muon against AdamW at equal minutes
+optimizers  Muon against AdamW at equal minutes, the tiny model
+
+What was measured is kept in one file, part by part, as each ends; --only replaces the parts that it names.
 """
 import argparse
 import itertools
@@ -21,26 +23,25 @@ import torch
 from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from psychoscore.dataset import DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
-from psychoscore.model import add_residual_dropout, make_model
+from psychoscore.dataset import POOL, DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
+from psychoscore.model import ModelConfig, add_residual_dropout, make_model
 from psychoscore.tokens import PAD
-from psychoscore.train import contrasts, count_tokens, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
+from psychoscore.train import ContrastConfig, contrasts, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
 
+PARTS = ["throughput", "folder", "memory", "optimizers"]
+MICRO = ModelConfig(width=32, layers=1, heads=2, mlp_width=64)
 WARM_UP = 2 # Steps that are not counted: the first ones allocate
 rss_mb = lambda: psutil.Process().memory_info().rss/2**20 # noqa: E731
 
 
 def ours(data, config, steps):
     "Real tokens a second of our loop, and the mean square and mean row length of its batches."
-    accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
-    model = make_model(config.model).train()
-    model.set_attn_implementation("chunked")
-    add_residual_dropout(model, config.dropout)
-    optimizers, batches, seen = make_optimizers(model, config), training_batches(data, config.mix), []
+    accelerator, model, made, stream = started(data, replace(config, contrast=ContrastConfig(rows=0)))
+    seen = []
     for step in range(WARM_UP + steps):
         if step == WARM_UP: start = time.perf_counter()
-        batch = next(batches)
-        train_step(model, optimizers, batch, None, lr_at(step, config), config, accelerator)
+        batch, _ = next(stream)
+        train_step(model, made, batch, None, lr_at(step, config), config, accelerator)
         if step >= WARM_UP: seen.append((batch.input_ids != PAD).sum(1))
     seconds, lengths = time.perf_counter() - start, torch.cat(seen).double()
     return float(lengths.sum()/seconds), float((lengths**2).sum()/lengths.sum())
@@ -121,44 +122,54 @@ def simulated(data, n_pieces, folder):
     (folder/"meta.json").write_text(json.dumps(data.meta | dict(tokens=int(pieces.length.sum()), pieces=n_pieces)))
 
 
-def folder_size(data, config, sizes, batches):
-    result = {}
-    for n in sizes:
-        with tempfile.TemporaryDirectory(dir=Path.cwd()/"out") as folder:
-            simulated(data, n, Path(folder))
-            start = time.perf_counter(); big = PreparedDataset(folder); opened = time.perf_counter() - start
-            stream, times, tokens = zip(training_batches(big, config.mix), contrasts(big, config), strict=False), [], []
-            next(stream) # draws a pool
-            for _ in range(batches//32):
-                start = time.perf_counter(); drawn = list(itertools.islice(stream, 32)); times.append((time.perf_counter() - start)/32)
-                tokens.append(sum(count_tokens(*pair) for pair in drawn))
-            result[n] = dict(open_s=opened, batch_ms=1e3*statistics.median(times), tokens_per_s=statistics.median(t/32/s for t, s in zip(tokens, times, strict=True)), rss_mb=rss_mb())
-            del big, stream
-    return result
-
-
-def memory(data, config, steps, every):
+def started(data, config):
+    "A model in training, its optimisers, and what steps are made of."
     accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
     model = make_model(config.model).train()
     model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
-    optimizers, batches, rows = make_optimizers(model, config), zip(training_batches(data, config.mix), contrasts(data, config), strict=False), []
+    return accelerator, model, make_optimizers(model, config), zip(training_batches(data, config.mix), contrasts(data, config), strict=False)
+
+
+def folder_size(data, config, sizes, pools):
+    "Whole steps, a pool of batches at a time, since a pool is drawn at once."
+    config, result = replace(config, model=MICRO), {}
+    for n in sizes:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()/"out") as folder:
+            simulated(data, n, Path(folder))
+            start = time.perf_counter(); big = PreparedDataset(folder); opened = time.perf_counter() - start
+            accelerator, model, made, stream = started(big, config)
+            draws, steps = [], []
+            for pool in range(pools + 1):
+                start = time.perf_counter(); drawn = list(itertools.islice(stream, POOL)); middle = time.perf_counter()
+                for pair in drawn: train_step(model, made, *pair, 1.0, config, accelerator)
+                if pool: draws.append((middle - start)/POOL); steps.append((time.perf_counter() - start)/POOL) # the first opens the sampler
+            result[n] = dict(open_s=opened, draw_ms=1e3*statistics.median(draws), step_ms=1e3*statistics.median(steps), steps_ms=[1e3*s for s in steps], rss_mb=rss_mb())
+            del big, stream, drawn
+    return result
+
+
+def memory(data, config, steps, every):
+    accelerator, model, made, stream = started(data, config)
+    rows = []
     for step in range(steps):
-        train_step(model, optimizers, *next(batches), lr_at(step, replace(config, max_steps=steps)), config, accelerator)
+        train_step(model, made, *next(stream), lr_at(step, replace(config, max_steps=steps)), config, accelerator)
         if (step + 1) % every == 0: rows.append(dict(step=step + 1, rss_mb=round(rss_mb(), 1)))
-    return rows
+    later = rows[len(rows)//2:] # once the first steps have allocated what they need
+    growth = np.polyfit([row["step"] for row in later], [row["rss_mb"] for row in later], 1)[0]
+    return dict(rows=rows, growth_mb_per_100_steps=100*float(growth))
 
 
 def optimizers(data, config, minutes, steps):
-    "Each gets as many steps as fit its minutes, with a schedule that ends with them."
-    result = {}
-    for name in ("muon", "adamw"):
-        arm = replace(config, optimizer=name)
-        tokens_per_s, _ = ours(data, arm, steps)
-        per_step = config.mix.batch_tokens*0.97/tokens_per_s # 3 % is padding
-        arm = replace(arm, max_steps=max(int(60*minutes/per_step), 20), warmup_steps=min(config.warmup_steps, 10), eval_interval=10**9)
-        with tempfile.TemporaryDirectory() as folder: log = fit(data, folder, arm, cpu=True, progress=False)
-        result[name] = log.iloc[-1].to_dict() | dict(max_steps=arm.max_steps)
+    "Each gets as many steps as fit its minutes, with a schedule that ends with them; AdamW at its own rate and at Muon's."
+    config, result = replace(config, contrast=ContrastConfig(rows=0)), {}
+    for name, changes in {"muon": {}, "adamw": dict(optimizer="adamw"), "adamw, rate of muon": dict(optimizer="adamw", adamw_lr=config.muon_lr)}.items():
+        arm = replace(config, **changes)
+        start = time.perf_counter(); ours(data, arm, steps); per_step = (time.perf_counter() - start)/(WARM_UP + steps)
+        arm = replace(arm, max_steps=max(int(60*minutes/per_step), 20), eval_interval=10**9)
+        with tempfile.TemporaryDirectory() as folder: last = fit(data, folder, arm, cpu=True, progress=False).iloc[-1]
+        result[name] = dict(muon_lr=arm.muon_lr if arm.optimizer == "muon" else None, adamw_lr=arm.adamw_lr, steps=int(last.step), tokens=int(last.tokens), seconds=last.seconds,
+                            train_loss=last.train_loss, val_nats_per_note=last.val_nats_per_note)
     return result
 
 
@@ -166,20 +177,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder written by `psychoscore prepare`, with EMOPIA")
     parser.add_argument("--config", default="small")
-    parser.add_argument("--only", nargs="+", default=["throughput", "folder", "memory"], choices=["throughput", "folder", "memory", "optimizers"])
-    parser.add_argument("--minutes", type=float, default=11, help="of each arm of `optimizers`")
+    parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--minutes", type=float, default=2.5, help="of each arm of `optimizers`")
     parser.add_argument("--tiny", action="store_true", help="only try whether it runs")
     parser.add_argument("--out", type=Path, default=Path("out/bench_train.json"))
     args = parser.parse_args()
-    data, config, tiny = PreparedDataset(args.data), load_config(args.config), args.tiny
-    if tiny: config = replace(config, model=replace(config.model, width=32, layers=1, heads=2, mlp_width=64), mix=DataMix(context=128, batch_tokens=512))
+    data, config, tiny, smaller = PreparedDataset(args.data), load_config(args.config), args.tiny, load_config("tiny")
+    if tiny: config = smaller = replace(config, warmup_steps=5, model=MICRO, mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(tokens=64))
     args.out.parent.mkdir(parents=True, exist_ok=True); (Path.cwd()/"out").mkdir(exist_ok=True)
-    measured = dict(threads=torch.get_num_threads(), load=os.getloadavg(), config=args.config)
+    measured = json.loads(args.out.read_text()) if args.out.exists() else {}
     for name in args.only:
-        measured[name] = dict(throughput=lambda: throughput(data, config, *((2, 3) if tiny else (5, 20))),
-                              folder=lambda: folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 64 if tiny else 320),
-                              memory=lambda: memory(data, config, *((20, 10) if tiny else (300, 20))),
-                              optimizers=lambda: optimizers(data, config, 0.02 if tiny else args.minutes, 3 if tiny else 20))[name]()
+        conditions = dict(config="tiny" if name == "optimizers" else args.config, threads=torch.get_num_threads(), load=os.getloadavg()[0])
+        measured[name] = conditions | dict(
+            throughput=lambda: throughput(data, config, *((2, 3) if tiny else (5, 12))),
+            folder=lambda: dict(pieces=folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 2 if tiny else 5)),
+            memory=lambda: memory(data, config, *((20, 5) if tiny else (90, 5))),
+            optimizers=lambda: dict(arms=optimizers(data, smaller, 0.02 if tiny else args.minutes, 3 if tiny else 20)))[name]()
         args.out.write_text(json.dumps(measured, indent=1) + "\n")
         print(name, json.dumps(measured[name], indent=1), flush=True)
 
