@@ -26,7 +26,7 @@ help:
 	@echo "make ablations DATA=FOLDER ABSOLUTE=FOLDER RUNS=FOLDER  the sweep, then what each part of the recipe is worth (three and a half hours)"
 	@echo "make bench-serve  measure the server: speed side by side, first segment, a thousand requests with a kill"
 	@echo "make examples   compose the ten example pieces into reports/examples"
-	@echo "make coverage   say which lines of the package no notebook and no test runs (quick flags; minutes)"
+	@echo "make coverage   say which lines of the package no notebook and no test runs, into reports/coverage.md (many minutes)"
 	@echo "make dist       build the wheel and the source archive into dist"
 	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
@@ -51,8 +51,8 @@ test: setup
 	$(BIN)/python .ci/check_generated.py
 	@echo "== notebooks" $(if $(FLAGS),with EMOPIA,"(PSYCHOSCORE_DATA is not a folder: cells flagged emopia are SKIPPED)")
 	$(BIN)/nbdev_test --n_workers 2 $(if $(FLAGS),--flags "$(FLAGS)")
-	@echo "== tests"
-	$(BIN)/python -m pytest -q -rs tests
+	@echo "== tests, the docs site and its links among them"
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile tests
 	@echo "== lint"
 	$(BIN)/ruff check --select F,E9,B --ignore $(LINT_EXCEPT) psychoscore tests .ci setup.py
 	$(BIN)/mypy --strict --follow-imports=silent --ignore-missing-imports tests/typed_use.py

@@ -68,7 +68,6 @@ class Links:
     def __init__(self, pages: dict):
         cfg = get_config()
         self.pages, self.host, self.git = pages, f"{cfg.doc_host}{cfg.doc_baseurl}/", f"{cfg.git_url}/%s/{cfg.branch}/"
-        self.html = {page.replace(".ipynb", ".html") for page in pages.values()}
         self.players, self.broken = {}, []
 
     def target(self, link: str, source: str, page: str) -> str:
@@ -81,9 +80,8 @@ class Links:
             if found.removeprefix("nbs/") in self.pages and found.startswith("nbs/"): return self.relative(self.pages[found.removeprefix("nbs/")].replace(".ipynb", ".html"), page) + hash_ + anchor
             if found.startswith("reports/") and (ROOT/found).is_file(): return self.relative(found.replace("README.md", "index.md").replace(".md", ".html"), page) + hash_ + anchor
             if not found.startswith("..") and (ROOT/found).exists(): return self.git % ("tree" if (ROOT/found).is_dir() else "blob") + found
-        named = [h for h in self.html if posixpath.basename(h) == re.sub(r"^\d+[a-z]*_", "", posixpath.basename(path))]
-        if len(named) != 1: self.broken.append(f"{source}: {link}"); return link
-        return self.relative(named[0], page) + hash_ + anchor
+        self.broken.append(f"{source} links to {link}, which is no file of the repository (link to notebooks, not to pages)")
+        return link
 
     def relative(self, path: str, page: str) -> str: return posixpath.relpath(path, posixpath.dirname(page) or ".")
 
@@ -119,6 +117,7 @@ def rewrite_pages(links: Links):
                 if "text/markdown" in output.get("data", {}): output["data"]["text/markdown"] = links.rewrite("".join(output["data"]["text/markdown"]), f"nbs/{source}", page)
         write_nb(notebook, PROC/page)
     shutil.copytree(ROOT/"reports", PROC/"reports", ignore=shutil.ignore_patterns("*.ipynb"))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("data/*.md")]: links.rewrite(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)), "index.html") # no pages of the site, but their links are checked
     for path in PROC.glob("reports/**/*.md"):
         name = str(path.relative_to(PROC))
         text = links.rewrite(path.read_text(encoding="utf-8"), name, name)
@@ -173,8 +172,9 @@ def write_sidebar(pages: dict):
 def write_mathml(path: Path):
     "Let the browser set formulas by itself: smalldocs would load KaTeX from another host."
     from latex2mathml.converter import convert
-    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-    if not (formulas := soup.select("span.math, div.math")): return
+    if not re.search(r'class="math ', text := path.read_text(encoding="utf-8")): return
+    soup = BeautifulSoup(text, "html.parser")
+    formulas = soup.select("span.math, div.math")
     for formula in formulas:
         display = "display" in formula["class"]
         tex = re.sub(r"^\\[(\[]|\\[)\]]$", "", formula.get_text().strip())
@@ -182,11 +182,18 @@ def write_mathml(path: Path):
     for tag in soup.select('script[src*="katex"], link[href*="katex"]'): tag.decompose()
     path.write_text(str(soup), encoding="utf-8")
 
+def drop_widget_scripts(path: Path):
+    "Remove what Quarto puts into a page that shows an HTML output, in case that is a widget: scripts of another host. No stored output has a script."
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    found = [tag for tag in soup.find_all("script") if re.match(r"https://(cdnjs\.cloudflare\.com|unpkg\.com)/", tag.get("src") or "") or "define('jquery'" in tag.get_text()]
+    for tag in found: tag.decompose()
+    if found: path.write_text(str(soup), encoding="utf-8")
+
 LOADING = {"script": "src", "img": "src", "audio": "src", "source": "src", "iframe": "src", "video": "src", "link": "href"} # Tag to what the browser fetches unasked
 
-def problems_of(path: Path, ids: dict) -> list:
+def problems_of(path: Path, soup: BeautifulSoup, ids: dict) -> list:
     "Links of a page that lead nowhere, and what it would fetch from elsewhere."
-    soup, found = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser"), []
+    found = []
     for tag in soup.find_all(list(LOADING)):
         url = tag.get(LOADING[tag.name]) or ""
         if re.match(r"(https?:)?//", url) and tag.get("rel") != ["canonical"]: found.append(f"fetches {url}")
@@ -199,12 +206,12 @@ def problems_of(path: Path, ids: dict) -> list:
         elif url.fragment and target.suffix == ".html" and unquote(url.fragment) not in ids[target]: found.append(f"links to {url.geturl()}, where no such place is")
     return found
 
-def check_site() -> list:
-    "All problems of the site."
-    pages = sorted(DOCS.rglob("*.html"))
-    ids = {page.resolve(): {tag.get("id") or tag.get("name") for tag in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find_all(lambda t: t.get("id") or t.get("name"))} | {"top"} for page in pages}
-    problems = [f"{page.relative_to(DOCS)}: {problem}" for page in pages for problem in problems_of(page.resolve(), ids)]
-    problems += [f"{css.relative_to(DOCS)}: fetches {url}" for css in DOCS.rglob("*.css") for url in re.findall(r"(?:@import|url\()\s*[\"']?(?:url\()?[\"']?((?:https?:)?//[^\"')]+)", css.read_text(encoding="utf-8"))]
+def check_site(folder: Path) -> list:
+    "All problems of the site in a folder."
+    soups = {page.resolve(): BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in sorted(folder.rglob("*.html"))}
+    ids = {page: {tag.get("id") or tag.get("name") for tag in soup.find_all(lambda t: t.get("id") or t.get("name"))} | {"top"} for page, soup in soups.items()}
+    problems = [f"{page.relative_to(folder.resolve())}: {problem}" for page, soup in soups.items() for problem in problems_of(page, soup, ids)]
+    problems += [f"{css.relative_to(folder)}: fetches {url}" for css in folder.rglob("*.css") for url in re.findall(r"(?:@import|url\()\s*[\"']?(?:url\()?[\"']?((?:https?:)?//[^\"')]+)", css.read_text(encoding="utf-8"))]
     return problems
 
 def make_docs(quarto: bool):
@@ -218,9 +225,8 @@ def make_docs(quarto: bool):
     command = ["quarto", "render", "--no-execute"] if quarto else [str(Path(sys.executable).with_name("smalldocs")), "render", "."]
     subprocess.run(command, cwd=PROC, check=True)
     shutil.move(PROC/DOCS.name, DOCS)
-    if not quarto:
-        for page in DOCS.rglob("*.html"): write_mathml(page)
-    problems = [f"{link}: leads nowhere" for link in links.broken] + check_site()
+    for page in DOCS.rglob("*.html"): drop_widget_scripts(page) if quarto else write_mathml(page)
+    problems = links.broken + check_site(DOCS)
     print(*problems, f"{len(list(DOCS.rglob('*.html')))} pages in {DOCS.name}, {len(problems)} problems", sep="\n", flush=True)
     os._exit(1 if problems else 0) # a shell for each notebook would collect garbage on leaving, for as long as the build took
 
