@@ -207,7 +207,7 @@ def train_step(
     lr_share: float, # Of the full learning rates
     config: TrainConfig,
     accelerator: Accelerator,
-) -> torch.Tensor: # Nats per predicted token, and the contrastive loss, NaN without one; (2,) detached and still on its device
+) -> torch.Tensor: # Nats per predicted token, MODE weighted, and the contrastive loss, NaN without one; (2,) detached and still on its device
     "One update, to which every process adds the gradients of its own rows."
     predicted = sum(int((b.labels[:, 1:] >= 0).sum()) for b in (batch, *([contrast.batch] if contrast else [])))
     mine = own_rows(batch, accelerator)
