@@ -257,6 +257,7 @@ def embed_ids(
     batch_tokens: int = 2048, # In a batch, padding counted; on a CPU larger ones are slower
 ) -> np.ndarray: # Embeddings, (N, C) float32
     "Embed many pieces, blind to what their headers say."
+    from psychoscore.model import mixed_precision # only here: who has a model has loaded transformers, who judges profiles need not
     windows = [(i, w) for i, ids in enumerate(rows) for w in whole_segment_windows(null_headers(ids), model.config.max_position_embeddings) if IS_NOTE[w].any()]
     windows.sort(key=lambda w: len(w[1]))
     totals, notes, training = np.zeros((len(rows), model.config.hidden_size)), np.zeros((len(rows), 1)), model.training
@@ -265,7 +266,7 @@ def embed_ids(
         size = max(1, batch_tokens//len(windows[-1][1])) # the longest windows first, as many as fit
         owner, batch = zip(*windows[-size:], strict=True); del windows[-size:]
         input_ids = pad_sequence([torch.from_numpy(w.astype(np.int64)) for w in batch], batch_first=True, padding_value=PAD).to(model.device)
-        with torch.autocast(model.device.type, torch.bfloat16): hidden = model.model(input_ids=input_ids, use_cache=False).last_hidden_state
+        with mixed_precision(model.device): hidden = model.model(input_ids=input_ids, use_cache=False).last_hidden_state
         n = np.array([[IS_NOTE[w].sum()] for w in batch])
         np.add.at(totals, list(owner), pool_notes(hidden, input_ids).cpu().numpy()*n); np.add.at(notes, list(owner), n)
     model.train(training)

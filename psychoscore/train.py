@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', 'MAX_SPIKE', 'LOG_COLUMNS', 'ContrastConfig',
-           'TrainConfig', 'load_config', 'lr_at', 'make_optimizers', 'hidden_states', 'token_losses', 'weigh_mode',
-           'Contrast', 'contrasts', 'random_window', 'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses',
-           'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note',
-           'validate', 'TrainState', 'write_whole', 'save_checkpoint', 'load_checkpoint', 'save_best', 'find_commit',
-           'provenance', 'start_model', 'check_run', 'check_loss', 'explain_memory', 'sigterm_asked', 'write_log',
-           'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
+           'TrainConfig', 'load_config', 'lr_at', 'KeepFloat32', 'Float32Muon', 'make_optimizers', 'hidden_states',
+           'token_losses', 'weigh_mode', 'Contrast', 'contrasts', 'random_window', 'count_tokens', 'own_rows',
+           'gather_rows', 'contrast_losses', 'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate',
+           'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint',
+           'load_checkpoint', 'save_best', 'find_commit', 'provenance', 'start_model', 'check_run', 'check_loss',
+           'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
@@ -27,11 +27,12 @@ from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
+from torch.overrides import TorchFunctionMode
 from tqdm.auto import tqdm
 from . import __version__
 from .contrastive import LOSSES, BalancedSampler, contrastive_loss, null_headers, pool_notes
 from .dataset import Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
-from .model import MODEL_CONFIGS, ModelConfig, add_residual_dropout, make_model, save_model, load_model
+from .model import MODEL_CONFIGS, ModelConfig, add_residual_dropout, make_model, mixed_precision, multiplies_bf16, save_model, load_model
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 
@@ -93,13 +94,23 @@ def lr_at(
     return min((step + 1)/config.warmup_steps, (config.max_steps - step)/max(config.max_steps - config.warmup_steps, 1))
 
 # %% ../nbs/03_train.ipynb #aa196d44
+class KeepFloat32(TorchFunctionMode):
+    "Within it, a tensor that is asked for its bf16 answers with a float32 copy."
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0].float().clone() if func is torch.Tensor.bfloat16 else func(*args, **(kwargs or {}))
+
+class Float32Muon(torch.optim.Muon):
+    "Muon on a device that does not multiply bf16 itself."
+    def step(self, closure=None):
+        with KeepFloat32(): return super().step(closure)
+
 def make_optimizers(model, config: TrainConfig) -> list[torch.optim.Optimizer]:
     "One optimiser for the matrices of the blocks, one for embeddings and norms."
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
     adamw = dict(lr=config.adamw_lr, betas=(0.9, 0.95), fused=True)
     if config.optimizer == "adamw": first = torch.optim.AdamW(matrices, weight_decay=config.weight_decay, **adamw)
-    else: first = torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+    else: first = (torch.optim.Muon if multiplies_bf16(model.device) else Float32Muon)(matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
     optimizers = [first, torch.optim.AdamW(others, weight_decay=0.0, **adamw)]
     for optimizer in optimizers:
         for group in optimizer.param_groups: group["full_lr"] = group["lr"]
@@ -110,8 +121,8 @@ def hidden_states(
     model,
     input_ids: torch.Tensor, # (B, T), on any device
 ) -> torch.Tensor: # Final hidden states, (B, T, C)
-    "Run the transformer, in bf16 where that is faster."
-    with torch.autocast(model.device.type, torch.bfloat16):
+    "Run the transformer."
+    with mixed_precision(model.device):
         return model.model(input_ids=input_ids.to(model.device, non_blocking=True), use_cache=False).last_hidden_state
 
 def token_losses(
@@ -122,7 +133,7 @@ def token_losses(
     "Cross-entropy of every next token."
     if hidden is None: hidden = hidden_states(model, batch.input_ids[:, :-1])
     labels = batch.labels[:, 1:].to(model.device, non_blocking=True)
-    with torch.autocast(model.device.type, torch.bfloat16): logits = model.lm_head(hidden)
+    with mixed_precision(model.device): logits = model.lm_head(hidden)
     return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=-100, reduction="none")
 
 # %% ../nbs/03_train.ipynb #modew002
@@ -376,9 +387,10 @@ def provenance(
     data: PreparedDataset,
     config: TrainConfig,
     origin: "dict|None", # psychoscore.json of the weights it began with, when not random
+    device: torch.device, # It is trained on
 ) -> dict: # For psychoscore.json
     "Where a checkpoint comes from."
-    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=find_commit(), origin=origin,
+    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=find_commit(), origin=origin, products="bf16" if multiplies_bf16(device) else "float32",
                 versions=dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__, python=platform.python_version()))
 
 # %% ../nbs/03_train.ipynb #ed1f57c2
@@ -480,7 +492,7 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     model, origin = start_model(config, data.meta["key_relative"])
     model.to(accelerator.device).train()
-    if accelerator.device.type == "cpu": model.set_attn_implementation("chunked")
+    if accelerator.device.type == "cpu" and multiplies_bf16(accelerator.device): model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     optimizers, run = make_optimizers(model, config), dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], config=asdict(config))
     state = load_checkpoint(out, model, optimizers, run) if (out/CHECKPOINT).exists() else TrainState()
@@ -503,7 +515,7 @@ def fit(
                 state.log.append(row); state.losses = []
                 if row.get("val_nats_per_note", math.inf) < state.best:
                     state.best = row["val_nats_per_note"]
-                    if main: save_best(model, out, provenance(data, config, origin) | row)
+                    if main: save_best(model, out, provenance(data, config, origin, model.device) | row)
                 if main: write_log(out, [row])
                 accelerator.log({k: v for k, v in row.items() if k != "step"}, step=state.step)
                 bar.set_postfix_str(describe(state.log))

@@ -1,6 +1,6 @@
 """How fast training is, and what it costs: `python tests/bench_train.py --data FOLDER [--only throughput ...] [--tiny]`.
 
-throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the bf16 matmul peak
+throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the matmul peak in that precision
 folder      time of a step, and memory, with 10,000 and with 1,000,000 pieces; of a model so small that drawing the batch shows
 memory      resident memory of a run over its steps
 optimizers  Muon against AdamW at equal minutes, the tiny model
@@ -24,12 +24,13 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from psychoscore.dataset import POOL, DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
-from psychoscore.model import ModelConfig, add_residual_dropout, make_model
+from psychoscore.model import ModelConfig, add_residual_dropout, make_model, multiplies_bf16
 from psychoscore.tokens import PAD
 from psychoscore.train import ContrastConfig, contrasts, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
 
 PARTS = ["throughput", "folder", "memory", "optimizers"]
 MICRO = ModelConfig(width=32, layers=1, heads=2, mlp_width=64)
+CPU = torch.device("cpu")
 WARM_UP = 2 # Steps that are not counted: the first ones allocate
 rss_mb = lambda: psutil.Process().memory_info().rss/2**20 # noqa: E731
 
@@ -73,7 +74,7 @@ def theirs(data, config, steps):
         if clock.start: clock.tokens += int(mask.sum())
         return dict(input_ids=batch.input_ids, attention_mask=mask.long(), labels=batch.labels)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(folder, per_device_train_batch_size=config.mix.batch_tokens//config.mix.context, max_steps=WARM_UP + steps, bf16=True,
+        arguments = TrainingArguments(folder, per_device_train_batch_size=config.mix.batch_tokens//config.mix.context, max_steps=WARM_UP + steps, bf16=multiplies_bf16(CPU),
                                       use_cpu=True, learning_rate=config.adamw_lr, report_to=[], save_strategy="no", logging_steps=config.log_interval,
                                       remove_unused_columns=False, disable_tqdm=True)
         trainer = Trainer(make_model(config.model), arguments, train_dataset=Rows(data, config.mix), data_collator=collate, callbacks=[clock])
@@ -82,8 +83,9 @@ def theirs(data, config, steps):
 
 
 def peak_gflops(n=2048, repeats=10):
-    "The best that a bf16 matrix product reaches here."
-    a, b = torch.randn(n, n).bfloat16(), torch.randn(n, n).bfloat16()
+    "The best that a matrix product reaches here, in the precision of the training."
+    dtype = torch.bfloat16 if multiplies_bf16(CPU) else torch.float32
+    a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
     def once():
         start = time.perf_counter(); a @ b
         return 2*n**3/(time.perf_counter() - start)/1e9
@@ -105,7 +107,7 @@ def throughput(data, config, rounds, steps):
     mine, other = zip(*pairs, strict=True)
     achieved = statistics.median(mine)*flops_per_token(config, mean_context)/1e9
     return dict(tokens_per_s=statistics.median(mine), trainer_tokens_per_s=statistics.median(other), ratio=statistics.median(m/t for m, t in pairs),
-                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads())
+                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads(), products="bf16" if multiplies_bf16(CPU) else "float32", cpu=torch.cpu.get_capabilities()["cpu_name"])
 
 
 def simulated(data, n_pieces, folder):
@@ -126,7 +128,7 @@ def started(data, config):
     "A model in training, its optimisers, and what steps are made of."
     accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
     model = make_model(config.model).train()
-    model.set_attn_implementation("chunked")
+    if multiplies_bf16(CPU): model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     return accelerator, model, make_optimizers(model, config), zip(training_batches(data, config.mix), contrasts(data, config), strict=False)
 
