@@ -10,6 +10,7 @@ __all__ = ['BLOCK', 'MARGIN', 'NULLED', 'Weights', 'make_weights', 'Decoder', 'N
 from functools import cached_property
 from typing import NamedTuple
 import numpy as np
+from threadpoolctl import ThreadpoolController
 from .tokens import EOS, NULL, PROFILE_FIRST, VOCABULARY, segment_starts, window
 
 # %% ../nbs/foundations/decoding.ipynb #09409046
@@ -72,6 +73,7 @@ def _attention(queries, keys, values, mask=None): # (..., Q, D), (..., K, D), (.
     mixed /= np.add.reduce(scores, axis=-1, keepdims=True)
     return mixed
 
+@ThreadpoolController().wrap(limits=1, user_api="blas") # see above
 def _forward(weights, tokens, positions, attend, last=slice(None)):
     "Logits of the tokens at `last`; `attend` maps a layer's number and (N, 3H, D) heads to what attention mixes, (N, C)."
     x, turns, n_heads = weights.embedding[tokens], weights.rotary[positions][:, None], weights.n_heads
