@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
            'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
-           'IS_PREDICTED', 'MAX_HELD', 'MAX_SILENCE', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids',
-           'ids_of_notes', 'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar']
+           'IS_PREDICTED', 'MAX_HELD', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids', 'ids_of_notes',
+           'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar']
 
 # %% ../nbs/foundations/tokens.ipynb #a2198295
 from typing import NamedTuple
@@ -184,7 +184,6 @@ def window(
 
 # %% ../nbs/foundations/tokens.ipynb #2c862041
 MAX_HELD = 32 # Steps that the last sound may stop short of the end
-MAX_SILENCE = 64 # Steps in which nothing sounds
 
 class Grammar:
     "The tokens that may follow in a piece that is being written."
@@ -193,9 +192,9 @@ class Grammar:
         shift: int = 0, # `key_shift` of the key it will sound in, so that no note leaves the piano
     ):
         self.left, self.last, self.position, self.pitch, self.notes = left, "MODE", 0, -1, 0
-        self.begun = self.rested = False # Whether there is a note; whether the segment before is without one
+        self.rested = False # Whether the segment before is without a note
+        self.reach = 0 # Last release so far, steps from the start of the segment
         keys = np.array(FAMILIES["PITCH"]) - shift
-        self.releases, self.reach = np.zeros(len(keys), int), 0 # Of each key and of the last, steps from the start of the segment; a key struck again is let go first
         self.on_piano = (keys >= PITCH_MIN) & (keys <= PITCH_MAX)
 
     def allowed(self) -> np.ndarray: # Mask over the vocabulary, (V,) bool
@@ -207,9 +206,8 @@ class Grammar:
         else:
             if self.notes < MAX_NOTES: allow("PITCH", among=self.on_piano & (np.arange(len(self.on_piano)) > self.pitch))
             if self.last != "TIMESHIFT":
-                sounds_by = self.reach + MAX_SILENCE if self.begun else SEGMENT_STEPS # the next note; a piece may open with a rest
-                if self.notes < MAX_NOTES: allow("TIMESHIFT", max(min(SEGMENT_STEPS - 1, sounds_by) - self.position, 0))
-                if self.left: allow("SEG", among=sounds_by >= SEGMENT_STEPS and (self.notes > 0 or not self.rested))
+                if self.notes < MAX_NOTES: allow("TIMESHIFT", SEGMENT_STEPS - 1 - self.position)
+                if self.left: allow("SEG", among=self.notes > 0 or not self.rested)
                 elif self.reach > SEGMENT_STEPS - MAX_HELD: allow("EOS")
             if not mask.any(): allow("SEG" if self.left else "EOS") # at the last moment, above the highest note
         return mask
@@ -222,6 +220,6 @@ class Grammar:
         value = int(token) - FIRST[family]
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
         elif family == "PITCH": self.pitch = value
-        elif family == "DURATION": self.begun = True; self.notes += 1; self.releases[self.pitch] = self.position + value + 1; self.reach = self.releases.max()
-        elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.releases -= SEGMENT_STEPS; self.reach -= SEGMENT_STEPS
+        elif family == "DURATION": self.notes += 1; self.reach = max(self.reach, self.position + value + 1)
+        elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.reach -= SEGMENT_STEPS
         self.last = "MODE" if family == "SEG" else family
