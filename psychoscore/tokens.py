@@ -193,8 +193,8 @@ class Grammar:
     ):
         self.left, self.last, self.position, self.pitch, self.notes = left, "MODE", 0, -1, 0
         self.rested = False # Whether the segment before is without a note
-        self.reach = 0 # Last release so far, steps from the start of the segment
         keys = np.array(FAMILIES["PITCH"]) - shift
+        self.releases, self.reach = np.zeros(len(keys), int), 0 # Of each key and of the last, steps from the start of the segment; a key struck again is let go first
         self.on_piano = (keys >= PITCH_MIN) & (keys <= PITCH_MAX)
 
     def allowed(self) -> np.ndarray: # Mask over the vocabulary, (V,) bool
@@ -220,6 +220,6 @@ class Grammar:
         value = int(token) - FIRST[family]
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
         elif family == "PITCH": self.pitch = value
-        elif family == "DURATION": self.notes += 1; self.reach = max(self.reach, self.position + value + 1)
-        elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.reach -= SEGMENT_STEPS
+        elif family == "DURATION": self.notes += 1; self.releases[self.pitch] = self.position + value + 1; self.reach = self.releases.max()
+        elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.releases -= SEGMENT_STEPS; self.reach -= SEGMENT_STEPS
         self.last = "MODE" if family == "SEG" else family
