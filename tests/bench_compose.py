@@ -216,18 +216,19 @@ def measure_pieces(composer, size, out):
     asked = [Request(PsychometricProfile(*rng.random(2)), float(rng.choice([4, 6.5, 8, 12])), seed=i) for i in range(n)]
     start = time.process_time()
     pieces = [p for i in range(0, n, 100) for p in composer.compose_batch(asked[i:i + 100])]
-    faults = dict(invalid=0, silent=0, stuck=0, wrong_length=0)
+    faults, rests, silent_notes_s = dict(invalid=0, silent=0, stuck=0, wrong_length=0), [], []
     for piece, request in zip(pieces, asked):
         back = read_midi(midi_bytes(piece.notes))
         sounding = np.zeros(round(request.seconds/STEP_S) + 1, bool)
         for n_on, n_long in zip(back["onset_s"], back["duration_s"]): sounding[round(n_on/STEP_S):round((n_on + n_long)/STEP_S)] = True
         faults["invalid"] += len(back) != len(piece.notes) or piece.ids[-1] != decoding.EOS
-        faults["silent"] += sounding[:-1].mean() < 0.5
+        if sounding[:-1].mean() < 0.5: faults["silent"] += 1; silent_notes_s.append(float(np.median(back["duration_s"])))
+        rests.append(max((back["onset_s"][1:] - np.maximum.accumulate(back["onset_s"] + back["duration_s"])[:-1]).max(initial=0), 0))
         faults["stuck"] += bool((back["duration_s"] > (MAX_DURATION + MAX_HELD + 1)*STEP_S).any())
         faults["wrong_length"] += abs(end_s(back) - request.seconds) > STEP_S
     notes = np.array([IS_NOTE[p.ids].sum() for p in pieces])
     write(out/"pieces.json", dict(pieces=n, **{k: int(v) for k, v in faults.items()}, tokens=int(sum(len(p.ids) for p in pieces)), fewest_note_tokens=int(notes.min()),
-                                  longest_held_s=max(p.held_s for p in pieces), least_notes=min(len(p.notes) for p in pieces), computing_s=round(time.process_time() - start)))
+                                  longest_held_s=max(p.held_s for p in pieces), longest_rest_s=float(max(rests)), over_2_s_of_rest=int((np.array(rests) > 2).sum()), silent_median_note_s=silent_notes_s, least_notes=min(len(p.notes) for p in pieces), computing_s=round(time.process_time() - start)))
 
 
 def write(path, report):
