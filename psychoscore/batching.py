@@ -71,11 +71,11 @@ class Engine:
     def submit(self,
         request: Request,
         report: Callable, # As for `Job`
-        deadline_s: float = 120, # From now on
+        deadline: float = math.inf, # By `time.monotonic`, s; none by default
     ) -> Job: # Set its `unwanted` when it is no longer wanted
         "Take a request, or raise `Full` or `Unavailable`."
         self.check()
-        job = Job(request, self.composer.about["key_relative"], report, time.monotonic() + deadline_s)
+        job = Job(request, self.composer.about["key_relative"], report, deadline)
         with self.changed:
             self.check()
             if len(self.waiting) >= self.max_waiting: raise Full(f"{len(self.waiting)} requests are waiting already", self.retry_after_s())

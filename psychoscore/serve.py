@@ -228,14 +228,14 @@ def choose(
 def begin(
     engine: Engine,
     request: Request,
-    deadline_s: float,
+    deadline: float, # By `time.monotonic`, s
 ) -> AsyncIterator[Segment|Piece]: # Segments as they are done, then the piece
     "Hand a request to the engine; raises `Refused` at once or on the way."
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
     def report(part):
         try: loop.call_soon_threadsafe(arrived.put_nowait, part)
         except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
-    job = engine.submit(request, report, deadline_s)
+    job = engine.submit(request, report, deadline)
     async def parts():
         try:
             while True:
@@ -246,9 +246,9 @@ def begin(
         finally: job.unwanted = True
     return parts()
 
-async def finished(engine: Engine, request: Request, deadline_s: float) -> Piece:
+async def finished(engine: Engine, request: Request, deadline: float) -> Piece:
     "Begin, and wait for the piece."
-    return [part async for part in begin(engine, request, deadline_s)][-1]
+    return [part async for part in begin(engine, request, deadline)][-1]
 
 async def side_by_side(works: list) -> list: # What each returns
     "Await coroutines side by side; when one fails, give the others up."
@@ -284,7 +284,8 @@ class Guard:
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http": return await self.app(scope, receive, send)
-        began, status = time.perf_counter(), None
+        arrived, status = time.monotonic(), None
+        scope["state"] = scope.get("state", {}) | {"arrived": arrived, "deadline": arrived + self.settings.deadline_s} # a route's `request.state`
         async def send_guarded(message):
             nonlocal status
             if message["type"] == "http.response.start":
@@ -294,13 +295,13 @@ class Guard:
             await send(message)
         try:
             refusal = self._refusal(scope)
-            await (refusal or self.app)(scope, self._limited(receive), send_guarded)
+            await (refusal or self.app)(scope, self._limited(receive, scope["state"]["deadline"]), send_guarded)
         except Exception as error: # the last stop: the client learns nothing of it, the log no more than its kind
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
             if status is None: await error_response(500, [("server", "internal error")])(scope, receive, send_guarded)
         finally:
-            route, seconds = getattr(scope.get("route"), "path", "other"), time.perf_counter() - began
+            route, seconds = getattr(scope.get("route"), "path", "other"), time.monotonic() - arrived
             logger.info("%s %s %d %.0f ms", scope["method"] if scope["method"] in METHODS else "other", route, status or 499, 1000*seconds)
             scope["app"].state.metrics.answered(route, status or 499, seconds)
 
@@ -314,12 +315,12 @@ class Guard:
 
     def _too_large(self): return f"must be at most {self.settings.max_body_bytes} bytes"
 
-    def _limited(self, receive):
-        size, complete, end = 0, False, time.monotonic() + self.settings.deadline_s
+    def _limited(self, receive, deadline):
+        size, complete = 0, False
         async def limited():
             nonlocal size, complete
             if complete: return await receive() # only waits for the client to hang up
-            try: message = await asyncio.wait_for(receive(), end - time.monotonic())
+            try: message = await asyncio.wait_for(receive(), deadline - time.monotonic())
             except TimeoutError: raise HTTPException(408, "the body did not arrive in time") from None
             size += len(message.get("body", b""))
             complete = not message.get("more_body", False)
@@ -377,7 +378,7 @@ async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPL
     async def composed():
         if body.takes > state.settings.max_waiting: raise FieldError("takes", f"must be at most {state.settings.max_waiting} on this server, got {body.takes}")
         takes = await in_thread(state, lambda: take_requests(make_request(body, state.settings), body.takes))
-        pieces = await side_by_side([finished(state.engine, take, state.settings.deadline_s) for take in takes])
+        pieces = await side_by_side([finished(state.engine, take, request.state.deadline) for take in takes])
         for piece in pieces: state.metrics.composed(piece)
         piece = pieces[(await in_thread(state, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
         return await in_thread(state, render, piece, state.version(), media_type)
@@ -422,15 +423,15 @@ def frame(event: BaseModel, media_type: str) -> str:
 async def events(
     request: Request,
     parts, # As `begin` returns
-    state,
+    state, # Of the app
+    arrived: float, # When the request did, by `time.monotonic`, s
 ) -> AsyncIterator[BaseModel]:
     "What a stream says."
-    began = time.perf_counter()
     yield Started(seed=request.seed, seconds=request.steps*SEGMENT_S/SEGMENT_STEPS, segments=-(-request.steps//SEGMENT_STEPS), model=state.version())
     try:
         async for part in parts:
             if isinstance(part, Segment):
-                if part.number == 0: state.metrics.first.observe(time.perf_counter() - began)
+                if part.number == 0: state.metrics.first.observe(time.monotonic() - arrived)
                 yield SegmentDone(number=part.number, start_s=part.start_s, temperature=round(part.temperature, 4), notes=note_rows(part.notes))
             else:
                 state.metrics.composed(part)
@@ -443,8 +444,8 @@ async def stream(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)
     "Compose a piece and send each segment as soon as it is done. Hanging up stops the work."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(STREAMS))
     asked = await in_thread(state, make_request, body, state.settings)
-    parts = begin(state.engine, asked, state.settings.deadline_s)
-    return StreamingResponse((frame(event, media_type) async for event in events(asked, parts, state)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
+    parts = begin(state.engine, asked, request.state.deadline)
+    return StreamingResponse((frame(event, media_type) async for event in events(asked, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
 # %% ../nbs/05_serve.ipynb #4bc80b04
 class Heard(BaseModel):

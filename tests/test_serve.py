@@ -216,6 +216,7 @@ def test_a_server_that_is_narrow_locked_and_stopped(tmp_path):
         asks_for_its_key(server)
         lets_friends_in(server)
         does_not_wait_for_a_slow_body(server)
+        counts_from_the_arrival(server)
         refuses_what_is_too_much(client, pool)
         refuses_what_is_too_late(client)
         last = pool.submit(client.post, "/v1/generate", json={"seconds": 4, "seed": 0, "guidance": 1})
@@ -245,6 +246,17 @@ def does_not_wait_for_a_slow_body(server):
     with open_wire(server, b"Content-Length: 100") as wire:
         wire.sendall(b"{")
         assert b" 408 " in wire.recv(65536).split(b"\r\n")[0]
+
+
+def counts_from_the_arrival(server):
+    "504 four seconds after a request came, though its body was on the way for most of them."
+    body, arrived = json.dumps({"seconds": 300}).encode(), time.monotonic()
+    with open_wire(server, b"Content-Length: %d" % len(body)) as wire:
+        wire.sendall(body[:1])
+        time.sleep(3.5)
+        wire.sendall(body[1:])
+        assert b" 504 " in wire.recv(65536).split(b"\r\n")[0]
+    assert time.monotonic() - arrived < 6
 
 
 def refuses_what_is_too_much(client, pool):
