@@ -9,8 +9,8 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITE
            'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
            'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'Guard', 'Metrics',
            'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events',
-           'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz',
-           'readyz', 'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
+           'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page',
+           'healthz', 'readyz', 'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, hashlib, json, logging, math, re, secrets, socket, time, traceback
@@ -225,30 +225,33 @@ def choose(
     return best
 
 # %% ../nbs/05_serve.ipynb #23eac4d5
-def begin(
+async def begin(
     engine: Engine,
     request: Request,
     deadline: float, # By `time.monotonic`, s
 ) -> AsyncIterator[Segment|Piece]: # Segments as they are done, then the piece
     "Hand a request to the engine; raises `Refused` at once or on the way."
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
-    def report(part):
-        try: loop.call_soon_threadsafe(arrived.put_nowait, part)
-        except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
-    job = engine.submit(request, report, deadline)
-    async def parts():
+    async def listen():
+        def report(part):
+            try: loop.call_soon_threadsafe(arrived.put_nowait, part)
+            except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
+        job = engine.submit(request, report, deadline)
         try:
+            yield # where `begin` leaves it
             while True:
                 part = await arrived.get()
                 if isinstance(part, Refused): raise part
                 yield part
                 if isinstance(part, Piece): return
         finally: job.unwanted = True
-    return parts()
+    parts = listen()
+    await anext(parts) # without it `finally` would not be in force: a generator that was never started ends without a word
+    return parts
 
 async def finished(engine: Engine, request: Request, deadline: float) -> Piece:
     "Begin, and wait for the piece."
-    return [part async for part in begin(engine, request, deadline)][-1]
+    return [part async for part in await begin(engine, request, deadline)][-1]
 
 async def side_by_side(works: list) -> list: # What each returns
     "Await coroutines side by side; when one fails, give the others up."
@@ -256,6 +259,7 @@ async def side_by_side(works: list) -> list: # What each returns
     try: return await asyncio.gather(*tasks)
     finally:
         for task in tasks: task.cancel() # those that are done do not mind
+        await asyncio.wait(tasks) # none holds a place when the refusal is told
 
 async def unless_gone(
     request: HTTPRequest, # Its body has been read
@@ -438,14 +442,24 @@ async def events(
                 yield Done(piece=await in_thread(state, describe, part, state.version()))
     except Refused as error: yield Failed(errors=[Error(field="server", message=str(error))])
 
+class Stream(StreamingResponse):
+    "A streamed answer that closes what it is made from, however it ends, and if it never begins."
+    def __init__(self, parts, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.parts = parts
+
+    async def __call__(self, scope, receive, send):
+        try: await super().__call__(scope, receive, send)
+        finally: await self.parts.aclose()
+
 @api.post("/stream", responses={200: {"description": "Events, one a line or as server-sent events: " + "; ".join(f"`{c.model_fields['event'].default}`: {c.__doc__}" for c in (Started, SegmentDone, Done, Failed)),
                                       "content": {media_type: {"schema": {"type": "string"}} for media_type in STREAMS}}} | ERRORS, response_class=StreamingResponse)
 async def stream(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece and send each segment as soon as it is done. Hanging up stops the work."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(STREAMS))
     asked = await in_thread(state, make_request, body, state.settings)
-    parts = begin(state.engine, asked, request.state.deadline)
-    return StreamingResponse((frame(event, media_type) async for event in events(asked, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
+    parts = await begin(state.engine, asked, request.state.deadline)
+    return Stream(parts, (frame(event, media_type) async for event in events(asked, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
 # %% ../nbs/05_serve.ipynb #4bc80b04
 class Heard(BaseModel):

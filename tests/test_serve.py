@@ -1,7 +1,9 @@
 "The server from outside: hostile input, load, cancelled and stopped work, privacy, keys."
+import asyncio
 import base64
 import concurrent.futures
 import json
+import math
 import random
 import re
 import shutil
@@ -20,11 +22,13 @@ import pytest
 import uvicorn
 
 from conftest import Server
-from psychoscore.compose import Composer
+from psychoscore.batching import Engine, Full, close
+from psychoscore.compose import Composer, Request
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
-from psychoscore.serve import Settings, make_app, serve
+from psychoscore.profile import PsychometricProfile
+from psychoscore.serve import Settings, finished, make_app, serve, side_by_side
 
 GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
@@ -139,11 +143,13 @@ def test_the_body_is_measured_as_it_comes(server):
     assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
 
 
+def small_composer(): return Composer(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), {"key_relative": True})
+
+
 @pytest.fixture
 def small_server():
     "The app with a tiny model, in a thread."
-    composer = Composer(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), {"key_relative": True})
-    listener, app, rng = socket.create_server(("127.0.0.1", 0)), make_app(Settings(max_seconds=12), composer), np.random.default_rng(0)
+    listener, app, rng = socket.create_server(("127.0.0.1", 0)), make_app(Settings(max_seconds=12), small_composer()), np.random.default_rng(0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -207,6 +213,36 @@ def test_hanging_up_stops_the_work(server, client):
             with impatient.stream("POST", route, json={"seconds": 300, "seed": 1}) as answer: answer.read()
     server.wait_until_idle()
     assert server.metric("psychoscore_tokens_total") == before
+
+
+def test_a_stream_that_nobody_reads_is_given_up():
+    "The client has gone when the answer would begin: the job goes too, though not one event was asked of the stream."
+    jobs, body = [], json.dumps({"seconds": 300}).encode()
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/stream", "query_string": b"", "headers": [(b"content-type", b"application/json")]}
+    async def hang_up():
+        app = make_app(composer=small_composer())
+        async with app.router.lifespan_context(app):
+            engine, messages = app.state.engine, iter([{"type": "http.request", "body": body}, {"type": "http.disconnect"}])
+            while engine.composer is None: await asyncio.sleep(0.01)
+            submit, engine.submit = engine.submit, lambda *asked: jobs.append(submit(*asked)) or jobs[-1]
+            async def receive(): return next(messages)
+            async def send(message): assert message["type"] == "http.response.start"
+            await app(scope, receive, send)
+            return [job.unwanted for job in jobs]
+    assert asyncio.run(hang_up()) == [True]
+
+
+def test_takes_of_which_one_is_refused_are_all_given_up():
+    "Two of three takes find a place; when the refusal of the third is told, no take wants its place any more."
+    async def ask_for_takes(engine):
+        takes = [Request(PsychometricProfile(0.5, 0.5), 300, seed=seed) for seed in range(3)]
+        with engine.changed: # no thread can take any meanwhile
+            with pytest.raises(Full): await side_by_side([finished(engine, take, math.inf) for take in takes])
+            return [job.unwanted for job in engine.waiting]
+    engine = Engine(small_composer, max_waiting=2)
+    until(lambda: engine.composer)
+    assert asyncio.run(ask_for_takes(engine)) == [True, True]
+    close(engine)
 
 
 def test_a_server_that_is_narrow_locked_and_stopped(tmp_path):
