@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 
 from conftest import Server
-from psychoscore.batching import Engine, Full, close
+from psychoscore.batching import Engine, Full, Late, close
 from psychoscore.compose import Composer, Request
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
@@ -242,6 +242,20 @@ def test_takes_of_which_one_is_refused_are_all_given_up():
     engine = Engine(small_composer, max_waiting=2)
     until(lambda: engine.composer)
     assert asyncio.run(ask_for_takes(engine)) == [True, True]
+    close(engine)
+
+
+def test_who_has_gone_keeps_nobody_out():
+    "Room for two: given up or too late, both leave it to others, before a decoding thread has looked."
+    engine, told, wish = Engine(small_composer, max_waiting=2), [], Request(PsychometricProfile(0.5, 0.5), 4, seed=0)
+    until(lambda: engine.composer)
+    with engine.changed: # no thread can take any meanwhile
+        engine.submit(wish, told.append).unwanted = True
+        engine.submit(wish, told.append, time.monotonic() - 1)
+        alive = [engine.submit(wish, print) for _ in range(2)]
+        assert list(engine.waiting) == alive and [type(part) for part in told] == [Late]
+        with pytest.raises(Full): engine.submit(wish, print)
+        for job in alive: job.unwanted = True
     close(engine)
 
 
