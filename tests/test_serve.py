@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from bench_serve import Soak, verdicts
 from conftest import Server
 from psychoscore.batching import Engine, Full, Late, close
 from psychoscore.compose import Composer, Request
@@ -325,6 +326,19 @@ def refuses_what_is_too_late(client):
     assert late.status_code == 504 and "deadline" in late.json()["errors"][0]["message"]
     streamed = client.post("/v1/stream", json={"seconds": 300}).text.splitlines()
     assert json.loads(streamed[-1])["event"] == "error" and len(streamed) > 2
+
+
+def test_the_benchmark_judges_what_it_measures():
+    "On its bar, past it, not measured; and what may become of a request."
+    met = [said["met"] for said in verdicts([3.0, 1.0, None, 0.11]).values()]
+    assert met == [True, False, None, False] and [said["met"] for said in verdicts([2.9, 0.9, 1, 0.1]).values()] == [False, True, False, True]
+    soak = Soak(20)
+    for outcome in ["plain: answered 200"]*14 + ["plain: answered 504", "hostile: refused 422", "hostile: refused 413", "cancelled: hung up half-way", "cancelled: ended with done"]: soak.count(*outcome.split(": "))
+    soak.count("repeated", "cut off by the kill")
+    assert soak.unclean == 1 # of twenty requests nineteen have an end
+    for outcome in ("plain: answered 500", "hostile: refused 500", "cancelled: ended with segment", "plain: lost, ReadError"):
+        soak.tally = {outcome: 20}
+        assert soak.unclean == 20
 
 
 # --- privacy and access
