@@ -54,7 +54,7 @@ class Settings:
     max_seconds: Annotated[float, Field(ge=1, le=MAX_SECONDS)] = 300 # Of music in a request
     max_body_bytes: Annotated[int, Field(ge=1000)] = 256*1024
     max_waiting: Annotated[int, Field(ge=1)] = 64 # Requests before the decoder; more get 429
-    deadline_s: Annotated[float, Field(gt=0)] = 120 # From the arrival of a request to the end of its piece
+    deadline_s: Annotated[float, Field(gt=0)] = 120 # From the arrival of a request to its answer, or to the end of a stream
     api_key: str|None = None # Asked for under /v1 when given
     cors_origins: tuple[str, ...] = () # Other sites whose pages may call the API
 
@@ -265,16 +265,16 @@ async def unless_gone(
     request: HTTPRequest, # Its body has been read
     work, # A coroutine
 ): # What it returns
-    "Await something, or cancel it when the client hangs up."
+    "Await something; cancel it when the client hangs up or the deadline passes."
     async def gone():
         while (await request.receive())["type"] != "http.disconnect": pass
     tasks = work, gone = [asyncio.ensure_future(c) for c in (work, gone())]
-    try: await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    try: await asyncio.wait(tasks, timeout=request.state.deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             if not task.done(): task.cancel()
     if work.done() and not work.cancelled(): return work.result()
-    raise HTTPException(499, "the client closed the connection")
+    raise HTTPException(499, "the client closed the connection") if gone.done() else Late("there was no answer by the deadline")
 
 # %% ../nbs/05_serve.ipynb #57c84b4b
 SECURITY_HEADERS = {
@@ -457,7 +457,7 @@ class Stream(StreamingResponse):
 async def stream(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece and send each segment as soon as it is done. Hanging up stops the work."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(STREAMS))
-    asked = await in_thread(state, make_request, body, state.settings)
+    asked = await unless_gone(request, in_thread(state, make_request, body, state.settings))
     parts = await begin(state.engine, asked, request.state.deadline)
     return Stream(parts, (frame(event, media_type) async for event in events(asked, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
@@ -477,7 +477,7 @@ async def profile(request: HTTPRequest) -> Heard:
     def hear(data):
         notes = parse_upload(data, "body")
         return Heard(profile=measure(notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes), 5))
-    return await in_thread(request.app.state, hear, await request.body())
+    return await unless_gone(request, in_thread(request.app.state, hear, await request.body()))
 
 # %% ../nbs/05_serve.ipynb #aaf2bd8c
 class SearchRequest(BaseModel):
@@ -504,7 +504,7 @@ async def search(body: Annotated[SearchRequest, Body(openapi_examples={"near a p
         query = body.profile if body.midi is None else embed_upload(composer, parse_base64(body.midi, "midi"))
         try: return [Found(name=hit.name, distance=hit.distance, profile=hit.profile) for hit in state.index.search(query, body.k)]
         except ValueError as error: raise FieldError("profile", str(error)) from None
-    return await in_thread(state, find)
+    return await unless_gone(request, in_thread(state, find))
 
 def embed_upload(
     composer: Composer,

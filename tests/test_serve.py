@@ -223,14 +223,33 @@ def test_a_stream_that_nobody_reads_is_given_up():
     async def hang_up():
         app = make_app(composer=small_composer())
         async with app.router.lifespan_context(app):
-            engine, messages = app.state.engine, iter([{"type": "http.request", "body": body}, {"type": "http.disconnect"}])
+            engine, sent = app.state.engine, iter([{"type": "http.request", "body": body}])
             while engine.composer is None: await asyncio.sleep(0.01)
             submit, engine.submit = engine.submit, lambda *asked: jobs.append(submit(*asked)) or jobs[-1]
-            async def receive(): return next(messages)
+            async def receive():
+                if message := next(sent, None): return message
+                while not jobs: await asyncio.sleep(0.01)
+                return {"type": "http.disconnect"}
             async def send(message): assert message["type"] == "http.response.start"
             await app(scope, receive, send)
             return [job.unwanted for job in jobs]
     assert asyncio.run(hang_up()) == [True]
+
+
+@pytest.mark.parametrize(("route", "body"), [("profile", {"content": SCALE}), ("search", {"json": {"midi": base64.b64encode(SCALE).decode()}}), ("generate", {"json": GOOD}), ("stream", {"json": GOOD})])
+def test_no_route_waits_past_the_deadline(route, body):
+    "504 while both threads that read uploads and write answers are taken up."
+    async def wait():
+        app, free = make_app(Settings(deadline_s=0.5), small_composer()), threading.Event()
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            app.state.index = Index((), (), np.zeros((0, 32), "f4"), np.zeros((0, 2), "f4"), "")
+            while app.state.engine.composer is None: await asyncio.sleep(0.01)
+            for _ in range(2): app.state.pool.submit(free.wait, 5)
+            answer = await client.post(f"/v1/{route}", **body)
+            waiting, _ = app.state.pool._work_queue.qsize(), free.set()
+        return answer, waiting
+    answer, waiting = asyncio.run(wait())
+    assert answer.status_code == 504 and "deadline" in answer.json()["errors"][0]["message"] and waiting <= 1 # what was given up is skipped when its turn comes
 
 
 def test_takes_of_which_one_is_refused_are_all_given_up():
