@@ -7,10 +7,11 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITE
            'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings',
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
            'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
-           'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'Guard', 'Metrics',
-           'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events',
-           'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page',
-           'healthz', 'readyz', 'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
+           'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited',
+           'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed',
+           'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search',
+           'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'load_composer',
+           'make_app', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, hashlib, json, logging, math, re, secrets, socket, time, traceback
@@ -174,6 +175,7 @@ def measure(notes: np.ndarray) -> MeasuredProfile: # Note table ->
     "Estimate a profile from music."
     return MeasuredProfile(**{name: {part: round(x, 4) for part, x in estimate._asdict().items()} for name, estimate in estimate_profile(notes)._asdict().items()})
 
+# %% ../nbs/05_serve.ipynb #composed
 class Composed(BaseModel):
     "A piece, as JSON."
     seed: int
@@ -198,6 +200,7 @@ def describe(
     return Composed(seed=piece.seed, seconds=piece.seconds, key=str(piece.key), temperatures=[round(t, 4) for t in piece.temperatures], requested=piece.trajectory.mean(piece.seconds),
                     measured=measure(piece.notes), model=version, notes=note_rows(piece.notes), midi=base64.b64encode(midi_bytes(piece.notes)).decode())
 
+# %% ../nbs/05_serve.ipynb #answerco
 WRITERS = {"audio/midi": lambda piece, about: midi_bytes(piece.notes), "audio/wav": lambda piece, about: wav_bytes(piece.notes),
            "application/vnd.recordare.musicxml+xml": lambda piece, about: musicxml_bytes(piece.notes), "application/json": lambda piece, about: about.model_dump_json().encode()}
 STREAMS = ("application/x-ndjson", "text/event-stream")
@@ -253,6 +256,7 @@ async def finished(engine: Engine, request: Request, deadline: float) -> Piece:
     "Begin, and wait for the piece."
     return [part async for part in await begin(engine, request, deadline)][-1]
 
+# %% ../nbs/05_serve.ipynb #alongcod
 async def side_by_side(works: list) -> list: # What each returns
     "Await coroutines side by side; when one fails, give the others up."
     tasks = [asyncio.ensure_future(work) for work in works]
@@ -275,6 +279,27 @@ async def unless_gone(
             if not task.done(): task.cancel()
     if work.done() and not work.cancelled(): return work.result()
     raise HTTPException(499, "the client closed the connection") if gone.done() else Late("there was no answer by the deadline")
+
+# %% ../nbs/05_serve.ipynb #limitcod
+def too_large(settings: Settings) -> str: return f"must be at most {settings.max_body_bytes} bytes"
+
+def limited(
+    receive, # Of ASGI
+    settings: Settings,
+    deadline: float, # By `time.monotonic`, s
+): # Another `receive`
+    "Take a body no larger and no slower than it may be."
+    size, complete = 0, False
+    async def receive_some():
+        nonlocal size, complete
+        if complete: return await receive() # only waits for the client to hang up
+        try: message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+        except TimeoutError: raise HTTPException(408, "the body did not arrive in time") from None
+        size += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if size > settings.max_body_bytes: raise FieldError("body", too_large(settings), 413, {"Connection": "close"})
+        return message
+    return receive_some
 
 # %% ../nbs/05_serve.ipynb #57c84b4b
 SECURITY_HEADERS = {
@@ -299,7 +324,7 @@ class Guard:
             await send(message)
         try:
             refusal = self._refusal(scope)
-            await (refusal or self.app)(scope, self._limited(receive, scope["state"]["deadline"]), send_guarded)
+            await (refusal or self.app)(scope, limited(receive, self.settings, scope["state"]["deadline"]), send_guarded)
         except Exception as error: # the last stop: the client learns nothing of it, the log no more than its kind
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
@@ -315,22 +340,7 @@ class Guard:
             return error_response(401, [("X-API-Key", "must be the API key of this server")])
         length = headers.get("Content-Length", "0")
         if not length.isdecimal(): return error_response(400, [("Content-Length", "must be a number")])
-        if int(length) > self.settings.max_body_bytes: return error_response(413, [("body", self._too_large())], {"Connection": "close"})
-
-    def _too_large(self): return f"must be at most {self.settings.max_body_bytes} bytes"
-
-    def _limited(self, receive, deadline):
-        size, complete = 0, False
-        async def limited():
-            nonlocal size, complete
-            if complete: return await receive() # only waits for the client to hang up
-            try: message = await asyncio.wait_for(receive(), deadline - time.monotonic())
-            except TimeoutError: raise HTTPException(408, "the body did not arrive in time") from None
-            size += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if size > self.settings.max_body_bytes: raise FieldError("body", self._too_large(), 413, {"Connection": "close"})
-            return message
-        return limited
+        if int(length) > self.settings.max_body_bytes: return error_response(413, [("body", too_large(self.settings))], {"Connection": "close"})
 
 # %% ../nbs/05_serve.ipynb #c23b95c7
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -424,6 +434,7 @@ def frame(event: BaseModel, media_type: str) -> str:
     line = event.model_dump_json()
     return f"event: {event.event}\ndata: {line}\n\n" if media_type == STREAMS[1] else line + "\n"
 
+# %% ../nbs/05_serve.ipynb #eventsco
 async def events(
     request: Request,
     parts, # As `begin` returns
@@ -442,6 +453,7 @@ async def events(
                 yield Done(piece=await in_thread(state, describe, part, state.version()))
     except Refused as error: yield Failed(errors=[Error(field="server", message=str(error))])
 
+# %% ../nbs/05_serve.ipynb #streamco
 class Stream(StreamingResponse):
     "A streamed answer that closes what it is made from, however it ends, and if it never begins."
     def __init__(self, parts, *args, **kwargs):
@@ -557,6 +569,14 @@ def model_version(composer: Composer) -> str:
     for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
     return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
 
+def load_composer(settings: Settings) -> Composer:
+    "Load the model of the settings."
+    composer = Composer.from_pretrained(settings.model)
+    try: composer.model.to(settings.device)
+    except (RuntimeError, AssertionError) as error: raise ValueError(f"device must be cpu, cuda or cuda:N with N a GPU of this machine, got {settings.device!r} ({str(error).splitlines()[0]})") from None
+    return composer
+
+# %% ../nbs/05_serve.ipynb #makeappc
 def make_app(
     settings: Settings = Settings(),
     composer: Composer|None = None, # Loaded in the background when not given
@@ -585,13 +605,6 @@ def make_app(
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins: app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["Content-Type", "X-API-Key"], expose_headers=["Retry-After", *REPORTED])
     return app
-
-def load_composer(settings: Settings) -> Composer:
-    "Load the model of the settings."
-    composer = Composer.from_pretrained(settings.model)
-    try: composer.model.to(settings.device)
-    except (RuntimeError, AssertionError) as error: raise ValueError(f"device must be cpu, cuda or cuda:N with N a GPU of this machine, got {settings.device!r} ({str(error).splitlines()[0]})") from None
-    return composer
 
 # %% ../nbs/05_serve.ipynb #3a606407
 def serve(
