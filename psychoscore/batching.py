@@ -144,6 +144,7 @@ def _work(engine, number, load):
         try: _decode(engine, number, jobs)
         except Exception as error:
             logger.error("a batch of %d was lost: %s", len(jobs), type(error).__name__)
+            engine.in_use[number] = 0
             for job in jobs: job.refuse(Unavailable("decoding failed"))
 
 def _decode(engine, number, jobs):
