@@ -8,15 +8,14 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITE
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
            'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
            'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited',
-           'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed',
-           'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search',
+           'drain', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done',
+           'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search',
            'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'load_composer',
            'make_app', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
-import asyncio, base64, binascii, hashlib, json, logging, math, re, secrets, socket, time, traceback
+import asyncio, base64, binascii, contextlib, hashlib, json, logging, math, re, secrets, socket, time, traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -301,10 +300,18 @@ def limited(
         return message
     return receive_some
 
-# %% ../nbs/05_serve.ipynb #57c84b4b
+async def drain(receive, seconds: float = 2):
+    "Let a client send on, and forget what it sends."
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive()).get("more_body"): pass
+
+# %% ../nbs/05_serve.ipynb #headersc
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()"}
+
+# %% ../nbs/05_serve.ipynb #57c84b4b
 logger = logging.getLogger(__name__)
 
 class Guard:
@@ -321,6 +328,10 @@ class Guard:
                 status, headers = message["status"], MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items(): headers.setdefault(name, value)
                 if scope["path"].startswith("/v1"): headers["Cache-Control"] = "no-store"
+            elif status == 413:
+                await send(message | {"more_body": True})
+                await drain(receive)
+                message = {"type": "http.response.body"}
             await send(message)
         try:
             refusal = self._refusal(scope)
@@ -583,7 +594,7 @@ def make_app(
 ) -> FastAPI:
     "Build the app; its engine starts and stops with it."
     index = load_index(settings.index, settings.model or PACKAGED) if settings.index else None
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def lifespan(app):
         state = app.state
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)

@@ -145,6 +145,18 @@ def test_the_body_is_measured_as_it_comes(server):
     assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 8000000", b"Transfer-Encoding: chunked"])
+def test_who_sends_too_much_hears_why(server, head):
+    "The answer is there before the body has ended, and is not lost by a client that sends on to its end before it listens."
+    body = b" "*8_000_000 if b"Length" in head else b"7A1200\r\n" + b" "*8_000_000 + b"\r\n0\r\n\r\n"
+    with open_wire(server, head) as wire:
+        wire.sendall(body[:4_000_000])
+        time.sleep(0.5)
+        wire.sendall(body[4_000_000:])
+        answer = b"".join(iter(lambda: wire.recv(65536), b""))
+    assert b" 413 " in answer.split(b"\r\n")[0] and answer.endswith(b'"must be at most 262144 bytes"}]}')
+
+
 def small_composer(): return Composer(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), {"key_relative": True})
 
 
