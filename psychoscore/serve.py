@@ -7,15 +7,15 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITE
            'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings',
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
            'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
-           'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'Guard', 'Metrics',
-           'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events',
-           'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz',
-           'readyz', 'metrics', 'model_version', 'make_app', 'load_composer', 'serve']
+           'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited',
+           'drain', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done',
+           'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search',
+           'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'load_composer',
+           'make_app', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
-import asyncio, base64, binascii, hashlib, json, logging, math, re, secrets, socket, time, traceback
+import asyncio, base64, binascii, contextlib, hashlib, json, logging, math, re, secrets, socket, time, traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -54,7 +54,7 @@ class Settings:
     max_seconds: Annotated[float, Field(ge=1, le=MAX_SECONDS)] = 300 # Of music in a request
     max_body_bytes: Annotated[int, Field(ge=1000)] = 256*1024
     max_waiting: Annotated[int, Field(ge=1)] = 64 # Requests before the decoder; more get 429
-    deadline_s: Annotated[float, Field(gt=0)] = 120 # From the arrival of a request to the end of its piece
+    deadline_s: Annotated[float, Field(gt=0)] = 120 # From the arrival of a request to its answer, or to the end of a stream
     api_key: str|None = None # Asked for under /v1 when given
     cors_origins: tuple[str, ...] = () # Other sites whose pages may call the API
 
@@ -174,6 +174,7 @@ def measure(notes: np.ndarray) -> MeasuredProfile: # Note table ->
     "Estimate a profile from music."
     return MeasuredProfile(**{name: {part: round(x, 4) for part, x in estimate._asdict().items()} for name, estimate in estimate_profile(notes)._asdict().items()})
 
+# %% ../nbs/05_serve.ipynb #composed
 class Composed(BaseModel):
     "A piece, as JSON."
     seed: int
@@ -198,6 +199,7 @@ def describe(
     return Composed(seed=piece.seed, seconds=piece.seconds, key=str(piece.key), temperatures=[round(t, 4) for t in piece.temperatures], requested=piece.trajectory.mean(piece.seconds),
                     measured=measure(piece.notes), model=version, notes=note_rows(piece.notes), midi=base64.b64encode(midi_bytes(piece.notes)).decode())
 
+# %% ../nbs/05_serve.ipynb #answerco
 WRITERS = {"audio/midi": lambda piece, about: midi_bytes(piece.notes), "audio/wav": lambda piece, about: wav_bytes(piece.notes),
            "application/vnd.recordare.musicxml+xml": lambda piece, about: musicxml_bytes(piece.notes), "application/json": lambda piece, about: about.model_dump_json().encode()}
 STREAMS = ("application/x-ndjson", "text/event-stream")
@@ -225,57 +227,91 @@ def choose(
     return best
 
 # %% ../nbs/05_serve.ipynb #23eac4d5
-def begin(
+async def begin(
     engine: Engine,
     request: Request,
-    deadline_s: float,
+    deadline: float, # By `time.monotonic`, s
 ) -> AsyncIterator[Segment|Piece]: # Segments as they are done, then the piece
     "Hand a request to the engine; raises `Refused` at once or on the way."
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
-    def report(part):
-        try: loop.call_soon_threadsafe(arrived.put_nowait, part)
-        except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
-    job = engine.submit(request, report, deadline_s)
-    async def parts():
+    async def listen():
+        def report(part):
+            try: loop.call_soon_threadsafe(arrived.put_nowait, part)
+            except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
+        job = engine.submit(request, report, deadline)
         try:
+            yield # where `begin` leaves it
             while True:
                 part = await arrived.get()
                 if isinstance(part, Refused): raise part
                 yield part
                 if isinstance(part, Piece): return
         finally: job.unwanted = True
-    return parts()
+    parts = listen()
+    await anext(parts) # without it `finally` would not be in force: a generator that was never started ends without a word
+    return parts
 
-async def finished(engine: Engine, request: Request, deadline_s: float) -> Piece:
+async def finished(engine: Engine, request: Request, deadline: float) -> Piece:
     "Begin, and wait for the piece."
-    return [part async for part in begin(engine, request, deadline_s)][-1]
+    return [part async for part in await begin(engine, request, deadline)][-1]
 
+# %% ../nbs/05_serve.ipynb #alongcod
 async def side_by_side(works: list) -> list: # What each returns
     "Await coroutines side by side; when one fails, give the others up."
     tasks = [asyncio.ensure_future(work) for work in works]
     try: return await asyncio.gather(*tasks)
     finally:
         for task in tasks: task.cancel() # those that are done do not mind
+        await asyncio.wait(tasks) # none holds a place when the refusal is told
 
 async def unless_gone(
     request: HTTPRequest, # Its body has been read
     work, # A coroutine
 ): # What it returns
-    "Await something, or cancel it when the client hangs up."
+    "Await something; cancel it when the client hangs up or the deadline passes."
     async def gone():
         while (await request.receive())["type"] != "http.disconnect": pass
     tasks = work, gone = [asyncio.ensure_future(c) for c in (work, gone())]
-    try: await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    try: await asyncio.wait(tasks, timeout=request.state.deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             if not task.done(): task.cancel()
     if work.done() and not work.cancelled(): return work.result()
-    raise HTTPException(499, "the client closed the connection")
+    raise HTTPException(499, "the client closed the connection") if gone.done() else Late("there was no answer by the deadline")
 
-# %% ../nbs/05_serve.ipynb #57c84b4b
+# %% ../nbs/05_serve.ipynb #limitcod
+def too_large(settings: Settings) -> str: return f"must be at most {settings.max_body_bytes} bytes"
+
+def limited(
+    receive, # Of ASGI
+    settings: Settings,
+    deadline: float, # By `time.monotonic`, s
+): # Another `receive`
+    "Take a body no larger and no slower than it may be."
+    size, complete = 0, False
+    async def receive_some():
+        nonlocal size, complete
+        if complete: return await receive() # only waits for the client to hang up
+        try: message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+        except TimeoutError: raise HTTPException(408, "the body did not arrive in time") from None
+        size += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if size > settings.max_body_bytes: raise FieldError("body", too_large(settings), 413, {"Connection": "close"})
+        return message
+    return receive_some
+
+async def drain(receive, seconds: float = 2):
+    "Let a client send on, and forget what it sends."
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive()).get("more_body"): pass
+
+# %% ../nbs/05_serve.ipynb #headersc
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()"}
+
+# %% ../nbs/05_serve.ipynb #57c84b4b
 logger = logging.getLogger(__name__)
 
 class Guard:
@@ -284,23 +320,28 @@ class Guard:
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http": return await self.app(scope, receive, send)
-        began, status = time.perf_counter(), None
+        arrived, status = time.monotonic(), None
+        scope["state"] = scope.get("state", {}) | {"arrived": arrived, "deadline": arrived + self.settings.deadline_s} # a route's `request.state`
         async def send_guarded(message):
             nonlocal status
             if message["type"] == "http.response.start":
                 status, headers = message["status"], MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items(): headers.setdefault(name, value)
                 if scope["path"].startswith("/v1"): headers["Cache-Control"] = "no-store"
+            elif status == 413:
+                await send(message | {"more_body": True})
+                await drain(receive)
+                message = {"type": "http.response.body"}
             await send(message)
         try:
             refusal = self._refusal(scope)
-            await (refusal or self.app)(scope, self._limited(receive), send_guarded)
+            await (refusal or self.app)(scope, limited(receive, self.settings, scope["state"]["deadline"]), send_guarded)
         except Exception as error: # the last stop: the client learns nothing of it, the log no more than its kind
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
             if status is None: await error_response(500, [("server", "internal error")])(scope, receive, send_guarded)
         finally:
-            route, seconds = getattr(scope.get("route"), "path", "other"), time.perf_counter() - began
+            route, seconds = getattr(scope.get("route"), "path", "other"), time.monotonic() - arrived
             logger.info("%s %s %d %.0f ms", scope["method"] if scope["method"] in METHODS else "other", route, status or 499, 1000*seconds)
             scope["app"].state.metrics.answered(route, status or 499, seconds)
 
@@ -310,22 +351,7 @@ class Guard:
             return error_response(401, [("X-API-Key", "must be the API key of this server")])
         length = headers.get("Content-Length", "0")
         if not length.isdecimal(): return error_response(400, [("Content-Length", "must be a number")])
-        if int(length) > self.settings.max_body_bytes: return error_response(413, [("body", self._too_large())], {"Connection": "close"})
-
-    def _too_large(self): return f"must be at most {self.settings.max_body_bytes} bytes"
-
-    def _limited(self, receive):
-        size, complete, end = 0, False, time.monotonic() + self.settings.deadline_s
-        async def limited():
-            nonlocal size, complete
-            if complete: return await receive() # only waits for the client to hang up
-            try: message = await asyncio.wait_for(receive(), end - time.monotonic())
-            except TimeoutError: raise HTTPException(408, "the body did not arrive in time") from None
-            size += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if size > self.settings.max_body_bytes: raise FieldError("body", self._too_large(), 413, {"Connection": "close"})
-            return message
-        return limited
+        if int(length) > self.settings.max_body_bytes: return error_response(413, [("body", too_large(self.settings))], {"Connection": "close"})
 
 # %% ../nbs/05_serve.ipynb #c23b95c7
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -377,7 +403,7 @@ async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPL
     async def composed():
         if body.takes > state.settings.max_waiting: raise FieldError("takes", f"must be at most {state.settings.max_waiting} on this server, got {body.takes}")
         takes = await in_thread(state, lambda: take_requests(make_request(body, state.settings), body.takes))
-        pieces = await side_by_side([finished(state.engine, take, state.settings.deadline_s) for take in takes])
+        pieces = await side_by_side([finished(state.engine, take, request.state.deadline) for take in takes])
         for piece in pieces: state.metrics.composed(piece)
         piece = pieces[(await in_thread(state, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
         return await in_thread(state, render, piece, state.version(), media_type)
@@ -419,32 +445,44 @@ def frame(event: BaseModel, media_type: str) -> str:
     line = event.model_dump_json()
     return f"event: {event.event}\ndata: {line}\n\n" if media_type == STREAMS[1] else line + "\n"
 
+# %% ../nbs/05_serve.ipynb #eventsco
 async def events(
     request: Request,
     parts, # As `begin` returns
-    state,
+    state, # Of the app
+    arrived: float, # When the request did, by `time.monotonic`, s
 ) -> AsyncIterator[BaseModel]:
     "What a stream says."
-    began = time.perf_counter()
     yield Started(seed=request.seed, seconds=request.steps*SEGMENT_S/SEGMENT_STEPS, segments=-(-request.steps//SEGMENT_STEPS), model=state.version())
     try:
         async for part in parts:
             if isinstance(part, Segment):
-                if part.number == 0: state.metrics.first.observe(time.perf_counter() - began)
+                if part.number == 0: state.metrics.first.observe(time.monotonic() - arrived)
                 yield SegmentDone(number=part.number, start_s=part.start_s, temperature=round(part.temperature, 4), notes=note_rows(part.notes))
             else:
                 state.metrics.composed(part)
                 yield Done(piece=await in_thread(state, describe, part, state.version()))
     except Refused as error: yield Failed(errors=[Error(field="server", message=str(error))])
 
+# %% ../nbs/05_serve.ipynb #streamco
+class Stream(StreamingResponse):
+    "A streamed answer that closes what it is made from, however it ends, and if it never begins."
+    def __init__(self, parts, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.parts = parts
+
+    async def __call__(self, scope, receive, send):
+        try: await super().__call__(scope, receive, send)
+        finally: await self.parts.aclose()
+
 @api.post("/stream", responses={200: {"description": "Events, one a line or as server-sent events: " + "; ".join(f"`{c.model_fields['event'].default}`: {c.__doc__}" for c in (Started, SegmentDone, Done, Failed)),
                                       "content": {media_type: {"schema": {"type": "string"}} for media_type in STREAMS}}} | ERRORS, response_class=StreamingResponse)
 async def stream(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece and send each segment as soon as it is done. Hanging up stops the work."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(STREAMS))
-    asked = await in_thread(state, make_request, body, state.settings)
-    parts = begin(state.engine, asked, state.settings.deadline_s)
-    return StreamingResponse((frame(event, media_type) async for event in events(asked, parts, state)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
+    asked = await unless_gone(request, in_thread(state, make_request, body, state.settings))
+    parts = await begin(state.engine, asked, request.state.deadline)
+    return Stream(parts, (frame(event, media_type) async for event in events(asked, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
 # %% ../nbs/05_serve.ipynb #4bc80b04
 class Heard(BaseModel):
@@ -462,7 +500,7 @@ async def profile(request: HTTPRequest) -> Heard:
     def hear(data):
         notes = parse_upload(data, "body")
         return Heard(profile=measure(notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes), 5))
-    return await in_thread(request.app.state, hear, await request.body())
+    return await unless_gone(request, in_thread(request.app.state, hear, await request.body()))
 
 # %% ../nbs/05_serve.ipynb #aaf2bd8c
 class SearchRequest(BaseModel):
@@ -489,7 +527,7 @@ async def search(body: Annotated[SearchRequest, Body(openapi_examples={"near a p
         query = body.profile if body.midi is None else embed_upload(composer, parse_base64(body.midi, "midi"))
         try: return [Found(name=hit.name, distance=hit.distance, profile=hit.profile) for hit in state.index.search(query, body.k)]
         except ValueError as error: raise FieldError("profile", str(error)) from None
-    return await in_thread(state, find)
+    return await unless_gone(request, in_thread(state, find))
 
 def embed_upload(
     composer: Composer,
@@ -542,13 +580,21 @@ def model_version(composer: Composer) -> str:
     for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
     return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
 
+def load_composer(settings: Settings) -> Composer:
+    "Load the model of the settings."
+    composer = Composer.from_pretrained(settings.model)
+    try: composer.model.to(settings.device)
+    except (RuntimeError, AssertionError) as error: raise ValueError(f"device must be cpu, cuda or cuda:N with N a GPU of this machine, got {settings.device!r} ({str(error).splitlines()[0]})") from None
+    return composer
+
+# %% ../nbs/05_serve.ipynb #makeappc
 def make_app(
     settings: Settings = Settings(),
     composer: Composer|None = None, # Loaded in the background when not given
 ) -> FastAPI:
     "Build the app; its engine starts and stops with it."
     index = load_index(settings.index, settings.model or PACKAGED) if settings.index else None
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def lifespan(app):
         state = app.state
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
@@ -570,13 +616,6 @@ def make_app(
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins: app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["Content-Type", "X-API-Key"], expose_headers=["Retry-After", *REPORTED])
     return app
-
-def load_composer(settings: Settings) -> Composer:
-    "Load the model of the settings."
-    composer = Composer.from_pretrained(settings.model)
-    try: composer.model.to(settings.device)
-    except (RuntimeError, AssertionError) as error: raise ValueError(f"device must be cpu, cuda or cuda:N with N a GPU of this machine, got {settings.device!r} ({str(error).splitlines()[0]})") from None
-    return composer
 
 # %% ../nbs/05_serve.ipynb #3a606407
 def serve(

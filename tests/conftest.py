@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from psychoscore.dataset import SourcePiece, prepare
-from psychoscore.notes import make_notes
+from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
+from psychoscore.search import index_folder
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +75,11 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    "A server that the tests share."
-    server = Server(tmp_path_factory.mktemp("server"), "--workers", 1)
+    "A server that the tests share, with two pieces to find."
+    folder, music = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("music")
+    for number, step in enumerate((5, 7)): (music/f"{number}.mid").write_bytes(midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40)*step % 24, 80)))
+    index_folder(music, folder/"pieces.parquet")
+    server = Server(folder, "--workers", 1, "--index", folder/"pieces.parquet")
     yield server
     server.stop()
 
