@@ -9,6 +9,7 @@ __all__ = ['logger', 'Refused', 'Full', 'Late', 'Unavailable', 'Job', 'Engine', 
 import logging, math, threading, time
 from collections import deque
 from typing import Callable
+from threadpoolctl import ThreadpoolController
 from .compose import MAX_ROWS, Composer, Draft, Request
 from .decoding import Sampler
 
@@ -65,6 +66,7 @@ class Engine:
         self.composer, self.failure, self.closing = None, None, False
         self.in_use = [0]*workers # Rows of each thread
         self.typical_s = 1.0 # Running mean of what a piece takes to draw
+        self.blas = ThreadpoolController().limit(limits=1, user_api="blas") # else each step would set it and set it back, in the middle of another thread's
         self.threads = [threading.Thread(target=_work, args=(self, number, load), name=f"engine-{number}", daemon=True) for number in range(workers)]
         for thread in self.threads: thread.start()
 
@@ -127,6 +129,7 @@ def close(
         engine.changed.notify_all()
     end = math.inf if timeout_s is None else time.monotonic() + timeout_s
     for thread in engine.threads: thread.join(None if timeout_s is None else max(end - time.monotonic(), 0))
+    engine.blas.restore_original_limits()
 
 # %% ../nbs/05a_batching.ipynb #9b9094f9
 logger = logging.getLogger(__name__)

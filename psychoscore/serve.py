@@ -81,7 +81,7 @@ class ComposeRequest(BaseModel):
     seconds: Annotated[Number, Field(ge=1, le=MAX_SECONDS, description="length; /v1/model says how much this server allows")] = 30
     temperature: Annotated[Number, Field(ge=0.05, le=5, description="of the choice of pitches; overrides the schedule")]|None = None
     use_dynamic_temperature: Annotated[bool, Field(strict=True, description="let the temperature follow the profile; otherwise it is 1")] = True
-    guidance: Annotated[Number, Field(ge=0, le=10, description="above 1, the profile counts for more")] = 1.5
+    guidance: Annotated[Number, Field(ge=0, le=10, description="above 1, the profile counts for more")] = Request.guidance
     seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED, description="same seed, same bytes; drawn when not given")]|None = None
     key: Annotated[Literal[tuple(TONICS)], Field(description="tonic; drawn when not given")]|None = None
     mode: Literal[MODES]|None = None
