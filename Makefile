@@ -32,11 +32,20 @@ help:
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
 
+# In steps, each with its line: pip alone says nothing for minutes, or hundreds of lines.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
 .venv/.installed: settings.ini setup.py constraints.txt
-	@echo "== installing into .venv (minutes the first time)"
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "psychoscore needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "psychoscore needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "== 1 of 4: an environment in .venv, which will hold 2 GB, or more where torch brings CUDA"
+	@$(PYTHON) -m venv .venv
+	@echo "== 2 of 4: torch, the largest download by far"
+	@$(INSTALL) torch
+	@echo "== 3 of 4: psychoscore, and all else that it needs"
+	@$(INSTALL) -e .
+	@echo "== 4 of 4: what serves, tests and documents it"
+	@$(INSTALL) -e '.[dev]'
+	@echo "== installed"
 	@touch $@
 
 setup: .venv/.installed
@@ -61,6 +70,9 @@ test: setup
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	@echo "== all passed"
+
+# What a target cannot do without, such as DATA=FOLDER.
+need = $(if $($(1)),,$(error give $(1)=FOLDER; `make` alone shows how))
 
 NOTEBOOKS ?= $(sort $(wildcard nbs/foundations/*.ipynb)) $(sort $(wildcard nbs/*.ipynb)) $(sort $(wildcard nbs/tutorials/*.ipynb nbs/howto/*.ipynb nbs/explanation/*.ipynb))
 
@@ -101,12 +113,15 @@ bench-compose: .venv/.installed
 	$(BIN)/python tests/bench_compose.py --out reports/compose
 
 bench-train: .venv/.installed
+	$(call need,DATA)
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA) --out reports/bench_train.json
 
 sweep: .venv/.installed
+	$(call need,DATA)$(call need,RUNS)
 	$(BIN)/python tests/ablations.py --data $(DATA) --runs $(RUNS) --only sweep
 
 ablations: .venv/.installed
+	$(call need,DATA)$(call need,ABSOLUTE)$(call need,RUNS)
 	$(BIN)/python tests/ablations.py --data $(DATA) --absolute $(ABSOLUTE) --runs $(RUNS)
 
 bench-serve: .venv/.installed
@@ -116,6 +131,7 @@ estimators: .venv/.installed
 	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
 
 report: .venv/.installed
+	$(call need,DATA)
 	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore report --data $(DATA) --takes 8 --out reports
 
 clean:

@@ -42,5 +42,6 @@ if __name__ == "__main__":
     parser.add_argument("--flags", default="", help="flags of tst_flags whose cells are run")
     parser.add_argument("notebooks", nargs="+")
     args = parser.parse_args()
+    if wrong := [name for name in args.notebooks if not (name.endswith(".ipynb") and Path(name).is_file())]: parser.error(f"no notebook at {', '.join(wrong)}")
     sys.path.insert(0, str(get_config().config_path))
     for notebook in args.notebooks: execute(notebook, set(get_config().tst_flags.split()) - set(args.flags.split()))

@@ -235,4 +235,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quarto", action="store_true", help="render with Quarto instead of smalldocs")
     warnings.filterwarnings("ignore", "Found cells containing imports") # they are not executed here
-    make_docs(parser.parse_args().quarto)
+    args = parser.parse_args()
+    if args.quarto and not shutil.which("quarto"): parser.error("no quarto is installed here; without --quarto, smalldocs renders")
+    make_docs(args.quarto)

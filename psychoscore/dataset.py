@@ -118,9 +118,11 @@ def read_labels(
 ) -> list[tuple[int, dict[str, str]]]: # Line number and cells of each row
     "Read the rows, and refuse a header that leaves room for doubt."
     if not labels.is_file(): raise FileNotFoundError(f"no file {labels}: give a CSV with the columns {', '.join(LABEL_COLUMNS[:3])}")
-    with open(labels, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restkey="too many cells", restval="")
-        rows, header = [(reader.line_num, row) for row in reader], reader.fieldnames or []
+    try:
+        with open(labels, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey="too many cells", restval="")
+            rows, header = [(reader.line_num, row) for row in reader], reader.fieldnames or []
+    except (UnicodeDecodeError, csv.Error) as error: raise ValueError(f"{labels} is not a CSV in UTF-8, save it as one: {error}") from None
     dials, affect = [d.name for d in DIMENSIONS if d.name in header], [name for name in ("valence", "arousal") if name in header]
     unknown = [name for name in header if name not in LABEL_COLUMNS]
     if unknown or len(set(header)) != len(header): raise ValueError(f"{labels}: columns must be among {', '.join(LABEL_COLUMNS)}, each once; got {', '.join(map(str, header))}")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QUICK_PAIRS', 'PHASES', 'PipelineConfig', 'phase_download_emopia', 'phase_synthesize', 'phase_merge_emopia_data',
            'phase_tokenise', 'phase_train', 'quick_grid', 'phase_calibrate', 'phase_report', 'hash_files',
-           'given_emopia', 'Phase', 'phase_key', 'run_pipeline', 'write_state']
+           'given_emopia', 'Phase', 'phase_key', 'run_pipeline', 'read_state', 'write_state']
 
 # %% ../nbs/07b_phases.ipynb #17b56a0a
 import hashlib, json, os, shutil, time
@@ -124,7 +124,8 @@ def given_emopia(config: PipelineConfig) -> list[Path]: # Empty when it is to be
     "Where EMOPIA lies already."
     from psychoscore.emopia import find_emopia
     root = config.emopia or os.environ.get("PSYCHOSCORE_DATA")
-    return [Path(root) if Path(root).is_file() else find_emopia(root)/"midis"] if root else []
+    if not root: return []
+    return [Path(root) if Path(root).is_file() else find_emopia(config.emopia)/"midis"]
 
 # %% ../nbs/07b_phases.ipynb #2c83735c
 class Phase(NamedTuple):
@@ -160,7 +161,7 @@ def run_pipeline(
     "Run what is not done yet."
     workdir, rows = Path(workdir), []
     (state_path := workdir/"pipeline.json").parent.mkdir(parents=True, exist_ok=True)
-    state = json.loads(state_path.read_text()) if state_path.exists() else {}
+    state = read_state(state_path)
     for name, phase in phases.items():
         folder, before, start = workdir/name, state.get(name, {}), time.perf_counter()
         key = phase_key(name, phase, config, state)
@@ -175,6 +176,12 @@ def run_pipeline(
         rows.append(dict(phase=name, seconds=0.0 if skipped else state[name]["seconds"], result=state[name]["result"]))
         tell(f"{name:18}{'unchanged' if skipped else '%.1f s' % rows[-1]['seconds']:>10}  {rows[-1]['result']}")
     return pd.DataFrame(rows)
+
+def read_state(path: Path) -> dict: # Phase to what is known of it
+    "What has been done so far."
+    if not path.exists(): return {}
+    try: return json.loads(path.read_text())
+    except ValueError: raise ValueError(f"{path} is not what a run has written: choose another --workdir, or remove it to begin anew") from None
 
 def write_state(path: Path, state: dict):
     "Replace the file in one move."

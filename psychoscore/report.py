@@ -190,6 +190,7 @@ def make_report(
     "Measure a model in every way this package knows."
     if composer.about["key_relative"] != data.meta["key_relative"]:
         raise ValueError(f"the model has key_relative={composer.about['key_relative']}, {data.folder} {data.meta['key_relative']}: prepare the data as the model was trained")
+    if (found := len(held_out_rows(data, "validation", 1)[0])) < 2: raise ValueError(f"{data.folder} has {found} labelled piece(s) to validate on, and a distance between clouds needs 2: prepare more songs")
     dial, model = dial or calibrate(composer, grid, progress, n_bootstrap, takes), composer.model
     single = calibrate(composer, grid, progress, n_bootstrap) if takes > 1 else None
     ids, segments, index = [p.ids for p in dial.pieces], math.ceil(grid.seconds/SEGMENT_S), training_index(data)

@@ -28,6 +28,11 @@ def test_help_is_quick_and_leaves_torch_alone():
     assert "typer" in listed and "torch" not in listed
 
 
+def test_alone_it_says_what_it_can_do():
+    result = psychoscore()
+    assert (result.returncode, result.stderr) == (0, "") and result.stdout == psychoscore("--help").stdout
+
+
 def test_importing_the_package_is_silent():
     result = subprocess.run([sys.executable, "-W", "error", "-c", "import psychoscore"], capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
@@ -61,8 +66,15 @@ def test_same_seed_same_bytes_in_two_processes(tmp_path):
     (["train", "--data", "nowhere", "--out", "x"], "psychoscore prepare"),
     (["emopia", "--emopia", "nowhere"], "nowhere"),
     (["emopia", "--emopia", "."], "no folder `midis`"),
+    (["compose", "--at", "5", "-o", "x.mid"], "--trauma or --entropy after it"),
     (["synthesize", "--num-pairs", "0", "--out", "x"], "num-pairs"),
-    (["sing"], "sing"),
+    (["synthesize", "--jobs", "0", "--out", "x"], "-1 for one a core, got 0"),
+    (["synthesize", "--out", __file__], "is a file"),
+    (["prepare", "--corpus", "nowhere", "--out", "x"], "'nowhere' does not exist"),
+    (["pipeline", "--include-emopia", "--corpus", "nowhere"], "'nowhere' does not exist"),
+    (["pipeline", "--include-emopia", "--config", "huge"], "no configuration huge"),
+    (["calibrate", "--figure", f"{__file__}/dial.png"], "test_cli.py"),
+    (["sing"], "psychoscore --help says more"),
 ])
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+ELSEWHERE = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} # where nothing of this checkout is found
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +71,12 @@ def bare(wheel, tmp_path_factory):
         dist = distribution(name)
         for top in {file.parts[0] for file in dist.files or [] if file.parts[0] not in ("..", "__pycache__")}:
             if not (site/top).exists(): (site/top).symlink_to(dist.locate_file(top).resolve())
-    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", home/"bin"/"python", "install", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", home/"bin"/"python", "install", "--no-deps", "--no-index", wheel], check=True, env=ELSEWHERE)
     return home/"bin"
 
 
 def run_bare(bare, *command):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    return subprocess.run([bare/command[0], *map(str, command[1:])], capture_output=True, text=True, env=environment, cwd=bare)
+    return subprocess.run([bare/command[0], *map(str, command[1:])], capture_output=True, text=True, env=ELSEWHERE, cwd=bare)
 
 
 def test_the_wheel_alone_composes_from_python(bare, tmp_path):
@@ -98,6 +98,11 @@ def test_the_wheel_alone_composes_from_the_shell(bare, tmp_path):
     result = run_bare(bare, "psychoscore", "compose", "--trauma", 0.8, "--seconds", 4, "--seed", 0, *(x for s in (".mid", ".musicxml", ".png") for x in ("-o", tmp_path/f"piece{s}")))
     assert result.returncode == 0, result.stderr
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_without_its_extra_the_server_says_what_to_install(bare):
+    result = run_bare(bare, "psychoscore", "serve")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1) and "pip install 'psychoscore[serve]'" in result.stderr
 
 
 def test_importing_is_silent(bare):
