@@ -37,7 +37,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 
 .venv/.installed: settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "psychoscore needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@echo "== 1 of 4: an environment in .venv, which will hold 2 GB, or more where torch brings CUDA"
+	@echo "== 1 of 4: an environment in .venv, which will hold 2.5 GB, or more where torch brings CUDA"
 	@$(PYTHON) -m venv .venv
 	@echo "== 2 of 4: torch, the largest download by far"
 	@$(INSTALL) torch
@@ -45,7 +45,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	@$(INSTALL) -e .
 	@echo "== 4 of 4: what serves, tests and documents it"
 	@$(INSTALL) -e '.[dev]'
-	@echo "== installed"
+	@echo "== installed; in this shell: source .venv/bin/activate"
 	@touch $@
 
 setup: .venv/.installed

@@ -92,7 +92,7 @@ class ProfileTrajectory:
     def _repr_html_(self): return dials_svg(self)
 
     def vectors(self,
-        seconds, # Times from the start of the piece, s, (N,)
+        seconds: "np.ndarray|list[float]", # Times from the start of the piece, s, (N,)
     ) -> np.ndarray: # The profile at those times, (N, P) float; NaN where not given
         "Interpolate the profile at many moments."
         times = [t for t, _ in self.keyframes]

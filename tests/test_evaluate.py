@@ -117,4 +117,5 @@ def test_scores_of_another_world_are_still_ranked():
 def test_the_stored_figures_are_those_of_the_packaged_listener():
     from psychoscore.emopia import load_emopia
     clips = load_emopia().query("split == 'validation'")
-    assert json.loads(json.dumps(held_out_figures(packaged_listener(), clips))) == estimator_report()["listener"]["validation"]
+    def rounded(figures): return json.loads(json.dumps(figures), parse_float=lambda text: round(float(text), 9)) # another processor differs in the last digit
+    assert rounded(held_out_figures(packaged_listener(), clips)) == rounded(estimator_report()["listener"]["validation"])

@@ -8,9 +8,10 @@ from psychoscore.compose import Composer, Piece, Request, Segment
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
 from psychoscore.dial import Dial, Grid, calibrate
 from psychoscore.emopia import load_emopia
+from psychoscore.evaluate import estimate_profile, listen
 from psychoscore.notes import estimate_key, midi_bytes, read_midi
 from psychoscore.pipeline import PipelineConfig, run_pipeline
-from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory
+from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory, make_arc
 from psychoscore.report import make_report, save_report
 from psychoscore.search import index_folder, load_index
 from psychoscore.serve import Settings, make_app
@@ -21,6 +22,7 @@ from psychoscore.train import TrainConfig, fit, load_config
 profile = PsychometricProfile(trauma=0.8, entropy=0.2)
 values: np.ndarray = profile.vector()
 trauma: float|None = profile.trauma
+at_once: np.ndarray = make_arc("healing", 30).vectors([0.0, 15.0])
 arc: ProfileTrajectory = as_trajectory([(0, profile), (20, PsychometricProfile(0.1, 0.9))])
 temperature: float = calculate_dynamic_temperature(profile)
 
@@ -32,6 +34,10 @@ segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
 path: Path = piece.save("piece.mid")
 midi: bytes = midi_bytes(read_midi(path))
 key, margin = estimate_key(piece.notes)
+
+heard: float = estimate_profile(path).trauma.value
+found_in, problems = listen(["a.mid", Path("b.mid")])
+lowest: float = min(estimate.entropy.low for estimate in found_in.values())
 
 data: PreparedDataset = prepare(labelled_pieces("labels.csv"), "data/own")
 more: PreparedDataset = prepare(corpus_pieces("midis"), "data/corpus")
@@ -50,5 +56,6 @@ done = run_pipeline(PipelineConfig(quick=True), "runs/pipeline", print)
 
 PsychometricProfile("high")  # type: ignore[arg-type]
 calculate_dynamic_temperature(0.5)  # type: ignore[arg-type]
+estimate_profile(30)  # type: ignore[arg-type]
 composer.compose(profile, seconds="30")  # type: ignore[arg-type]
 fit(data, "runs/own", "small")  # type: ignore[arg-type]
