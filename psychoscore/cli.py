@@ -368,9 +368,9 @@ def calibrate(
 ):
     "Compose over the whole square and compare what was asked for with what is heard."
     _check_figure(figure); _make_room(table)
-    from psychoscore.compose import Composer
+    from psychoscore.compose import Composer, Request
     from psychoscore.dial import FLOORS, Grid, calibrate as calibrate_dial, compare_settings, plot_dial
-    grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [1.5], temperature or [None]
+    grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [Request.guidance], temperature or [None]
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
         if gate or figure or table or takes != 1: raise ValueError("--gate, --figure, --table and --takes are for one setting: give one guidance and one temperature")

@@ -28,6 +28,12 @@ def test_help_is_quick_and_leaves_torch_alone():
     assert "typer" in listed and "torch" not in listed
 
 
+def test_the_commands_guidance_is_the_librarys():
+    import inspect
+    from psychoscore import cli, compose
+    assert inspect.signature(cli.compose).parameters["guidance"].default == compose.Request.guidance
+
+
 def test_alone_it_says_what_it_can_do():
     result = psychoscore()
     assert (result.returncode, result.stderr) == (0, "") and result.stdout == psychoscore("--help").stdout
