@@ -83,6 +83,7 @@ def load_config(
     if not Path(name).is_file(): raise FileNotFoundError(f"no configuration {name}: give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
     try: fields = json.loads(Path(name).read_text())
     except json.JSONDecodeError as error: raise ValueError(f"{name} is not JSON: {error}") from error
+    if not isinstance(fields, dict): raise ValueError(f"{name} must hold a JSON object with fields of TrainConfig, got a {type(fields).__name__}")
     return TrainConfig(**(fields | changes))
 
 # %% ../nbs/03_train.ipynb #c138d578
