@@ -147,7 +147,9 @@ def main(given: "list[str]|None" = None):
         folder, data = args.runs/name, PreparedDataset(args.absolute if name == "e-absolute" else args.data)
         begin(folder)
         if not is_finished(name, folder):
-            fit(data, folder, toy(ARMS[name]) if args.tiny else ARMS[name], resume=True, checkpoint_minutes=1)
+            config = toy(ARMS[name]) if args.tiny else ARMS[name]
+            log = fit(data, folder, config, resume=True, checkpoint_minutes=1)
+            if config.max_steps not in log.step.values: raise SystemExit(f"{name} was told to stop before its end: the same command goes on")
             finish(name, folder, data)
         write_sweep(args.runs, args.out)
         write_recipe(args.runs, args.out)

@@ -52,6 +52,13 @@ def test_killed_and_given_again(given, tmp_path, monkeypatch):
     assert pd.read_csv(tmp_path/"reports/ablations.csv").arm.tolist() == ["e"]
 
 
+def test_an_arm_that_was_told_to_stop_is_not_scored(given, tmp_path, monkeypatch):
+    fit = ablations.fit
+    monkeypatch.setattr(ablations, "fit", lambda *arguments, **options: fit(*arguments, max_minutes=0, **options))
+    with pytest.raises(SystemExit, match="without-s0 was told to stop"): ablations.main(given)
+    assert not (tmp_path/"runs/without-s0/coherence.npz").exists()
+
+
 def test_other_code_is_refused(given, tmp_path, monkeypatch):
     ablations.main([*given[:-3], "e"])
     (tmp_path/"runs/e/git_commit").write_text("4b825dc642cb6eb9a060e54bf8d69288fbee4904") # git's name for no files at all
