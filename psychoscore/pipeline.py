@@ -75,7 +75,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     shares = {source: share for source, share in TRAIN_CONFIGS["mixed"].mix.proportions.items() if source in present}
     mix = replace(training.mix, proportions={source: share/sum(shares.values()) for source, share in shares.items()}, final_proportions=None)
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
-    if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=60, eval_interval=30)
+    if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=40, eval_interval=40)
     log = fit(data, out, training, resume=True, progress=not config.quick)
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
 

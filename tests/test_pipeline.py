@@ -1,9 +1,9 @@
 "The whole pipeline at small size, on a tiny stand-in for EMOPIA, and on EMOPIA itself where it is given."
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,9 @@ def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
 @needs_emopia
 def test_quick_on_emopia_from_the_shell(tmp_path):
     command = [Path(sys.executable).with_name("psychoscore"), "pipeline", "--include-emopia", "--quick", "--workdir", tmp_path]
-    start = time.perf_counter()
+    computing = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # s, which other tests on the same cores disturb less than the clock
+    before = computing()
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert time.perf_counter() - start < 300
+    assert computing() - before < 300
     assert [line.split()[0] for line in result.stdout.splitlines()[:7]] == list(PHASES) and "7 of 7 phases were run" in result.stdout
