@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', 'MAX_SPIKE', 'LOG_COLUMNS', 'ContrastConfig',
            'TrainConfig', 'load_config', 'lr_at', 'KeepFloat32', 'Float32Muon', 'make_optimizers', 'hidden_states',
-           'token_losses', 'weigh_mode', 'Contrast', 'contrasts', 'random_window', 'count_tokens', 'own_rows',
-           'gather_rows', 'contrast_losses', 'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate',
-           'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint',
+           'token_losses', 'weigh_mode', 'Contrast', 'explain_rows', 'contrasts', 'random_window', 'count_tokens',
+           'own_rows', 'gather_rows', 'contrast_losses', 'train_step', 'sum_over_processes', 'profile_bins_of',
+           'evaluate', 'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint',
            'load_checkpoint', 'save_best', 'find_commit', 'provenance', 'start_model', 'check_run', 'check_loss',
            'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
 
@@ -153,6 +153,13 @@ class Contrast(NamedTuple):
     batch: Batch
     profiles: torch.Tensor # (B, P) in [0, 1], on the CPU
 
+@contextmanager
+def explain_rows(config: TrainConfig):
+    "Say how to train on songs that make no rows to be compared."
+    try: yield
+    except ValueError as error: # of BalancedSampler, whose batch_size is contrast.rows
+        raise ValueError(f"{error} (batch_size is contrast.rows of the configuration, {config.contrast.rows} now; --contrastive-weight 0 trains without such rows)") from error
+
 def contrasts(
     data: PreparedDataset,
     config: TrainConfig,
@@ -161,9 +168,10 @@ def contrasts(
     "Draw rows whose profiles are known and stay the same."
     if not config.contrast.rows: yield from itertools.repeat(None)
     usable = np.flatnonzero((data.pieces.split == "train") & ~data.pieces.moves)
-    sampler = BalancedSampler(data.pieces.iloc[usable], config.contrast.rows, config.seed)
+    with explain_rows(config): sampler = BalancedSampler(data.pieces.iloc[usable], config.contrast.rows, config.seed)
     for step in itertools.count(start):
-        drawn, rng = sampler.batch(step), np.random.default_rng([config.seed, step])
+        with explain_rows(config): drawn = sampler.batch(step)
+        rng = np.random.default_rng([config.seed, step])
         rows = [random_window(null_headers(data.ids(usable[i])), rng, config.contrast.tokens) for i in drawn]
         foreign = data.pieces.source.values[usable[drawn]] != "emopia" # read as if from EMOPIA, so of no use as language
         yield Contrast(make_batch(rows, [len(row) if other else 0 for row, other in zip(rows, foreign)]), torch.from_numpy(sampler.profiles[drawn]))
