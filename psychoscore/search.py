@@ -64,7 +64,7 @@ def fit_probe(
     return Probe(weights, ridge.intercept_ - scaler.mean_ @ weights)
 
 # %% ../nbs/02b_search.ipynb #be7b0993
-PACKAGED = files("psychoscore")/"assets"/"model"
+PACKAGED = Path(str(files("psychoscore")))/"assets"/"model" # a path, also to a type checker
 
 def model_sha256(
     folder: "str|Path", # A checkpoint

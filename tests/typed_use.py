@@ -13,7 +13,7 @@ from psychoscore.notes import estimate_key, midi_bytes, read_midi
 from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory, make_arc
 from psychoscore.report import make_report, save_report
-from psychoscore.search import index_folder, load_index
+from psychoscore.search import PACKAGED, index_folder, load_index, make_probe
 from psychoscore.serve import Settings, make_app
 from psychoscore.synthetic import synthesize
 from psychoscore.temperature import calculate_dynamic_temperature
@@ -50,7 +50,8 @@ dial: Dial = calibrate(composer, Grid(steps=2, repeats=1), takes=2)
 found, measured = make_report(composer, data, Grid(), takes=8)
 paths: list[Path] = save_report(found, measured, "reports")
 hits = load_index("music.parquet").search(profile, 5)
-index, unusable = index_folder("music", "music.parquet")
+index, unusable = index_folder("music", "music.parquet", PACKAGED)
+probe = make_probe(PACKAGED, "data/own")
 app = make_app(Settings(workers=2), composer)
 done = run_pipeline(PipelineConfig(quick=True), "runs/pipeline", print)
 
