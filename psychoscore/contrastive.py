@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['KERNELS', 'SIGMA', 'LOSSES', 'SIMILARITY_TEMPERATURES', 'TWIN_DISTANCE', 'MAX_ATTEMPTS', 'N_CANDIDATES', 'MAX_LONELY',
-           'N_NEIGHBORS', 'PROBES', 'squared_distances', 'profile_similarity', 'off_diagonal', 'contrastive_loss',
-           'sample_triplets', 'known_rows', 'without_twin', 'BalancedSampler', 'pool_notes', 'null_headers',
-           'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'song_interval', 'shuffle_songs',
-           'song_pairs', 'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'linear_probe', 'pair_distances',
-           'alignment', 'uniformity', 'coherence', 'open_both', 'embed_split', 'summaries', 'coherence_report',
-           'project', 'plot_embeddings']
+           'N_NEIGHBORS', 'PROBES', 'MIN_SONGS', 'squared_distances', 'profile_similarity', 'off_diagonal',
+           'contrastive_loss', 'sample_triplets', 'known_rows', 'without_twin', 'BalancedSampler', 'pool_notes',
+           'null_headers', 'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'song_interval',
+           'shuffle_songs', 'song_pairs', 'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'check_songs',
+           'linear_probe', 'pair_distances', 'alignment', 'uniformity', 'coherence', 'open_both', 'embed_split',
+           'summaries', 'coherence_report', 'project', 'plot_embeddings']
 
 # %% ../nbs/02_contrastive.ipynb #5c21f1c4
 import math, warnings
@@ -397,6 +397,19 @@ def quadrants(
 
 PROBES = {"quadrant": quadrants, "arousal": lambda profiles: profiles[:, 1] >= 0.5, "valence": lambda profiles: profiles[:, 0] < 0.5}
 
+# %% ../nbs/02_contrastive.ipynb #few00002
+MIN_SONGS = 5 # Of a class: the folds of the linear probe
+
+def check_songs(
+    songs: np.ndarray, # Song of each clip, (N,)
+    classes: np.ndarray, # Class of each clip, (N,)
+    what: str, # What they are there for, to be said
+):
+    "Refuse songs that are too few to judge by."
+    counts = {c: len(set(songs[classes == c])) for c in np.unique(classes).tolist()}
+    if len(counts) > 1 and min(counts.values()) >= MIN_SONGS: return
+    raise ValueError(f"each class needs {MIN_SONGS} songs {what}, and there must be two classes or more: got {len(set(songs))} songs, {', '.join(f'{n} of class {c}' for c, n in counts.items())}")
+
 # %% ../nbs/02_contrastive.ipynb #a65b85d2
 def linear_probe(
     train: Clips,
@@ -411,8 +424,9 @@ def linear_probe(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     classes, truth = label(train.profiles), label(held_out.profiles)
+    check_songs(train.songs, classes, "for training")
     probe = GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
-                         {"logisticregression__C": np.logspace(-4, 1, 6)}, cv=StratifiedGroupKFold(5))
+                         {"logisticregression__C": np.logspace(-4, 1, 6)}, cv=StratifiedGroupKFold(MIN_SONGS))
     right = probe.fit(train.embeddings, classes, groups=train.songs).predict(held_out.embeddings) == truth
     values, counts = np.unique(classes, return_counts=True)
     return Score(*song_bootstrap(lambda rows: right[rows].mean(), held_out.songs, n_bootstrap, seed), float((truth == values[counts.argmax()]).mean()))
@@ -458,6 +472,7 @@ def coherence(
     "Measure how well embeddings go with profiles."
     shared = set(train.songs) & set(held_out.songs)
     if shared: raise ValueError(f"{len(shared)} songs are both in training and held out, such as {min(shared)}")
+    for clips, what in ((train, "for training"), (held_out, "held out")): check_songs(clips.songs, np.array([f"Q{q}" for q in quadrants(clips.profiles)]), what)
     return {"rank_correlation": rank_correlation(*held_out, n_bootstrap), "neighbor_error": neighbor_error(train, held_out, n_bootstrap),
             "linear_probe": {name: linear_probe(train, held_out, label, n_bootstrap) for name, label in PROBES.items()},
             "alignment": alignment(held_out, n_bootstrap=n_bootstrap), "uniformity": uniformity(held_out, n_bootstrap)}
