@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'nearest', 'Probe', 'fit_probe', 'model_sha256',
-           'save_probe', 'load_probe', 'make_probe', 'Hit', 'Index', 'unit_length', 'read_index', 'load_index',
+           'save_probe', 'load_probe', 'make_probe', 'unit_length', 'Hit', 'Index', 'read_index', 'load_index',
            'tokens_of_midi', 'Embedder', 'index_folder']
 
 # %% ../nbs/02b_search.ipynb #c5906689
@@ -100,6 +100,11 @@ def make_probe(
     save_probe(probe := fit_probe(train.embeddings, train.profiles), model_folder)
     return probe
 
+# %% ../nbs/02b_search.ipynb #1ndex002
+def unit_length(vectors: np.ndarray) -> np.ndarray: # (N, C), the same directions
+    "Take the lengths of vectors away."
+    return vectors/np.linalg.norm(vectors, axis=1, keepdims=True)
+
 # %% ../nbs/02b_search.ipynb #488e026d
 class Hit(NamedTuple):
     "A piece that was found."
@@ -107,6 +112,7 @@ class Hit(NamedTuple):
     distance: float # From the asked profile in units of the dial, or between directions of embeddings, 0 to 2
     profile: PsychometricProfile # Estimated
 
+# %% ../nbs/02b_search.ipynb #1ndex004
 @dataclass(frozen=True)
 class Index:
     "A folder of music, as a model hears it."
@@ -147,10 +153,6 @@ class Index:
             if np.shape(query) != self.embeddings.shape[1:]: raise ValueError(f"an embedding of this index has the shape {self.embeddings.shape[1:]}, got {np.shape(query)}")
             found = nearest(self.directions, unit_length(np.asarray(query)[None])[0], k)
         return [Hit(self.names[row], float(distance), as_profile(self.profiles[row])) for row, distance in zip(*found, strict=True)]
-
-def unit_length(vectors: np.ndarray) -> np.ndarray: # (N, C), the same directions
-    "Take the lengths of vectors away."
-    return vectors/np.linalg.norm(vectors, axis=1, keepdims=True)
 
 # %% ../nbs/02b_search.ipynb #708e35b9
 def read_index(
