@@ -49,6 +49,7 @@ class ContrastConfig:
         "The same with another weight; 0 leaves the rows out."
         return dataclasses.replace(self, weight=weight, rows=self.rows if weight else 0)
 
+# %% ../nbs/03_train.ipynb #conf1g02
 @dataclass(frozen=True, config=dict(extra="forbid"))
 class TrainConfig:
     "What a run depends on, apart from its data."
@@ -69,6 +70,7 @@ class TrainConfig:
     seed: NonNegativeInt = 0
     init: str|None = None # Weights to start from instead of random ones: "packaged", or a checkpoint folder
 
+# %% ../nbs/03_train.ipynb #conf1g04
 TRAIN_CONFIGS = {
     "tiny": TrainConfig(model=MODEL_CONFIGS["tiny"], max_steps=800), "small": TrainConfig(), "base": TrainConfig(model=MODEL_CONFIGS["base"], mix=DataMix(batch_tokens=32768)),
     "mixed": TrainConfig(dropout=0.1, max_steps=2600, eval_interval=400, mix=DataMix( # EMOPIA, rule-made pairs and a corpus
@@ -176,6 +178,7 @@ def contrasts(
         foreign = data.pieces.source.values[usable[drawn]] != "emopia" # read as if from EMOPIA, so of no use as language
         yield Contrast(make_batch(rows, [len(row) if other else 0 for row, other in zip(rows, foreign)]), torch.from_numpy(sampler.profiles[drawn]))
 
+# %% ../nbs/03_train.ipynb #rows0w02
 def random_window(
     ids: np.ndarray, # Token ids of a piece, (T,)
     rng: np.random.Generator,
@@ -262,6 +265,7 @@ def profile_bins_of(pieces: pd.DataFrame, profiles: str, seed: int = 0) -> np.nd
     if profiles == "shuffled": return bins[np.random.default_rng(seed).permutation(len(bins))]
     return bins
 
+# %% ../nbs/03_train.ipynb #eva1u002
 @torch.no_grad()
 def evaluate(
     model,
@@ -291,6 +295,7 @@ def evaluate(
     model.train(training)
     return pd.DataFrame(sums, columns=["notes", "note_nats", "nats", "predicted"], index=pieces.piece_id).assign(song_id=pieces.song_id.values)
 
+# %% ../nbs/03_train.ipynb #eva1u004
 def count_losses(
     losses: torch.Tensor, # Nats, (B, T)
     labels: torch.Tensor, # (B, T), -100 where there is no loss
@@ -301,6 +306,7 @@ def count_losses(
     complete = labels >= FIRST["DURATION"] # a note is counted where its last token is
     return torch.stack([complete.sum(1), (losses*is_note).sum(1), losses.sum(1), scored.sum(1)], 1).numpy()
 
+# %% ../nbs/03_train.ipynb #eva1u006
 def nats_per_note(
     scores: pd.DataFrame, # From `evaluate`
     n_bootstrap: int = 1000,
@@ -312,7 +318,6 @@ def nats_per_note(
     low, high = np.quantile(drawn[:, 0]/drawn[:, 1], [0.025, 0.975])
     total = songs.sum(0)
     return float(total[0]/total[1]), float(low), float(high)
-
 
 # %% ../nbs/03_train.ipynb #6f0d1c31
 N_WATCHED = 32 # Pieces
