@@ -7,7 +7,7 @@ __all__ = ['SPLITS', 'HELD_OUT', 'MAX_UNUSABLE', 'LABEL_COLUMNS', 'SHOWN', 'MAX_
            'WIDTH', 'Share', 'POOL', 'WHOLE', 'SourcePiece', 'emopia_pieces', 'hashed_split', 'synthetic_pieces',
            'corpus_pieces', 'check_playable', 'labelled_pieces', 'read_labels', 'deal_songs', 'perform_again',
            'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile', 'DataMix', 'transpose_ids',
-           'row_shares', 'training_batches', 'draw_window', 'scoring_windows']
+           'row_shares', 'draw_window', 'training_batches', 'scoring_windows']
 
 # %% ../nbs/foundations/dataset.ipynb #834b88da
 import csv, hashlib, itertools, json, os, platform, warnings, zlib
@@ -210,6 +210,7 @@ def prepare(
     (out/"meta.json").write_text(json.dumps(meta, indent=1) + "\n")
     return PreparedDataset(out)
 
+# %% ../nbs/foundations/dataset.ipynb #prep0002
 def _encode_piece(piece: SourcePiece, key_relative: bool) -> tuple[dict, np.ndarray]:
     "What a row of pieces.parquet says of the piece itself, and the token ids."
     ids, key, margin = encode(piece.notes, piece.profile, piece.source, piece.key, key_relative)
@@ -219,6 +220,7 @@ def _encode_piece(piece: SourcePiece, key_relative: bool) -> tuple[dict, np.ndar
     return about | dict(length=len(ids), seconds=seconds, notes=len(piece.notes), moves=len(trajectory.keyframes) > 1,
                         tonic=key.tonic, mode=key.mode, key_margin=margin), ids
 
+# %% ../nbs/foundations/dataset.ipynb #prep0004
 PIECES_SCHEMA = pa.schema([*((n, pa.string()) for n in ("piece_id", "song_id", "source", "split", "licence")), *((d.name, pa.float64()) for d in DIMENSIONS),
     *((n, pa.int64()) for n in ("copy", "offset", "length", "notes")), ("seconds", pa.float64()), ("moves", pa.bool_()), ("tonic", pa.int64()), ("mode", pa.string()), ("key_margin", pa.float64())])
 
@@ -312,12 +314,14 @@ class DataMix:
         first, last = self.proportions, self.final_proportions
         return {name: first.get(name, 0)*(1 - progress) + last.get(name, 0)*progress for name in first | last}
 
+# %% ../nbs/foundations/dataset.ipynb #mix00002
 def transpose_ids(ids: np.ndarray, semitones: int) -> np.ndarray: # A copy
     "Move every pitch token; the six spare semitones at both ends of the family make room."
     first, size = FIRST["PITCH"], len(FAMILIES["PITCH"])
     pitch = (ids >= first) & (ids < first + size)
     return np.where(pitch, (ids.astype(int) + semitones).clip(first, first + size - 1), ids).astype(np.uint16)
 
+# %% ../nbs/foundations/dataset.ipynb #mix00005
 POOL = 32 # Batches that are drawn together and sorted by length
 WHOLE = 0.5 # Share of the rows that begin where their piece does
 
@@ -338,6 +342,19 @@ def row_shares(
     cumulative = np.cumsum(shares)
     return rows, cumulative/cumulative[-1]
 
+# %% ../nbs/foundations/dataset.ipynb #mix00007
+def draw_window(
+    ids: np.ndarray, # Token ids of a piece, (T,)
+    rng: np.random.Generator,
+    mix: DataMix,
+) -> np.ndarray: # At most mix.context ids
+    "One training row: a window of a piece, its profile varied."
+    if rng.random() >= WHOLE: ids = window(ids, rng.choice(segment_starts(ids))) # any of them: see above
+    ids = ids[:mix.context]
+    if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
+    return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
+
+# %% ../nbs/foundations/dataset.ipynb #mix00009
 def training_batches(
     data: PreparedDataset,
     mix: DataMix = DataMix(),
@@ -357,17 +374,6 @@ def training_batches(
             if batch and (len(batch) + 1)*(padded(len(w)) - 1) > mix.batch_tokens: batches.append(batch); batch = []
             batch.append(w)
         for i in rng.permutation(len(batches))[:POOL][start % POOL if number == start//POOL else 0:]: yield make_batch(batches[i])
-
-def draw_window(
-    ids: np.ndarray, # Token ids of a piece, (T,)
-    rng: np.random.Generator,
-    mix: DataMix,
-) -> np.ndarray: # At most mix.context ids
-    "One training row: a window of a piece, its profile varied."
-    if rng.random() >= WHOLE: ids = window(ids, rng.choice(segment_starts(ids))) # any of them: see above
-    ids = ids[:mix.context]
-    if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
-    return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
 
 # %% ../nbs/foundations/dataset.ipynb #80e5ad64
 def scoring_windows(

@@ -48,6 +48,7 @@ def find_midi(
         found += inside
     return found
 
+# %% ../nbs/foundations/notes.ipynb #midi0003
 def read_midi(
     source: "str|Path|bytes", # A path, or the bytes of a MIDI file
 ) -> np.ndarray: # Note table, times as in the file
@@ -61,6 +62,7 @@ def read_midi(
     if not columns: raise ValueError(f"no piano notes in {name}")
     return make_notes(*(np.concatenate([c[k] for c in columns]) for k in ("time", "duration", "pitch", "velocity")))
 
+# %% ../nbs/foundations/notes.ipynb #midi0005
 TICKS_PER_QUARTER, QPM = 480, 120 # 960 ticks a second: finer than any grid used here
 
 def midi_bytes(

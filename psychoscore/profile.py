@@ -45,6 +45,7 @@ def _profile_field(d: Dimension):
     kind = Annotated[Annotated[float, Field(ge=0, le=1)]|None, BeforeValidator(_unit_interval(d.name)), Field(description=doc)]
     return d.name, kind, field(default=None)
 
+# %% ../nbs/foundations/profile.ipynb #prof0002
 class _ProfileMethods:
     "What a profile can do, whatever its dimensions."
     def vector(self) -> np.ndarray: # Values in the order of `DIMENSIONS`, (P,) float; NaN where not given
@@ -62,6 +63,7 @@ class _ProfileMethods:
 
 def _show(value): return "not given" if value is None else f"{value:.2f}"
 
+# %% ../nbs/foundations/profile.ipynb #prof0004
 _all_ = ["PsychometricProfile"]
 if TYPE_CHECKING: # type checkers cannot see fields that come from a tuple
     class PsychometricProfile(_ProfileMethods):
@@ -112,6 +114,7 @@ class ProfileTrajectory:
         if len(self.keyframes) == 1: return self.keyframes[0][1]
         return as_profile(self.vectors(np.linspace(0, seconds, 101)).mean(0))
 
+# %% ../nbs/foundations/profile.ipynb #traj0002
 def as_profile(
     vector: np.ndarray, # (P,) float; NaN where not given
 ) -> PsychometricProfile:
