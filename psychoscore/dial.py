@@ -27,7 +27,7 @@ class Grid:
     "Which pieces are composed to measure a dial."
     steps: int = 5 # Values on each axis, evenly from 0 to 1
     repeats: int = 8 # Pieces at each point
-    seconds: float = 16 # Of each piece
+    seconds: float = 30 # Of each piece
     seed: int = 0 # Piece i has seed + i
 
     def __post_init__(self):
@@ -128,7 +128,7 @@ def distance(
 # %% ../nbs/06b_dial.ipynb #5d25deb0
 def synthetic_yardstick(
     n: int = 200,
-    seconds: float = 16,
+    seconds: float = 30,
 ) -> pd.DataFrame: # Features of excerpts, (n, F)
     "Measure pairs that rules made."
     from psychoscore.synthetic import compose_pair
