@@ -26,3 +26,8 @@ def test_a_notebook_s_settings_do_not_reach_the_next(tmp_path):
     assert pictures[0] == pictures[1]
     failed = run_script("execute_notebooks.py", *paths[2:])
     assert failed.returncode == 1 and "ZeroDivisionError" in failed.stderr and "never.ipynb" not in failed.stdout
+
+
+def test_examples_of_no_model(tmp_path):
+    failed = run_script("make_examples.py", tmp_path/"nowhere")
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1) and "no psychoscore checkpoint in" in failed.stderr
