@@ -4,6 +4,7 @@ Usage: python .ci/execute_notebooks.py [--flags "emopia slow"] NOTEBOOK...
 nbdev_test runs the same cells but stores nothing.
 """
 import argparse, sys, time
+from multiprocessing import get_context
 from pathlib import Path
 
 from execnb.nbio import read_nb, write_nb
@@ -44,4 +45,8 @@ if __name__ == "__main__":
     args = parser.parse_args()
     if wrong := [name for name in args.notebooks if not (name.endswith(".ipynb") and Path(name).is_file())]: parser.error(f"no notebook at {', '.join(wrong)}")
     sys.path.insert(0, str(get_config().config_path))
-    for notebook in args.notebooks: execute(notebook, set(get_config().tst_flags.split()) - set(args.flags.split()))
+    left_out = set(get_config().tst_flags.split()) - set(args.flags.split())
+    for notebook in args.notebooks: # each in a fresh process: what one sets, such as matplotlib's rcParams, must not reach the next
+        (run := get_context("spawn").Process(target=execute, args=(notebook, left_out))).start()
+        run.join()
+        if run.exitcode: sys.exit(run.exitcode)

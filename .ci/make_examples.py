@@ -25,9 +25,8 @@ EXAMPLES = { # Name to what it is, and what is asked for
 }
 
 
-def make_examples(checkpoint: "str|None"):
+def make_examples(composer: Composer):
     "Compose several takes of each, and list the pieces on one page."
-    composer = Composer.from_pretrained(checkpoint)
     pieces = audition(composer, [Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())], TAKES)
     lines = ["# Examples", "", f"Ten pieces by the packaged model: {TAKES} takes of each, from the seeds 0 to 9, of which the package's own listener kept one and nobody else chose. The seed of the take that was kept stands beside it; `make examples` writes them. On the docs site they play.", ""]
     for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
@@ -37,4 +36,9 @@ def make_examples(checkpoint: "str|None"):
     (FOLDER/"README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
-if __name__ == "__main__": make_examples(*sys.argv[1:2] or [None])
+if __name__ == "__main__":
+    try: composer = Composer.from_pretrained(*sys.argv[1:2])
+    except (OSError, ValueError) as error:
+        print(f"make_examples: {error}", file=sys.stderr)
+        sys.exit(2)
+    make_examples(composer)

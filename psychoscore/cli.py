@@ -45,7 +45,9 @@ def _field_error(error: dict) -> str:
 def _make_room(*files: Optional[Path]):
     "Make the folders of files that are written at the end: what cannot be is told before minutes of work."
     for file in files:
-        if file is not None: file.parent.mkdir(parents=True, exist_ok=True)
+        if file is None: continue
+        if file.is_dir(): raise IsADirectoryError(f"{file} is a folder, not a file to write")
+        file.parent.mkdir(parents=True, exist_ok=True)
 
 # %% ../nbs/08_command.ipynb #a876b474
 Model = Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")]
@@ -58,6 +60,7 @@ def probe(data: Prepared, model: Model = None):
     make_probe(model or PACKAGED, data)
     typer.echo(f"probe.json written to {model or PACKAGED}")
 
+# %% ../nbs/08_command.ipynb #ind0code
 @app.command()
 def index(
     folder: Annotated[Path, typer.Argument(help="Folder of MIDI files, at any depth.")],
@@ -70,6 +73,7 @@ def index(
     for name, reason in unusable.items(): typer.echo(f"left out {name}: {reason}", err=True)
     typer.echo(f"{len(made)} pieces in {out}, {len(unusable)} files left out")
 
+# %% ../nbs/08_command.ipynb #sea0code
 @app.command()
 def search(
     index: Annotated[Path, typer.Option(help="File written by `psychoscore index`.")],
@@ -91,6 +95,7 @@ def search(
         query = embed(like, *load_model(model or PACKAGED))
     for hit in pieces.search(query, k): typer.echo(f"{hit.distance:.3f}  {hit.name}  ({hit.profile})")
 
+# %% ../nbs/08_command.ipynb #coh0code
 @app.command()
 def coherence(
     models: Annotated[list[str], typer.Option("--model", help="NAME=FOLDER of a checkpoint; may be repeated. One name for all seeds of a recipe; the first name is what others are compared with.")],
@@ -129,6 +134,7 @@ def emopia(
     typer.echo(clips.groupby("split").agg(clips=("clip_id", "size"), songs=("song_id", "nunique")).to_string())
     if table: clips.to_csv(table, index=False)
 
+# %% ../nbs/08_command.ipynb #syn0code
 @app.command()
 def synthesize(
     out: Out,
@@ -146,6 +152,7 @@ def synthesize(
     if stats:
         for name, counts in count_pairs(out).items(): typer.echo(f"{name}: " + ", ".join(f"{value} {n}" for value, n in counts.items()))
 
+# %% ../nbs/08_command.ipynb #pre0code
 @app.command()
 def prepare(
     out: Out,
@@ -169,6 +176,7 @@ def prepare(
     data = prepare_dataset(chain(*sources), out, copies=copies, max_stretch=max_stretch, key_relative=not absolute)
     typer.echo(data.summary().to_string())
 
+# %% ../nbs/08_command.ipynb #tra0code
 @app.command()
 def train(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
@@ -281,6 +289,7 @@ Dial = Annotated[Optional[float], typer.Option(help="In [0, 1]; left to the mode
 Takes = Annotated[int, typer.Option(help="Compose this many times, and keep what the listener hears nearest to the profile.")]
 FORMATS = ("mid", "wav", "musicxml", "png", "json")
 
+# %% ../nbs/08_command.ipynb #com0code
 @app.command(cls=InOrder)
 def compose(
     context: typer.Context,
@@ -312,6 +321,7 @@ def compose(
     check_takes(takes)
     to_stdout = Path("-") in out
     check_suffixes([path for path in out if path != Path("-")])
+    _make_room(*out)
     request = Request(trajectory, seconds, seed, temperature, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
                       key=key, mode=mode, prompt=None if prompt is None else read_midi(prompt))
     piece = audition(Composer.from_pretrained(model), [request], takes)[0]

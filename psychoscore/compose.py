@@ -13,15 +13,20 @@ import base64, io, json
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 import numpy as np
 import pandas as pd
+from transformers import LlamaForCausalLM
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
 from .notes import MODES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .temperature import calculate_dynamic_temperature
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
+if TYPE_CHECKING: # matplotlib takes a second to load
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+else: Axes = Figure = Any # what reads hints at run time, as the docs do, finds the names
 
 # %% ../nbs/04b_compose.ipynb #bde4877a
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Piece:
     held_s: float = 0.0 # By how much the last chord was held on to end on time
     request: "Request|None" = field(default=None, repr=False) # All that was asked for
 
-    def __repr__(self): return f"Piece({self.summary()})"
+    def __repr__(self) -> str: return f"Piece({self.summary()})"
 
     def summary(self) -> str: # One line
         "Say what was asked for and what was done."
@@ -58,7 +63,9 @@ class Piece:
         "The piece as a file."
         return json_bytes(self) if suffix == ".json" else WRITERS[suffix](self.notes)
 
-    def plot(self, ax=None): # The axes
+    def plot(self,
+        ax: "Axes|None" = None, # A new figure by default
+    ) -> "Axes": # What was drawn on
         "Draw the piano roll."
         ax = plot_piano_roll(self.notes, ax)
         ax.set_title(f"{self.trajectory.mean(self.seconds)}, {self.key}", fontsize=9)
@@ -163,10 +170,11 @@ class Request:
         if self.seed is None: self.seed = int(np.random.default_rng().integers(2**31))
         if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or self.seed < 0: raise ValueError(f"seed must be a whole number >= 0, got {self.seed!r}")
 
-# %% ../nbs/04b_compose.ipynb #0264667b
+# %% ../nbs/04b_compose.ipynb #is0masks
 IS_END = np.isin(np.arange(len(VOCABULARY)), [SEG, EOS])
 IS_MODE, IS_PITCH, IS_WAIT = (FAMILY == family for family in ("MODE", "PITCH", "TIMESHIFT"))
 
+# %% ../nbs/04b_compose.ipynb #0264667b
 class Outline(Sequence):
     "Where a piece that is being written stands: its segments, its headers, its key."
     def __init__(self,
@@ -317,7 +325,7 @@ MAX_ROWS = 32 # Sequences drawn side by side; more gain little and take 12 MB of
 
 class Composer:
     "A trained model that turns profiles into music."
-    def __init__(self, model, about: dict): self.model, self.about, self.weights = model, about, Precisions(model)
+    def __init__(self, model: LlamaForCausalLM, about: "dict[str, Any]"): self.model, self.about, self.weights = model, about, Precisions(model)
 
     @classmethod
     def from_pretrained(cls,
@@ -331,7 +339,7 @@ class Composer:
         seconds: float = 30, # Length; met to within one grid step, 31 ms
         seed: int|None = None, # Same seed, same piece; drawn when not given
         temperature: float|None = None, # Overrides the schedule
-        **options, # The rest of a `Request`
+        **options: Any, # The rest of a `Request`
     ) -> Piece:
         "Compose a piece."
         return self.compose_batch([Request(profile, seconds, seed, temperature, **options)])[0]
@@ -353,7 +361,7 @@ class Composer:
         seconds: float = 30,
         seed: int|None = None,
         temperature: float|None = None,
-        **options, # The rest of a `Request`
+        **options: Any, # The rest of a `Request`
     ) -> "Iterator[Segment]": # Returns the `Piece` when it is exhausted
         "Compose a piece and yield each segment as soon as it is done."
         draft, sampler = Draft(Request(profile, seconds, seed, temperature, **options), self.about["key_relative"]), Sampler(self.weights)
@@ -410,7 +418,7 @@ def measure_windows(
 
 def plot_asked_and_heard(
     pieces: "list[Piece]", # One, or several of the same trajectory, which are averaged
-): # The figure
+) -> "Figure":
     "Draw each dial and what it should move."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), layout="constrained")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUICK_PAIRS', 'PHASES', 'PipelineConfig', 'phase_download_emopia', 'phase_synthesize', 'phase_merge_emopia_data',
-           'phase_tokenise', 'phase_train', 'quick_grid', 'phase_calibrate', 'phase_report', 'hash_files',
+           'phase_tokenise', 'shares_of', 'phase_train', 'quick_grid', 'phase_calibrate', 'phase_report', 'hash_files',
            'given_emopia', 'Phase', 'phase_key', 'run_pipeline', 'read_state', 'write_state']
 
 # %% ../nbs/07_pipeline.ipynb #17b56a0a
@@ -65,6 +65,15 @@ def phase_tokenise(config: PipelineConfig, out: Path, given: dict[str, Path]) ->
     meta = prepare(chain(*sources), out, copies=1 if config.quick else 8).meta
     return f"{meta['pieces']} pieces, {meta['tokens']/1e6:.2f} M tokens"
 
+def shares_of(
+    present: set[str], # Sources
+    proportions: dict[str, float], # Source to its share of the rows, as a configuration asks for it
+) -> dict[str, float]: # Those that are there, adding up to 1
+    "Give the shares of sources that are not there to the others."
+    shares = {source: share for source, share in proportions.items() if source in present and share > 0}
+    if not shares: raise ValueError(f"the configuration's proportions name {sorted(proportions)}, but the training pieces are from {sorted(present)}")
+    return {source: share/sum(shares.values()) for source, share in shares.items()}
+
 def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Train, or go on training."
     from psychoscore.dataset import PreparedDataset
@@ -72,8 +81,8 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     from psychoscore.train import TRAIN_CONFIGS, fit, load_config
     data, training = PreparedDataset(given["tokenise"]), load_config(config.config, seed=config.seed)
     present = set(data.pieces.source[data.pieces.split == "train"])
-    shares = {source: share for source, share in TRAIN_CONFIGS["mixed"].mix.proportions.items() if source in present}
-    mix = replace(training.mix, proportions={source: share/sum(shares.values()) for source, share in shares.items()}, final_proportions=None)
+    first, final = training.mix.proportions or TRAIN_CONFIGS["mixed"].mix.proportions, training.mix.final_proportions
+    mix = replace(training.mix, proportions=shares_of(present, first), final_proportions=final and shares_of(present, final))
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
     if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=40, eval_interval=40)
     log = fit(data, out, training, resume=True, progress=not config.quick)

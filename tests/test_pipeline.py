@@ -47,9 +47,14 @@ def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
     assert run(config, tmp_path)[1] == []
     assert (tmp_path/"report"/"report.json").read_bytes() == before
     from dataclasses import replace
-    assert run(replace(config, contrastive_weight=0.0), tmp_path)[1] == ["train", "calibrate", "report"]
+    own = dict(proportions={"emopia": 0.6, "synthetic": 0.2, "corpus": 0.2}, final_proportions={"emopia": 0.9, "synthetic": 0.1})
+    (tmp_path/"own.json").write_text(json.dumps(dict(mix=own)))
+    other = replace(config, contrastive_weight=0.0, config=str(tmp_path/"own.json"))
+    assert run(other, tmp_path)[1] == ["train", "calibrate", "report"]
+    mix = json.loads((tmp_path/"train"/"psychoscore.json").read_text())["config"]["mix"]
+    assert mix["proportions"] == pytest.approx({"emopia": 0.75, "synthetic": 0.25}) and mix["final_proportions"] == pytest.approx(own["final_proportions"])
     (tmp_path/"synthesize"/"manifest.json").unlink()
-    assert run(replace(config, contrastive_weight=0.0), tmp_path)[1] == ["synthesize"] # the same bytes again, so nothing follows
+    assert run(other, tmp_path)[1] == ["synthesize"] # the same bytes again, so nothing follows
 
 
 @needs_emopia

@@ -2,14 +2,17 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from psychoscore.audition import audition
-from psychoscore.compose import Composer, Piece, Request, Segment
+from psychoscore.compose import Composer, Piece, Request, Segment, compare, measure_windows, plot_asked_and_heard, shared_notes
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
 from psychoscore.dial import Dial, Grid, calibrate
 from psychoscore.emopia import load_emopia
 from psychoscore.evaluate import estimate_profile, listen
-from psychoscore.notes import estimate_key, midi_bytes, read_midi
+from psychoscore.notes import Key, estimate_key, midi_bytes, read_midi
+from psychoscore.model import load_model
 from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory, make_arc
 from psychoscore.report import make_report, save_report
@@ -31,7 +34,17 @@ piece: Piece = composer.compose(profile, seconds=30, seed=0, key="D")
 pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
 kept: list[Piece] = audition(composer, [Request(profile)], takes=4)
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
+own = Composer(*load_model("runs/own"))
+varied: Piece = own.vary(piece, PsychometricProfile(0.1, 0.2))
+shared: float = shared_notes(piece.notes, varied.notes)
+moved = compare(piece, varied).loc["moved"]
+windows = measure_windows(piece.notes, piece.seconds, window_s=4)
+roll: Axes = piece.plot(ax=piece.plot())
+drawn: Figure = plot_asked_and_heard(pieces)
+said: str = piece.summary()
+sounds_in: Key = piece.key
 path: Path = piece.save("piece.mid")
+wav: bytes = piece.encoded(".wav")
 midi: bytes = midi_bytes(read_midi(path))
 key, margin = estimate_key(piece.notes)
 
@@ -59,4 +72,7 @@ PsychometricProfile("high")  # type: ignore[arg-type]
 calculate_dynamic_temperature(0.5)  # type: ignore[arg-type]
 estimate_profile(30)  # type: ignore[arg-type]
 composer.compose(profile, seconds="30")  # type: ignore[arg-type]
+piece.plot("piece.png")  # type: ignore[arg-type]
+composer.vary(piece, 0.5)  # type: ignore[arg-type]
+Composer("runs/own", {})  # type: ignore[arg-type]
 fit(data, "runs/own", "small")  # type: ignore[arg-type]
