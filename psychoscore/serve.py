@@ -7,8 +7,8 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITE
            'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings',
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
            'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
-           'describe', 'render', 'choose', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited',
-           'drain', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'in_thread', 'Started', 'SegmentDone', 'Done',
+           'describe', 'render', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large',
+           'limited', 'drain', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'Started', 'SegmentDone', 'Done',
            'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search',
            'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'load_composer',
            'make_app', 'serve']
@@ -34,7 +34,7 @@ from pydantic.dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from .audition import mismatches, take_requests
-from .batching import Engine, Full, Late, Refused, Unavailable, close
+from .batching import Engine, Full, Job, Late, Refused, Unavailable, close
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment, musicxml_bytes, wav_bytes
 from .evaluate import estimate_profile
 from .midi import MAX_MIDI_BYTES, parse_midi
@@ -227,8 +227,12 @@ def choose(
     return best
 
 # %% ../nbs/05_serve.ipynb #23eac4d5
+async def in_thread(state, function, *args): # What it returns
+    "Run something that takes long, two at a time, beside the event loop."
+    return await asyncio.get_running_loop().run_in_executor(state.pool, function, *args)
+
 async def begin(
-    engine: Engine,
+    state, # Of the app
     request: Request,
     deadline: float, # By `time.monotonic`, s
 ) -> AsyncIterator[Segment|Piece]: # Segments as they are done, then the piece
@@ -238,7 +242,9 @@ async def begin(
         def report(part):
             try: loop.call_soon_threadsafe(arrived.put_nowait, part)
             except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
-        job = engine.submit(request, report, deadline)
+        state.engine.check()
+        job = await in_thread(state, Job, request, state.engine.composer.about["key_relative"], report, deadline) # who is cancelled here has asked for nothing yet
+        state.engine.submit(job)
         try:
             yield # where `begin` leaves it
             while True:
@@ -251,9 +257,9 @@ async def begin(
     await anext(parts) # without it `finally` would not be in force: a generator that was never started ends without a word
     return parts
 
-async def finished(engine: Engine, request: Request, deadline: float) -> Piece:
+async def finished(state, request: Request, deadline: float) -> Piece:
     "Begin, and wait for the piece."
-    return [part async for part in await begin(engine, request, deadline)][-1]
+    return [part async for part in await begin(state, request, deadline)][-1]
 
 # %% ../nbs/05_serve.ipynb #alongcod
 async def side_by_side(works: list) -> list: # What each returns
@@ -403,15 +409,11 @@ async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPL
     async def composed():
         if body.takes > state.settings.max_waiting: raise FieldError("takes", f"must be at most {state.settings.max_waiting} on this server, got {body.takes}")
         takes = await in_thread(state, lambda: take_requests(make_request(body, state.settings), body.takes))
-        pieces = await side_by_side([finished(state.engine, take, request.state.deadline) for take in takes])
+        pieces = await side_by_side([finished(state, take, request.state.deadline) for take in takes])
         for piece in pieces: state.metrics.composed(piece)
         piece = pieces[(await in_thread(state, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
         return await in_thread(state, render, piece, state.version(), media_type)
     return await unless_gone(request, composed())
-
-async def in_thread(state, function, *args): # What it returns
-    "Run something that takes long, two at a time, beside the event loop."
-    return await asyncio.get_running_loop().run_in_executor(state.pool, function, *args)
 
 # %% ../nbs/05_serve.ipynb #f7ecfbc3
 class Started(BaseModel):
@@ -480,8 +482,10 @@ class Stream(StreamingResponse):
 async def stream(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece and send each segment as soon as it is done. Hanging up stops the work."
     state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(STREAMS))
-    asked = await unless_gone(request, in_thread(state, make_request, body, state.settings))
-    parts = await begin(state.engine, asked, request.state.deadline)
+    async def begun():
+        asked = await in_thread(state, make_request, body, state.settings)
+        return asked, await begin(state, asked, request.state.deadline)
+    asked, parts = await unless_gone(request, begun())
     return Stream(parts, (frame(event, media_type) async for event in events(asked, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
 # %% ../nbs/05_serve.ipynb #4bc80b04

@@ -20,16 +20,17 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from starlette.datastructures import State
 
 from bench_serve import Soak, verdicts
 from conftest import Server
-from psychoscore.batching import Engine, Full, Late, close
-from psychoscore.compose import Composer, Request
+from psychoscore.batching import Engine, Full, Job, Late, close
+from psychoscore.compose import Composer, Draft, Request
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.profile import PsychometricProfile
-from psychoscore.serve import Settings, finished, make_app, serve, side_by_side
+from psychoscore.serve import Settings, begin, finished, make_app, serve, side_by_side
 
 GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
@@ -237,7 +238,7 @@ def test_a_stream_that_nobody_reads_is_given_up():
         async with app.router.lifespan_context(app):
             engine, sent = app.state.engine, iter([{"type": "http.request", "body": body}])
             while engine.composer is None: await asyncio.sleep(0.01)
-            submit, engine.submit = engine.submit, lambda *asked: jobs.append(submit(*asked)) or jobs[-1]
+            submit, engine.submit = engine.submit, lambda job: jobs.append(job) or submit(job)
             async def receive():
                 if message := next(sent, None): return message
                 while not jobs: await asyncio.sleep(0.01)
@@ -264,12 +265,58 @@ def test_no_route_waits_past_the_deadline(route, body):
     assert answer.status_code == 504 and "deadline" in answer.json()["errors"][0]["message"] and waiting <= 1 # what was given up is skipped when its turn comes
 
 
+@pytest.fixture
+def slow_drafts(monkeypatch):
+    "Drafts that take until they are let go, as one of a long prompt takes long: (the first has begun, let all go)."
+    begun, free, init = threading.Event(), threading.Event(), Draft.__init__
+    def slow(self, *args):
+        begun.set()
+        assert free.wait(5), "nobody could let it go: the event loop stood still"
+        init(self, *args)
+    monkeypatch.setattr(Draft, "__init__", slow)
+    yield begun, free
+    free.set()
+
+
+@pytest.mark.parametrize(("route", "body", "deadline_s", "status"), [("generate", GOOD | {"takes": 3}, 120, 200), ("stream", GOOD, 120, 200), ("generate", GOOD, 0.5, 504), ("stream", GOOD, 0.5, 504)])
+def test_a_draft_holds_nobody_up(slow_drafts, route, body, deadline_s, status):
+    "While what one client brings along is written down, others are answered; and so is this one when its deadline passes meanwhile."
+    begun, free = slow_drafts
+    async def ask():
+        app = make_app(Settings(deadline_s=deadline_s), small_composer())
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            while app.state.engine.composer is None: await asyncio.sleep(0.01)
+            asked = asyncio.create_task(client.post(f"/v1/{route}", json=body))
+            while not begun.is_set(): await asyncio.sleep(0.01)
+            assert (await client.get("/healthz")).status_code == 200 and not asked.done()
+            if status == 200: free.set()
+            answer, _ = await asked, free.set()
+            return answer.status_code
+    assert asyncio.run(ask()) == status
+
+
+def test_who_gives_up_before_the_draft_is_written_has_asked_for_nothing(slow_drafts):
+    begun, free = slow_drafts
+    async def give_up(engine, pool):
+        asked = asyncio.create_task(begin(State({"engine": engine, "pool": pool}), Request(PsychometricProfile(0.5, 0.5), 300, seed=0), math.inf))
+        while not begun.is_set(): await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.wait([asked])
+        free.set()
+        return asked.cancelled()
+    engine = Engine(small_composer)
+    until(lambda: engine.composer)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool: assert asyncio.run(give_up(engine, pool)) # and the draft is written by now
+    assert not engine.waiting and engine.in_use == [0]
+    close(engine)
+
+
 def test_takes_of_which_one_is_refused_are_all_given_up():
     "Two of three takes find a place; when the refusal of the third is told, no take wants its place any more."
     async def ask_for_takes(engine):
         takes = [Request(PsychometricProfile(0.5, 0.5), 300, seed=seed) for seed in range(3)]
         with engine.changed: # no thread can take any meanwhile
-            with pytest.raises(Full): await side_by_side([finished(engine, take, math.inf) for take in takes])
+            with pytest.raises(Full): await side_by_side([finished(State({"engine": engine, "pool": None}), take, math.inf) for take in takes])
             return [job.unwanted for job in engine.waiting]
     engine = Engine(small_composer, max_waiting=2)
     until(lambda: engine.composer)
@@ -281,12 +328,12 @@ def test_who_has_gone_keeps_nobody_out():
     "Room for two: given up or too late, both leave it to others, before a decoding thread has looked."
     engine, told, wish = Engine(small_composer, max_waiting=2), [], Request(PsychometricProfile(0.5, 0.5), 4, seed=0)
     until(lambda: engine.composer)
+    given_up, late, *alive, third = [Job(wish, True, told.append) for _ in range(5)]
+    given_up.unwanted, late.deadline = True, time.monotonic() - 1
     with engine.changed: # no thread can take any meanwhile
-        engine.submit(wish, told.append).unwanted = True
-        engine.submit(wish, told.append, time.monotonic() - 1)
-        alive = [engine.submit(wish, print) for _ in range(2)]
+        for job in (given_up, late, *alive): engine.submit(job)
         assert list(engine.waiting) == alive and [type(part) for part in told] == [Late]
-        with pytest.raises(Full): engine.submit(wish, print)
+        with pytest.raises(Full): engine.submit(third)
         for job in alive: job.unwanted = True
     close(engine)
 
