@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'STATUS', 'MeasuredProfile', 'WRITERS', 'STREAMS', 'REPORTED', 'SECURITY_HEADERS',
-           'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings',
-           'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
-           'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows',
-           'describe', 'render', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large',
-           'limited', 'drain', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'Started', 'SegmentDone', 'Done',
-           'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search',
-           'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'load_composer',
-           'make_app', 'serve']
+           'MAX_ACTIVE', 'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE',
+           'Settings', 'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response',
+           'on_error', 'parse_upload', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure', 'Composed',
+           'note_rows', 'describe', 'render', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone',
+           'too_large', 'limited', 'drain', 'refusal', 'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'Started',
+           'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest',
+           'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version',
+           'load_composer', 'make_app', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, contextlib, hashlib, json, logging, math, re, secrets, socket, time, traceback
@@ -317,47 +317,58 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()"}
 
+# %% ../nbs/05_serve.ipynb #refusalc
+MAX_ACTIVE = 900 # Requests
+
+def refusal(
+    scope, # Of ASGI
+    settings: Settings,
+    active: int, # Requests under way, this one with them
+) -> AsciiJSON|None: # None when the request is worth a look
+    "What a request's head alone is refused for."
+    headers, key, guarded = Headers(scope=scope), settings.api_key, scope["path"].startswith("/v1")
+    if key and guarded and not secrets.compare_digest(headers.get("X-API-Key", "").encode(), key.encode()):
+        return error_response(401, [("X-API-Key", "must be the API key of this server")])
+    if guarded and active > MAX_ACTIVE: return error_response(STATUS[Full], [("server", "too many requests are under way")], {"Retry-After": "1", "Connection": "close"})
+    length = headers.get("Content-Length", "0")
+    if not length.isdecimal(): return error_response(400, [("Content-Length", "must be a number")])
+    if int(length) > settings.max_body_bytes: return error_response(413, [("body", too_large(settings))], {"Connection": "close"})
+
 # %% ../nbs/05_serve.ipynb #57c84b4b
 logger = logging.getLogger(__name__)
 
 class Guard:
     "ASGI middleware: API key, limits, security headers, log and counts."
-    def __init__(self, app, settings: Settings): self.app, self.settings = app, settings
+    def __init__(self, app, settings: Settings): self.app, self.settings, self.active = app, settings, 0
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http": return await self.app(scope, receive, send)
-        arrived, status = time.monotonic(), None
+        arrived, status, closes = time.monotonic(), None, False
+        self.active += 1
         scope["state"] = scope.get("state", {}) | {"arrived": arrived, "deadline": arrived + self.settings.deadline_s} # a route's `request.state`
         async def send_guarded(message):
-            nonlocal status
+            nonlocal status, closes
             if message["type"] == "http.response.start":
                 status, headers = message["status"], MutableHeaders(scope=message)
+                closes = headers.get("Connection") == "close"
                 for name, value in SECURITY_HEADERS.items(): headers.setdefault(name, value)
                 if scope["path"].startswith("/v1"): headers["Cache-Control"] = "no-store"
-            elif status == 413:
+            elif closes:
                 await send(message | {"more_body": True})
                 await drain(receive)
                 message = {"type": "http.response.body"}
             await send(message)
         try:
-            refusal = self._refusal(scope)
-            await (refusal or self.app)(scope, limited(receive, self.settings, scope["state"]["deadline"]), send_guarded)
+            await (refusal(scope, self.settings, self.active) or self.app)(scope, limited(receive, self.settings, scope["state"]["deadline"]), send_guarded)
         except Exception as error: # the last stop: the client learns nothing of it, the log no more than its kind
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
             if status is None: await error_response(500, [("server", "internal error")])(scope, receive, send_guarded)
         finally:
+            self.active -= 1
             route, seconds = getattr(scope.get("route"), "path", "other"), time.monotonic() - arrived
             logger.info("%s %s %d %.0f ms", scope["method"] if scope["method"] in METHODS else "other", route, status or 499, 1000*seconds)
             scope["app"].state.metrics.answered(route, status or 499, seconds)
-
-    def _refusal(self, scope): # An answer, when the request need not be looked at further
-        headers, key = Headers(scope=scope), self.settings.api_key
-        if key and scope["path"].startswith("/v1") and not secrets.compare_digest(headers.get("X-API-Key", "").encode(), key.encode()):
-            return error_response(401, [("X-API-Key", "must be the API key of this server")])
-        length = headers.get("Content-Length", "0")
-        if not length.isdecimal(): return error_response(400, [("Content-Length", "must be a number")])
-        if int(length) > self.settings.max_body_bytes: return error_response(413, [("body", too_large(self.settings))], {"Connection": "close"})
 
 # %% ../nbs/05_serve.ipynb #c23b95c7
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -128,9 +128,9 @@ def test_fuzzed_midi(client):
     assert seen == {200, 422}
 
 
-def open_wire(server, head):
+def open_wire(url, head):
     "A connection on which the head of a POST has been sent."
-    host, port = server.url.removeprefix("http://").split(":")
+    host, port = url.removeprefix("http://").split(":")
     wire = socket.create_connection((host, int(port)), timeout=20)
     wire.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: open sesame\r\nContent-Type: application/json\r\n" + head + b"\r\n\r\n")
     return wire
@@ -138,7 +138,7 @@ def open_wire(server, head):
 
 def test_the_body_is_measured_as_it_comes(server):
     "A body without a length, sent bit by bit, is refused as soon as it has grown too large."
-    with open_wire(server, b"Transfer-Encoding: chunked") as wire:
+    with open_wire(server.url, b"Transfer-Encoding: chunked") as wire:
         for _ in range(12): wire.sendall(b"8000\r\n" + b" "*32768 + b"\r\n") # 384 of endless kilobytes
         answer = b""
         while b"}" not in answer and (part := wire.recv(65536)): answer += part # headers and body may come apart
@@ -146,11 +146,21 @@ def test_the_body_is_measured_as_it_comes(server):
     assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
 
 
+def test_too_many_under_way(small_server, monkeypatch):
+    "With as many as may be, all waiting for their bodies: 429 in our form for one more, while health is still told; then room again."
+    monkeypatch.setattr("psychoscore.serve.MAX_ACTIVE", 2)
+    def status(): return (answer := httpx.get(f"{small_server}/v1/model")).status_code, answer.headers.get("Retry-After"), answer.headers.get("Connection"), answer.json().get("errors")
+    with open_wire(small_server, b"Content-Length: 2"), open_wire(small_server, b"Content-Length: 2"):
+        until(lambda: status() == (429, "1", "close", [{"field": "server", "message": "too many requests are under way"}]))
+        assert httpx.get(f"{small_server}/healthz").status_code == 200
+    until(lambda: status()[0] == 200)
+
+
 @pytest.mark.parametrize("head", [b"Content-Length: 8000000", b"Transfer-Encoding: chunked"])
 def test_who_sends_too_much_hears_why(server, head):
     "The answer is there before the body has ended, and is not lost by a client that sends on to its end before it listens."
     body = b" "*8_000_000 if b"Length" in head else b"7A1200\r\n" + b" "*8_000_000 + b"\r\n0\r\n\r\n"
-    with open_wire(server, head) as wire:
+    with open_wire(server.url, head) as wire:
         wire.sendall(body[:4_000_000])
         time.sleep(0.5)
         wire.sendall(body[4_000_000:])
@@ -373,7 +383,7 @@ def lets_friends_in(server):
 
 def does_not_wait_for_a_slow_body(server):
     "408 when the deadline passes before the body is there."
-    with open_wire(server, b"Content-Length: 100") as wire:
+    with open_wire(server.url, b"Content-Length: 100") as wire:
         wire.sendall(b"{")
         assert b" 408 " in wire.recv(65536).split(b"\r\n")[0]
 
@@ -381,7 +391,7 @@ def does_not_wait_for_a_slow_body(server):
 def counts_from_the_arrival(server):
     "504 four seconds after a request came, though its body was on the way for most of them."
     body, arrived = json.dumps({"seconds": 300}).encode(), time.monotonic()
-    with open_wire(server, b"Content-Length: %d" % len(body)) as wire:
+    with open_wire(server.url, b"Content-Length: %d" % len(body)) as wire:
         wire.sendall(body[:1])
         time.sleep(3.5)
         wire.sendall(body[1:])
