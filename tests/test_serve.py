@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -30,7 +31,7 @@ from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.profile import PsychometricProfile
-from psychoscore.serve import Settings, begin, finished, make_app, serve, side_by_side
+from psychoscore.serve import Patient, Settings, begin, finished, make_app, serve, side_by_side
 
 GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
@@ -166,6 +167,40 @@ def test_who_sends_too_much_hears_why(server, head):
         wire.sendall(body[4_000_000:])
         answer = b"".join(iter(lambda: wire.recv(65536), b""))
     assert b" 413 " in answer.split(b"\r\n")[0] and answer.endswith(b'"must be at most 262144 bytes"}]}')
+
+
+def test_a_head_that_is_too_large(server):
+    "Whole, or while it is still to come."
+    assert [httpx.get(f"{server.url}/healthz", headers={"X": "a"*size}).status_code for size in (10_000, 20_000)] == [200, 431]
+    with socket.create_connection(server.url.removeprefix("http://").split(":"), timeout=20) as wire:
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nX: " + b"a"*20_000)
+        assert b" 400 " in wire.recv(65536).split(b"\r\n")[0]
+
+
+def test_a_connection_that_comes_to_nothing():
+    "Silent, stuck in its head, stuck in its second head, deaf to its answer: each is given up, and the answer's bytes with it; one that is only slow is not."
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(8 if scope["path"] == "/slow" else 1):
+            if scope["path"] == "/slow": await asyncio.sleep(0.1)
+            await send({"type": "http.response.body", "body": bytes(20_000_000 if scope["path"] == "/large" else 10), "more_body": True})
+        await send({"type": "http.response.body"})
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=partial(Patient, 1), timeout_keep_alive=60, log_level="error", access_log=False, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    wires = [socket.create_connection(listener.getsockname(), timeout=20) for _ in range(4)]
+    for wire, path in zip(wires[1:], ("", "/small HTTP/1.1\r\nHost: x\r\n\r\nGET ", "/large HTTP/1.1\r\nHost: x\r\n\r\n")): wire.sendall(f"GET {path}".encode())
+    assert len(httpx.get(f"http://127.0.0.1:{listener.getsockname()[1]}/slow").content) == 80
+    until(lambda: not server.server_state.connections)
+    for wire in wires: wire.close()
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_thousand_mistakes_are_not_all_told(client):
+    body = {"trajectory": [{letter: 1 for letter in "abcdefghijk"} for _ in range(1000)]}
+    assert len(errors(client.post("/v1/generate", json=body))) == 20
 
 
 def small_composer(): return Composer(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), {"key_relative": True})
