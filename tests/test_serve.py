@@ -298,7 +298,7 @@ def test_a_stream_that_nobody_reads_is_given_up():
 def test_no_route_waits_past_the_deadline(route, body):
     "504 while both threads that read uploads and write answers are taken up."
     async def wait():
-        app, free = make_app(Settings(deadline_s=0.5), small_composer()), threading.Event()
+        app, free = make_app(Settings(deadline_s=2), small_composer()), threading.Event()
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             app.state.index = Index((), (), np.zeros((0, 32), "f4"), np.zeros((0, 2), "f4"), "")
             while app.state.engine.composer is None: await asyncio.sleep(0.01)
@@ -323,7 +323,7 @@ def slow_drafts(monkeypatch):
     free.set()
 
 
-@pytest.mark.parametrize(("route", "body", "deadline_s", "status"), [("generate", GOOD | {"takes": 3}, 120, 200), ("stream", GOOD, 120, 200), ("generate", GOOD, 0.5, 504), ("stream", GOOD, 0.5, 504)])
+@pytest.mark.parametrize(("route", "body", "deadline_s", "status"), [("generate", GOOD | {"takes": 3}, 120, 200), ("stream", GOOD, 120, 200), ("generate", GOOD, 2, 504), ("stream", GOOD, 2, 504)])
 def test_a_draft_holds_nobody_up(slow_drafts, route, body, deadline_s, status):
     "While what one client brings along is written down, others are answered; and so is this one when its deadline passes meanwhile."
     begun, free = slow_drafts
@@ -354,6 +354,27 @@ def test_who_gives_up_before_the_draft_is_written_has_asked_for_nothing(slow_dra
     with concurrent.futures.ThreadPoolExecutor(1) as pool: assert asyncio.run(give_up(engine, pool)) # and the draft is written by now
     assert not engine.waiting and engine.in_use == [0]
     close(engine)
+
+
+def test_long_scores_hold_nobody_up(monkeypatch):
+    "Three clients wait for scores that take long; what others ask for is read and written meanwhile."
+    begun, free = threading.Event(), threading.Event()
+    def slow(notes):
+        begun.set()
+        assert free.wait(20), "nobody could let it go: others waited for it"
+        return b"<score/>"
+    monkeypatch.setattr("psychoscore.serve.musicxml_bytes", slow)
+    async def ask():
+        app = make_app(composer=small_composer())
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x", timeout=60) as client:
+            while app.state.engine.composer is None: await asyncio.sleep(0.01)
+            scores = [asyncio.create_task(client.post("/v1/generate", json=GOOD, headers={"Accept": "application/vnd.recordare.musicxml+xml"})) for _ in range(3)]
+            while not begun.is_set() or app.state.engine.waiting or any(app.state.engine.in_use): await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5) # each score is with its thread, or waits for one
+            others = [await client.post("/v1/profile", content=SCALE), await client.post("/v1/generate", json=GOOD)]
+            free.set()
+            return [answer.status_code for answer in (*others, *await asyncio.gather(*scores))]
+    assert asyncio.run(ask()) == [200]*5
 
 
 def test_takes_of_which_one_is_refused_are_all_given_up():
