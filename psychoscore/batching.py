@@ -30,7 +30,7 @@ class Job(Draft):
         request: Request,
         key_relative: bool, # As the model was trained
         report: Callable, # Called with each `Segment`, then with the `Piece`, or with a `Refused`; from any thread
-        deadline: float, # By `time.monotonic`, s
+        deadline: float = math.inf, # By `time.monotonic`, s; none by default
     ):
         super().__init__(request, key_relative)
         self.report, self.deadline, self.n_reported = report, deadline, 0
@@ -70,21 +70,14 @@ class Engine:
         self.threads = [threading.Thread(target=_work, args=(self, number, load), name=f"engine-{number}", daemon=True) for number in range(workers)]
         for thread in self.threads: thread.start()
 
-    def submit(self,
-        request: Request,
-        report: Callable, # As for `Job`
-        deadline: float = math.inf, # By `time.monotonic`, s; none by default
-    ) -> Job: # Set its `unwanted` when it is no longer wanted
-        "Take a request, or raise `Full` or `Unavailable`."
-        self.check()
-        job = Job(request, self.composer.about["key_relative"], report, deadline)
+    def submit(self, job: Job):
+        "Take a job, or raise `Full` or `Unavailable`."
         with self.changed:
             self.check()
             sweep(self)
             if len(self.waiting) >= self.max_waiting: raise Full(f"{len(self.waiting)} requests are waiting already", self.retry_after_s())
             self.waiting.append(job)
             self.changed.notify_all()
-        return job
 
     def check(self):
         "Raise `Unavailable` unless jobs are taken."

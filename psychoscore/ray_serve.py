@@ -7,6 +7,7 @@ __all__ = ['build']
 
 # %% ../nbs/05b_ray.ipynb #19b89c32
 import os
+from .compose import MAX_ROWS
 from .serve import Settings, make_app
 
 # %% ../nbs/05b_ray.ipynb #0a2727bc
@@ -18,4 +19,5 @@ def build(
     settings = Settings(**{"api_key": os.environ.get("PSYCHOSCORE_API_KEY")} | {name: value for name, value in arguments.items() if name != "replicas"})
     replica = serve.ingress(lambda: make_app(settings))() # the app is made where it runs: its threads and weights do not travel
     return serve.deployment(replica, name="psychoscore", num_replicas=int(arguments.get("replicas", 2)), ray_actor_options={"num_cpus": settings.workers},
-                            max_ongoing_requests=settings.max_waiting, graceful_shutdown_timeout_s=settings.deadline_s).bind()
+                            max_ongoing_requests=settings.max_waiting + (settings.workers + 1)*MAX_ROWS, max_queued_requests=settings.max_waiting,
+                            graceful_shutdown_timeout_s=settings.deadline_s).bind()

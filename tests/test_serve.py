@@ -14,22 +14,24 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import uvicorn
+from starlette.datastructures import State
 
 from bench_serve import Soak, verdicts
 from conftest import Server
-from psychoscore.batching import Engine, Full, Late, close
-from psychoscore.compose import Composer, Request
+from psychoscore.batching import Engine, Full, Job, Late, close
+from psychoscore.compose import Composer, Draft, Request
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.profile import PsychometricProfile
-from psychoscore.serve import Settings, finished, make_app, serve, side_by_side
+from psychoscore.serve import Patient, Settings, begin, finished, make_app, serve, side_by_side
 
 GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
@@ -127,9 +129,9 @@ def test_fuzzed_midi(client):
     assert seen == {200, 422}
 
 
-def open_wire(server, head):
+def open_wire(url, head):
     "A connection on which the head of a POST has been sent."
-    host, port = server.url.removeprefix("http://").split(":")
+    host, port = url.removeprefix("http://").split(":")
     wire = socket.create_connection((host, int(port)), timeout=20)
     wire.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: open sesame\r\nContent-Type: application/json\r\n" + head + b"\r\n\r\n")
     return wire
@@ -137,7 +139,7 @@ def open_wire(server, head):
 
 def test_the_body_is_measured_as_it_comes(server):
     "A body without a length, sent bit by bit, is refused as soon as it has grown too large."
-    with open_wire(server, b"Transfer-Encoding: chunked") as wire:
+    with open_wire(server.url, b"Transfer-Encoding: chunked") as wire:
         for _ in range(12): wire.sendall(b"8000\r\n" + b" "*32768 + b"\r\n") # 384 of endless kilobytes
         answer = b""
         while b"}" not in answer and (part := wire.recv(65536)): answer += part # headers and body may come apart
@@ -145,16 +147,60 @@ def test_the_body_is_measured_as_it_comes(server):
     assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
 
 
+def test_too_many_under_way(small_server, monkeypatch):
+    "With as many as may be, all waiting for their bodies: 429 in our form for one more, while health is still told; then room again."
+    monkeypatch.setattr("psychoscore.serve.MAX_ACTIVE", 2)
+    def status(): return (answer := httpx.get(f"{small_server}/v1/model")).status_code, answer.headers.get("Retry-After"), answer.headers.get("Connection"), answer.json().get("errors")
+    with open_wire(small_server, b"Content-Length: 2"), open_wire(small_server, b"Content-Length: 2"):
+        until(lambda: status() == (429, "1", "close", [{"field": "server", "message": "too many requests are under way"}]))
+        assert httpx.get(f"{small_server}/healthz").status_code == 200
+    until(lambda: status()[0] == 200)
+
+
 @pytest.mark.parametrize("head", [b"Content-Length: 8000000", b"Transfer-Encoding: chunked"])
 def test_who_sends_too_much_hears_why(server, head):
     "The answer is there before the body has ended, and is not lost by a client that sends on to its end before it listens."
     body = b" "*8_000_000 if b"Length" in head else b"7A1200\r\n" + b" "*8_000_000 + b"\r\n0\r\n\r\n"
-    with open_wire(server, head) as wire:
+    with open_wire(server.url, head) as wire:
         wire.sendall(body[:4_000_000])
         time.sleep(0.5)
         wire.sendall(body[4_000_000:])
         answer = b"".join(iter(lambda: wire.recv(65536), b""))
     assert b" 413 " in answer.split(b"\r\n")[0] and answer.endswith(b'"must be at most 262144 bytes"}]}')
+
+
+def test_a_head_that_is_too_large(server):
+    "Whole, or while it is still to come."
+    assert [httpx.get(f"{server.url}/healthz", headers={"X": "a"*size}).status_code for size in (10_000, 20_000)] == [200, 431]
+    with socket.create_connection(server.url.removeprefix("http://").split(":"), timeout=20) as wire:
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nX: " + b"a"*20_000)
+        assert b" 400 " in wire.recv(65536).split(b"\r\n")[0]
+
+
+def test_a_connection_that_comes_to_nothing():
+    "Silent, stuck in its head, stuck in its second head, deaf to its answer: each is given up, and the answer's bytes with it; one that is only slow is not."
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(8 if scope["path"] == "/slow" else 1):
+            if scope["path"] == "/slow": await asyncio.sleep(0.1)
+            await send({"type": "http.response.body", "body": bytes(20_000_000 if scope["path"] == "/large" else 10), "more_body": True})
+        await send({"type": "http.response.body"})
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=partial(Patient, 1), timeout_keep_alive=60, log_level="error", access_log=False, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    wires = [socket.create_connection(listener.getsockname(), timeout=20) for _ in range(4)]
+    for wire, path in zip(wires[1:], ("", "/small HTTP/1.1\r\nHost: x\r\n\r\nGET ", "/large HTTP/1.1\r\nHost: x\r\n\r\n")): wire.sendall(f"GET {path}".encode())
+    assert len(httpx.get(f"http://127.0.0.1:{listener.getsockname()[1]}/slow").content) == 80
+    until(lambda: not server.server_state.connections)
+    for wire in wires: wire.close()
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_thousand_mistakes_are_not_all_told(client):
+    body = {"trajectory": [{letter: 1 for letter in "abcdefghijk"} for _ in range(1000)]}
+    assert len(errors(client.post("/v1/generate", json=body))) == 20
 
 
 def small_composer(): return Composer(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), {"key_relative": True})
@@ -237,7 +283,7 @@ def test_a_stream_that_nobody_reads_is_given_up():
         async with app.router.lifespan_context(app):
             engine, sent = app.state.engine, iter([{"type": "http.request", "body": body}])
             while engine.composer is None: await asyncio.sleep(0.01)
-            submit, engine.submit = engine.submit, lambda *asked: jobs.append(submit(*asked)) or jobs[-1]
+            submit, engine.submit = engine.submit, lambda job: jobs.append(job) or submit(job)
             async def receive():
                 if message := next(sent, None): return message
                 while not jobs: await asyncio.sleep(0.01)
@@ -252,7 +298,7 @@ def test_a_stream_that_nobody_reads_is_given_up():
 def test_no_route_waits_past_the_deadline(route, body):
     "504 while both threads that read uploads and write answers are taken up."
     async def wait():
-        app, free = make_app(Settings(deadline_s=0.5), small_composer()), threading.Event()
+        app, free = make_app(Settings(deadline_s=2), small_composer()), threading.Event()
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             app.state.index = Index((), (), np.zeros((0, 32), "f4"), np.zeros((0, 2), "f4"), "")
             while app.state.engine.composer is None: await asyncio.sleep(0.01)
@@ -264,12 +310,79 @@ def test_no_route_waits_past_the_deadline(route, body):
     assert answer.status_code == 504 and "deadline" in answer.json()["errors"][0]["message"] and waiting <= 1 # what was given up is skipped when its turn comes
 
 
+@pytest.fixture
+def slow_drafts(monkeypatch):
+    "Drafts that take until they are let go, as one of a long prompt takes long: (the first has begun, let all go)."
+    begun, free, init = threading.Event(), threading.Event(), Draft.__init__
+    def slow(self, *args):
+        begun.set()
+        assert free.wait(5), "nobody could let it go: the event loop stood still"
+        init(self, *args)
+    monkeypatch.setattr(Draft, "__init__", slow)
+    yield begun, free
+    free.set()
+
+
+@pytest.mark.parametrize(("route", "body", "deadline_s", "status"), [("generate", GOOD | {"takes": 3}, 120, 200), ("stream", GOOD, 120, 200), ("generate", GOOD, 2, 504), ("stream", GOOD, 2, 504)])
+def test_a_draft_holds_nobody_up(slow_drafts, route, body, deadline_s, status):
+    "While what one client brings along is written down, others are answered; and so is this one when its deadline passes meanwhile."
+    begun, free = slow_drafts
+    async def ask():
+        app = make_app(Settings(deadline_s=deadline_s), small_composer())
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            while app.state.engine.composer is None: await asyncio.sleep(0.01)
+            asked = asyncio.create_task(client.post(f"/v1/{route}", json=body))
+            while not begun.is_set(): await asyncio.sleep(0.01)
+            assert (await client.get("/healthz")).status_code == 200 and not asked.done()
+            if status == 200: free.set()
+            answer, _ = await asked, free.set()
+            return answer.status_code
+    assert asyncio.run(ask()) == status
+
+
+def test_who_gives_up_before_the_draft_is_written_has_asked_for_nothing(slow_drafts):
+    begun, free = slow_drafts
+    async def give_up(engine, pool):
+        asked = asyncio.create_task(begin(State({"engine": engine, "pool": pool}), Request(PsychometricProfile(0.5, 0.5), 300, seed=0), math.inf))
+        while not begun.is_set(): await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.wait([asked])
+        free.set()
+        return asked.cancelled()
+    engine = Engine(small_composer)
+    until(lambda: engine.composer)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool: assert asyncio.run(give_up(engine, pool)) # and the draft is written by now
+    assert not engine.waiting and engine.in_use == [0]
+    close(engine)
+
+
+def test_long_scores_hold_nobody_up(monkeypatch):
+    "Three clients wait for scores that take long; what others ask for is read and written meanwhile."
+    begun, free = threading.Event(), threading.Event()
+    def slow(notes):
+        begun.set()
+        assert free.wait(20), "nobody could let it go: others waited for it"
+        return b"<score/>"
+    monkeypatch.setattr("psychoscore.serve.musicxml_bytes", slow)
+    async def ask():
+        app = make_app(composer=small_composer())
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x", timeout=60) as client:
+            while app.state.engine.composer is None: await asyncio.sleep(0.01)
+            scores = [asyncio.create_task(client.post("/v1/generate", json=GOOD, headers={"Accept": "application/vnd.recordare.musicxml+xml"})) for _ in range(3)]
+            while not begun.is_set() or app.state.engine.waiting or any(app.state.engine.in_use): await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5) # each score is with its thread, or waits for one
+            others = [await client.post("/v1/profile", content=SCALE), await client.post("/v1/generate", json=GOOD)]
+            free.set()
+            return [answer.status_code for answer in (*others, *await asyncio.gather(*scores))]
+    assert asyncio.run(ask()) == [200]*5
+
+
 def test_takes_of_which_one_is_refused_are_all_given_up():
     "Two of three takes find a place; when the refusal of the third is told, no take wants its place any more."
     async def ask_for_takes(engine):
         takes = [Request(PsychometricProfile(0.5, 0.5), 300, seed=seed) for seed in range(3)]
         with engine.changed: # no thread can take any meanwhile
-            with pytest.raises(Full): await side_by_side([finished(engine, take, math.inf) for take in takes])
+            with pytest.raises(Full): await side_by_side([finished(State({"engine": engine, "pool": None}), take, math.inf) for take in takes])
             return [job.unwanted for job in engine.waiting]
     engine = Engine(small_composer, max_waiting=2)
     until(lambda: engine.composer)
@@ -281,12 +394,12 @@ def test_who_has_gone_keeps_nobody_out():
     "Room for two: given up or too late, both leave it to others, before a decoding thread has looked."
     engine, told, wish = Engine(small_composer, max_waiting=2), [], Request(PsychometricProfile(0.5, 0.5), 4, seed=0)
     until(lambda: engine.composer)
+    given_up, late, *alive, third = [Job(wish, True, told.append) for _ in range(5)]
+    given_up.unwanted, late.deadline = True, time.monotonic() - 1
     with engine.changed: # no thread can take any meanwhile
-        engine.submit(wish, told.append).unwanted = True
-        engine.submit(wish, told.append, time.monotonic() - 1)
-        alive = [engine.submit(wish, print) for _ in range(2)]
+        for job in (given_up, late, *alive): engine.submit(job)
         assert list(engine.waiting) == alive and [type(part) for part in told] == [Late]
-        with pytest.raises(Full): engine.submit(wish, print)
+        with pytest.raises(Full): engine.submit(third)
         for job in alive: job.unwanted = True
     close(engine)
 
@@ -326,7 +439,7 @@ def lets_friends_in(server):
 
 def does_not_wait_for_a_slow_body(server):
     "408 when the deadline passes before the body is there."
-    with open_wire(server, b"Content-Length: 100") as wire:
+    with open_wire(server.url, b"Content-Length: 100") as wire:
         wire.sendall(b"{")
         assert b" 408 " in wire.recv(65536).split(b"\r\n")[0]
 
@@ -334,7 +447,7 @@ def does_not_wait_for_a_slow_body(server):
 def counts_from_the_arrival(server):
     "504 four seconds after a request came, though its body was on the way for most of them."
     body, arrived = json.dumps({"seconds": 300}).encode(), time.monotonic()
-    with open_wire(server, b"Content-Length: %d" % len(body)) as wire:
+    with open_wire(server.url, b"Content-Length: %d" % len(body)) as wire:
         wire.sendall(body[:1])
         time.sleep(3.5)
         wire.sendall(body[1:])
