@@ -367,7 +367,7 @@ def calibrate(
     model: Model = None,
     steps: Steps = 5,
     repeats: Repeats = 8,
-    seconds: Length = 16,
+    seconds: Length = 30,
     seed: Annotated[int, typer.Option(help="Of the first piece; the others count on from it.")] = 0,
     guidance: Annotated[Optional[list[float]], typer.Option(help="Above 1, the profile counts for more. Repeat it to compare.")] = None,
     temperature: Annotated[Optional[list[float]], typer.Option(help="Of the choice of pitches, instead of the schedule. Repeat it to compare.")] = None,
@@ -425,7 +425,7 @@ def report(
     model: Model = None,
     steps: Steps = 5,
     repeats: Repeats = 8,
-    seconds: Length = 16,
+    seconds: Length = 30,
     seed: Annotated[int, typer.Option(help="Of the first piece.")] = 0,
     takes: Takes = 1,
 ):
