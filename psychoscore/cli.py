@@ -309,6 +309,8 @@ def compose(
     key: Annotated[Optional[str], typer.Option(help="Tonic, such as C or Bb.")] = None,
     mode: Annotated[Optional[str], typer.Option(help="major or minor.")] = None,
     prompt: Annotated[Optional[Path], typer.Option(help="MIDI file to go on from; it opens the piece, and counts in its length.")] = None,
+    vary: Annotated[Optional[Path], typer.Option(help="MIDI file to put into this mood: its notes are kept where the profile lets them be.")] = None,
+    keep: Annotated[float, typer.Option(help="By how many nats the notes of --vary are made likelier.")] = 3.0,
     format: Annotated[str, typer.Option(help=f"Of what goes to stdout: {', '.join(FORMATS)}.")] = "mid",
     model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
 ):
@@ -323,7 +325,7 @@ def compose(
     check_suffixes([path for path in out if path != Path("-")])
     _make_room(*out)
     request = Request(trajectory, seconds, seed, temperature, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
-                      key=key, mode=mode, prompt=None if prompt is None else read_midi(prompt))
+                      key=key, mode=mode, prompt=prompt and read_midi(prompt), vary=vary and read_midi(vary), keep=keep)
     piece = audition(Composer.from_pretrained(model), [request], takes)[0]
     for path in out:
         if path == Path("-"): sys.stdout.buffer.write(piece.encoded(f".{format}")); sys.stdout.buffer.flush()

@@ -31,7 +31,7 @@ def test_help_is_quick_and_leaves_torch_alone():
 def test_the_commands_guidance_is_the_librarys():
     import inspect
     from psychoscore import cli, compose
-    assert inspect.signature(cli.compose).parameters["guidance"].default == compose.Request.guidance
+    for name in ("guidance", "keep"): assert inspect.signature(cli.compose).parameters[name].default == getattr(compose.Request, name)
 
 
 def test_alone_it_says_what_it_can_do():
