@@ -25,13 +25,17 @@ ALONE = re.compile(r"^\s*(?:[-*] )?\[([^\]]*)\]\(([^)\s]+\.mid)\)(.*)$")
 
 # ---- notebooks to pages
 
+def only_imports(source: str) -> bool:
+    "Whether a cell does nothing but import."
+    try: body = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.M)).body
+    except SyntaxError: return False
+    return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+
 def is_run(cell, skipped: set) -> bool:
     "Whether a cell is executed for the docs: what is exported, and plain imports; nothing that works or needs data."
     directives = set(re.findall(r"^#\|\s*(\w+)", cell.source, re.M))
     if directives & {"export", "exports", "exporti"}: return "eval" not in directives
-    try: body = ast.parse(re.sub(r"^[%!].*$", "", cell.source, flags=re.M)).body
-    except SyntaxError: return False
-    return not directives & skipped and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+    return not directives & skipped and only_imports(cell.source)
 
 def process_notebook(path: Path) -> Path:
     "Write the page of a notebook under its final name: docments as tables, exported code folded below them."
@@ -40,7 +44,7 @@ def process_notebook(path: Path) -> Path:
         if cell.cell_type != "code": continue
         if module := re.match(r"#\|\s*default_exp\s+(\S+)", cell.source): cell.source += f"\nfrom psychoscore.{module[1]} import *" # annotations may name what a later cell defines
         if not is_run(cell, skipped): cell.source = "#| eval: false\n" + cell.source
-        elif not re.fullmatch(r"(?:#.*\n|\s|(?:import|from) .*\n?)*", cell.source): cell.source = re.sub(r"^#\|\s*export\s*$", "#| exports", cell.source, flags=re.M)
+        elif not only_imports(cell.source): cell.source = re.sub(r"^#\|\s*export\s*$", "#| exports", cell.source, flags=re.M)
     FilterDefaults()(notebook)
     for cell in notebook.cells:
         if cell.get("source"): cell.source = re.sub(r'^#\| code-fold: show\n#\| code-summary: .*$', '#| code-fold: true\n#| code-summary: "Source"', cell.source, flags=re.M)
