@@ -20,6 +20,7 @@ def run_notebook(path: Path, flags: set):
     from execnb.shell import CaptureShell
     from fastcore.xtras import working_directory
     from execute_notebooks import skipped_cells
+    from make_docs import only_imports
     notebook, skip = read_nb(path), skipped_cells(path, flags)
     module = next((m[1] for cell in notebook.cells if (m := re.match(r"#\|\s*default_exp\s+(\S+)", cell.source))), None)
     for cell in notebook.cells:
@@ -27,10 +28,6 @@ def run_notebook(path: Path, flags: set):
     shell = CaptureShell(path)
     if module: shell.run_cell(f"from psychoscore.{module} import *; import psychoscore.{module} as _m; globals().update({{k: v for k, v in vars(_m).items() if k[:2] != '__'}})")
     with working_directory(path.parent): shell.run_all(notebook, exc_stop=True, preproc=lambda cell: cell.cell_type != "code" or cell.idx_ in skip or not cell.source.strip())
-
-def only_imports(source: str) -> bool:
-    import ast
-    return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source).body)
 
 def write_report(text: str):
     "The table of coverage as a page."

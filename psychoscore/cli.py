@@ -306,7 +306,7 @@ def compose(
     min_p: Annotated[float, typer.Option(help="Draw among tokens at least this share as likely as the likeliest.")] = 0.0,
     no_repeat: Annotated[int, typer.Option(help="Play no this many pitches in a row twice; 0 lets them.")] = 0,
     takes: Takes = 1,
-    key: Annotated[Optional[str], typer.Option(help="Tonic, such as C or Bb.")] = None,
+    key: Annotated[Optional[str], typer.Option(help="Tonic, such as C or Bb; with --vary, of its notes.")] = None,
     mode: Annotated[Optional[str], typer.Option(help="major or minor.")] = None,
     prompt: Annotated[Optional[Path], typer.Option(help="MIDI file to go on from; it opens the piece, and counts in its length.")] = None,
     vary: Annotated[Optional[Path], typer.Option(help="MIDI file to put into this mood: its notes are kept where the profile lets them be.")] = None,

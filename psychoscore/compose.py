@@ -19,7 +19,7 @@ import pandas as pd
 from transformers import LlamaForCausalLM
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
-from .notes import MODES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
+from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .temperature import calculate_dynamic_temperature
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
@@ -148,7 +148,7 @@ class Request:
     min_p: float = 0.0 # Draw among tokens at least this share as likely as the likeliest
     prompt: np.ndarray|None = None # Notes to go on from; they open the piece, which sounds in their key
     no_repeat: int = 0 # No this many pitches in a row are played twice; 0 lets them
-    vary: np.ndarray|None = None # Notes to keep where the profile lets them be
+    vary: np.ndarray|None = None # Notes to keep where the profile lets them be; `key` is the one they are in, estimated when not given
     keep: float = 3.0 # By how many nats they are made likelier
 
     def __post_init__(self):
@@ -414,8 +414,8 @@ class Composer:
         keep: float = Request.keep, # By how many nats the notes of the piece are made likelier; 0 keeps its seed alone
     ) -> Piece:
         "Compose the same piece under another profile: seed, noise, tonic, all options, and what can stay of its notes."
-        prompted, tonic = piece.request.prompt is not None, next(name for name, tonic in TONICS.items() if tonic == piece.key.tonic)
-        kept = replace(piece.request, profile=profile, mode=None if prompted else piece.request.mode, key=None if prompted else tonic, vary=piece.notes if keep else None, keep=keep)
+        key = dict(mode=None) if piece.request.prompt is not None else dict(key=PITCH_NAMES[piece.key.tonic]) # a prompt brings its own
+        kept = replace(piece.request, profile=profile, vary=piece.notes if keep else None, keep=keep, **key)
         return self.compose_batch([kept])[0]
 
 # %% ../nbs/04b_compose.ipynb #94aabaa9
