@@ -132,7 +132,7 @@ estimators: .venv/.installed
 
 report: .venv/.installed
 	$(call need,DATA)
-	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore report --data $(DATA) --takes 8 --out reports
+	CORES=$$($(PYTHON) -c 'import os; print(os.cpu_count())'); OMP_NUM_THREADS=$$CORES $(BIN)/psychoscore report --data $(DATA) --takes 8 --processes $$CORES --out reports
 
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs

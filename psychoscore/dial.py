@@ -9,12 +9,14 @@ __all__ = ['AXES', 'BASELINE', 'FLOORS', 'OTHER_SEEDS', 'Grid', 'compose_grid', 
 
 # %% ../nbs/06b_dial.ipynb #7d2ccd31
 from dataclasses import dataclass
+from itertools import chain
 from typing import Callable
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from scipy.stats import spearmanr, wasserstein_distance
 from tqdm.auto import tqdm
-from .audition import audition, check_takes
+from .audition import check_takes, compose_takes
 from .compose import MAX_ROWS, Composer, Piece, Request
 from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
@@ -46,16 +48,17 @@ def compose_grid(
     grid: Grid = Grid(),
     progress: bool = False, # Show a bar
     takes: int = 1, # Of which the listener keeps one, for each piece
+    processes: int = 1, # Among which the work is shared
     **options, # Of `Request`, such as guidance or temperature
-) -> "tuple[pd.DataFrame, list[Piece]]": # What was asked for, and what came
+) -> "tuple[pd.DataFrame, list[Piece], list[Piece]]": # What was asked for, what was kept, and the first takes
     "Compose a piece for every row of the grid."
-    asked, pieces, at_once = grid.asked(), [], -(-MAX_ROWS//check_takes(takes))
+    if processes < 1: raise ValueError(f"processes must be at least 1, got {processes}")
+    asked, at_once = grid.asked(), -(-MAX_ROWS//check_takes(takes))
     requests = [Request(PsychometricProfile(*row[:-1]), grid.seconds, int(row[-1]), **options) for row in asked.to_numpy().tolist()]
-    with tqdm(total=len(requests), unit="piece", desc="compose", disable=not progress) as bar:
-        for start in range(0, len(requests), at_once):
-            pieces += audition(composer, requests[start:start + at_once], takes)
-            bar.update(len(pieces) - bar.n)
-    return asked, pieces
+    parts = [requests[start:start + at_once] for start in range(0, len(requests), at_once)]
+    composed = Parallel(processes, return_as="generator")(delayed(compose_takes)(composer, part, takes) for part in parts)
+    kept, first = zip(*tqdm(composed, total=len(parts), unit="part", desc="compose", disable=not progress))
+    return asked, [*chain(*kept)], [*chain(*first)]
 
 # %% ../nbs/06b_dial.ipynb #69369f44
 def hear(
@@ -159,6 +162,7 @@ class Dial:
     summary: pd.DataFrame # From `summarise_dial`
     distances: pd.DataFrame # From `distances_to_real`
     pieces: "list[Piece]"
+    first: "Dial|None" = None # The same of the first takes; None where there was one take only
 
     def below_floor(self) -> "dict[str, float]": # Name -> value; empty when all is well
         "Figures that miss their floor."
@@ -175,13 +179,17 @@ def calibrate(
     grid: Grid = Grid(),
     progress: bool = False, # Show a bar
     n_bootstrap: int = 1000,
-    takes: int = 1, # Of which the listener keeps one, for each piece
+    takes: int = 1, # Of which the listener keeps one, for each piece; above 1, first takes are measured as well
+    processes: int = 1, # Among which composing is shared
     **options, # Of `Request`
 ) -> Dial:
     "Measure the dial of a model, by the judge."
-    asked, pieces = compose_grid(composer, grid, progress, takes, **options)
-    heard = hear(asked, pieces)
-    return Dial(heard, summarise_dial(heard, n_bootstrap), distances_to_real(heard, synthetic_yardstick(len(pieces), grid.seconds), n_bootstrap), pieces)
+    asked, kept, first = compose_grid(composer, grid, progress, takes, processes, **options)
+    pairs = synthetic_yardstick(len(asked), grid.seconds)
+    def measure(pieces, first=None):
+        heard = hear(asked, pieces)
+        return Dial(heard, summarise_dial(heard, n_bootstrap), distances_to_real(heard, pairs, n_bootstrap), pieces, first)
+    return measure(kept, measure(first) if takes > 1 else None)
 
 # %% ../nbs/06b_dial.ipynb #feca2b3e
 def compare_settings(
@@ -190,12 +198,13 @@ def compare_settings(
     guidances: "list[float]",
     temperatures: "list[float|None]", # None is the schedule that follows the profile
     progress: bool = False,
+    processes: int = 1, # Among which composing is shared
 ) -> pd.DataFrame: # A row a setting, the figures of the dial and the mean distance to real music; by the listener
     "Measure several settings, to choose one."
     rows = []
     for guidance in guidances:
         for temperature in temperatures:
-            heard = hear(*compose_grid(composer, grid, progress, guidance=guidance, temperature=temperature), "listener")
+            heard = hear(*compose_grid(composer, grid, progress, processes=processes, guidance=guidance, temperature=temperature)[:2], "listener")
             far = np.mean([distance(heard[f].to_numpy(), reference()["train"][f].to_numpy()) for f in STATISTICS.values()])
             rows.append({"guidance": guidance, "temperature": "schedule" if temperature is None else temperature, **{name: f(heard) for name, f in dial_figures().items()}, "distance to real": far})
     return pd.DataFrame(rows)

@@ -185,14 +185,15 @@ def make_report(
     progress: bool = False,
     n_bootstrap: int = 1000,
     dial: "Dial|None" = None, # When it has been measured on this grid already
-    takes: int = 1, # Of which the listener keeps one; above 1, the dial is measured with a single take as well
+    takes: int = 1, # Of which the listener keeps one; above 1, the dial is measured with the first takes as well
+    processes: int = 1, # Among which composing is shared
 ) -> "tuple[dict, Dial]": # Ready for JSON, and the dial with its pieces
     "Measure a model in every way this package knows."
     if composer.about["key_relative"] != data.meta["key_relative"]:
         raise ValueError(f"the model has key_relative={composer.about['key_relative']}, {data.folder} {data.meta['key_relative']}: prepare the data as the model was trained")
     if (found := len(held_out_rows(data, "validation", 1)[0])) < 2: raise ValueError(f"{data.folder} has {found} labelled piece(s) to validate on, and a distance between clouds needs 2: prepare more songs")
-    dial, model = dial or calibrate(composer, grid, progress, n_bootstrap, takes), composer.model
-    single = calibrate(composer, grid, progress, n_bootstrap) if takes > 1 else None
+    dial, model = dial or calibrate(composer, grid, progress, n_bootstrap, takes, processes), composer.model
+    single = dial.first
     ids, segments, index = [p.ids for p in dial.pieces], math.ceil(grid.seconds/SEGMENT_S), training_index(data)
     shuffled = [ids[i] for i in np.random.default_rng(grid.seed).permutation(len(ids))] # so that any first n cover the square
     held_out = [held_out_rows(data, s, segments) for s in ("validation", "test") if ((data.pieces.split == s) & (data.pieces.source == "emopia")).any()]
