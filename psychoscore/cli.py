@@ -195,7 +195,7 @@ def train(
     from psychoscore.train import fit, load_config
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
     data, config = PreparedDataset(data), load_config(config, **changes)
-    if contrastive_weight is not None: config = replace(config, contrast=config.contrast.weighted(contrastive_weight))
+    config = replace(config, contrast=config.contrast.weighted(contrastive_weight))
     log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
     typer.echo(log.dropna(subset="val_loss").dropna(axis=1, how="all").round(4).to_string(index=False))
 
@@ -206,9 +206,9 @@ def pipeline(
     root: Root = None,
     num_synthetic: Annotated[int, typer.Option(min=0, help="Pairs made by rules.")] = 50_000,
     corpus: Corpus = None,
-    contrastive_weight: Annotated[float, typer.Option(min=0, help="Of the contrastive loss beside that of the language model.")] = 0.1,
+    contrastive_weight: Annotated[Optional[float], typer.Option(min=0, help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 leaves its rows out.")] = None,
     config: Annotated[str, typer.Option(help="For training: tiny, small, base, mixed, or a JSON file with fields of TrainConfig.")] = "small",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pairs, and of the training.")] = 0,
     workdir: Annotated[Path, typer.Option(file_okay=False, help="A folder a phase.")] = Path("runs/pipeline"),
     quick: Annotated[bool, typer.Option("--quick", help="Everything at small size, in minutes.")] = False,
 ):
@@ -310,7 +310,7 @@ def compose(
     mode: Annotated[Optional[str], typer.Option(help="major or minor.")] = None,
     prompt: Annotated[Optional[Path], typer.Option(help="MIDI file to go on from; it opens the piece, and counts in its length.")] = None,
     vary: Annotated[Optional[Path], typer.Option(help="MIDI file to put into this mood: its notes are kept where the profile lets them be.")] = None,
-    keep: Annotated[float, typer.Option(help="By how many nats the notes of --vary are made likelier.")] = 3.0,
+    keep: Annotated[Optional[float], typer.Option(help="By how many nats the notes of --vary are made likelier; 3 by default.")] = None,
     format: Annotated[str, typer.Option(help=f"Of what goes to stdout: {', '.join(FORMATS)}.")] = "mid",
     model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
 ):
@@ -321,11 +321,12 @@ def compose(
     from psychoscore.compose import Composer, Request, check_suffixes
     from psychoscore.notes import read_midi
     check_takes(takes)
+    if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
     to_stdout = Path("-") in out
     check_suffixes([path for path in out if path != Path("-")])
     _make_room(*out)
     request = Request(trajectory, seconds, seed, temperature, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
-                      key=key, mode=mode, prompt=prompt and read_midi(prompt), vary=vary and read_midi(vary), keep=keep)
+                      key=key, mode=mode, prompt=prompt and read_midi(prompt), vary=vary and read_midi(vary), keep=Request.keep if keep is None else keep)
     piece = audition(Composer.from_pretrained(model), [request], takes)[0]
     for path in out:
         if path == Path("-"): sys.stdout.buffer.write(piece.encoded(f".{format}")); sys.stdout.buffer.flush()

@@ -26,9 +26,9 @@ class PipelineConfig:
     num_clips: PositiveInt|None = None # That EMOPIA must have; those of a release when not given
     num_synthetic: NonNegativeInt = 50_000 # Pairs made by rules
     corpus: Path|None = None # Folder of unlabelled piano MIDI
-    contrastive_weight: NonNegativeFloat = 0.1
+    contrastive_weight: NonNegativeFloat|None = None # The configuration's when not given
     config: str = "small" # For training: a name or a JSON file
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0 # Of the pairs, and of the training
     quick: bool = False # Everything at small size
 
 # %% ../nbs/07_pipeline.ipynb #354b292c

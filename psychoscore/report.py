@@ -115,8 +115,9 @@ def novelty(
     "What pieces share with the training set."
     found = [index.find(pitches_of(ids)) for ids in rows]
     share, longest = (np.array([getattr(o, name) for o in found]) for name in ("share", "longest"))
+    known = np.flatnonzero(~np.isnan(share)) # a piece of fewer notes than a run has nothing to be looked up
     most = found[int(np.nanargmax(share))]
-    return {"pieces": len(rows), "share": song_interval(lambda r: float(np.nanmean(share[r])), songs), "share_95": float(np.nanquantile(share, 0.95)), "share_max": float(np.nanmax(share)),
+    return {"pieces": len(rows), "share": song_interval(lambda r: float(share[known[r]].mean()), songs[known]), "share_95": float(np.nanquantile(share, 0.95)), "share_max": float(np.nanmax(share)),
             "longest_notes_mean": song_interval(lambda r: float(longest[r].mean()), songs), "longest_notes_max": int(longest.max()), "nearest": most.nearest, "nearest_share": most.nearest_share}
 
 # %% ../nbs/06c_report.ipynb #e6de058d

@@ -45,9 +45,9 @@ class ContrastConfig:
     rows: NonNegativeInt = 16 # Over all processes; 0 for none
     tokens: PositiveInt = 256 # Longest row
 
-    def weighted(self, weight: float) -> "ContrastConfig":
-        "The same with another weight; 0 leaves the rows out."
-        return dataclasses.replace(self, weight=weight, rows=self.rows if weight else 0)
+    def weighted(self, weight: "float|None") -> "ContrastConfig":
+        "The same with another weight; 0 leaves the rows out, None all as it is."
+        return self if weight is None else dataclasses.replace(self, weight=weight, rows=self.rows if weight else 0)
 
 # %% ../nbs/03_train.ipynb #conf1g02
 @dataclass(frozen=True, config=dict(extra="forbid"))

@@ -65,6 +65,7 @@ def test_same_seed_same_bytes_in_two_processes(tmp_path):
     (["compose", "--entropy", "high", "-o", "x.mid"], "valid"),
     (["compose", "--seconds", "0", "-o", "x.mid"], "seconds must be a number from 1"),
     (["compose", "--seed", "-1", "-o", "x.mid"], "seed must be"),
+    (["compose", "--keep", "2", "-o", "x.mid"], "--keep is about the notes of --vary"),
     (["compose", "-o", "x.ogg"], ".mid, .wav, .musicxml, .png"),
     (["compose", "--model", "nowhere", "-o", "x.mid"], "missing"),
     (["compose"], "--out"),

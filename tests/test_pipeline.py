@@ -48,10 +48,12 @@ def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
     assert (tmp_path/"report"/"report.json").read_bytes() == before
     from dataclasses import replace
     own = dict(proportions={"emopia": 0.6, "synthetic": 0.2, "corpus": 0.2}, final_proportions={"emopia": 0.9, "synthetic": 0.1})
-    (tmp_path/"own.json").write_text(json.dumps(dict(mix=own)))
-    other = replace(config, contrastive_weight=0.0, config=str(tmp_path/"own.json"))
+    (tmp_path/"own.json").write_text(json.dumps(dict(mix=own, contrast=dict(weight=0.2))))
+    other = replace(config, config=str(tmp_path/"own.json"))
     assert run(other, tmp_path)[1] == ["train", "calibrate", "report"]
-    mix = json.loads((tmp_path/"train"/"psychoscore.json").read_text())["config"]["mix"]
+    trained = json.loads((tmp_path/"train"/"psychoscore.json").read_text())["config"]
+    mix = trained["mix"]
+    assert trained["contrast"]["weight"] == 0.2
     assert mix["proportions"] == pytest.approx({"emopia": 0.75, "synthetic": 0.25}) and mix["final_proportions"] == pytest.approx(own["final_proportions"])
     (tmp_path/"synthesize"/"manifest.json").unlink()
     assert run(other, tmp_path)[1] == ["synthesize"] # the same bytes again, so nothing follows
