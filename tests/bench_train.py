@@ -2,7 +2,7 @@
 
 throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the matmul peak in that precision
 folder      time of a step, and memory, with 10,000 and with 1,000,000 pieces; of a model so small that drawing the batch shows
-memory      resident memory of a run over its steps
+memory      resident memory of a run over its steps, the tiny model, rows that are compared included
 optimizers  Muon against AdamW at equal minutes, the tiny model
 
 What was measured is kept in one file, part by part, as each ends; --only replaces the parts that it names.
@@ -189,11 +189,11 @@ def main():
     args.out.parent.mkdir(parents=True, exist_ok=True); (Path.cwd()/"out").mkdir(exist_ok=True)
     measured = json.loads(args.out.read_text()) if args.out.exists() else {}
     for name in args.only:
-        conditions = dict(config="tiny" if name == "optimizers" else args.config, threads=torch.get_num_threads(), load=os.getloadavg()[0])
+        conditions = dict(config="tiny" if name in ("memory", "optimizers") else args.config, threads=torch.get_num_threads(), load=os.getloadavg()[0])
         measured[name] = conditions | dict(
             throughput=lambda: throughput(data, config, *((2, 3) if tiny else (5, 12))),
             folder=lambda: dict(pieces=folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 2 if tiny else 5)),
-            memory=lambda: memory(data, config, *((20, 5) if tiny else (90, 5))),
+            memory=lambda: memory(data, smaller, *((20, 5) if tiny else (500, 10))),
             optimizers=lambda: dict(arms=optimizers(data, smaller, 0.02 if tiny else args.minutes, 3 if tiny else 20)))[name]()
         args.out.write_text(json.dumps(measured, indent=1) + "\n")
         print(name, json.dumps(measured[name], indent=1), flush=True)
