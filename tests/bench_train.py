@@ -162,16 +162,24 @@ def memory(data, config, steps, every):
     return dict(rows=rows, growth_mb_per_100_steps=100*float(growth))
 
 
+def step_seconds(data, config, steps):
+    "The usual time of a step, drawing its batch included."
+    accelerator, model, made, stream = started(data, config)
+    def once(step):
+        start = time.perf_counter(); train_step(model, made, *next(stream), lr_at(step, config), config, accelerator)
+        return time.perf_counter() - start
+    return statistics.median([once(step) for step in range(WARM_UP + steps)][WARM_UP:])
+
+
 def optimizers(data, config, minutes, steps):
-    "Each gets as many steps as fit its minutes, with a schedule that ends with them; AdamW at its own rate and at Muon's."
+    "Each gets as many steps as fit its minutes, with a schedule that ends with them; each at both rates for what Muon leaves to AdamW."
     config, result = replace(config, contrast=ContrastConfig(rows=0)), {}
-    for name, changes in {"muon": {}, "adamw": dict(optimizer="adamw"), "adamw, rate of muon": dict(optimizer="adamw", adamw_lr=config.muon_lr)}.items():
-        arm = replace(config, **changes)
-        start = time.perf_counter(); ours(data, arm, steps); per_step = (time.perf_counter() - start)/(WARM_UP + steps)
-        arm = replace(arm, max_steps=max(int(60*minutes/per_step), 20), eval_interval=10**9)
+    for optimizer, rate in itertools.product(("muon", "adamw"), (config.adamw_lr, config.muon_lr)):
+        arm = replace(config, optimizer=optimizer, adamw_lr=rate)
+        arm = replace(arm, max_steps=max(int(60*minutes/step_seconds(data, arm, steps)), 20), eval_interval=10**9)
         with tempfile.TemporaryDirectory() as folder: last = fit(data, folder, arm, cpu=True, progress=False).iloc[-1]
-        result[name] = dict(muon_lr=arm.muon_lr if arm.optimizer == "muon" else None, adamw_lr=arm.adamw_lr, steps=int(last.step), tokens=int(last.tokens), seconds=last.seconds,
-                            train_loss=last.train_loss, val_nats_per_note=last.val_nats_per_note)
+        result[f"{optimizer}, {rate:g}"] = dict(muon_lr=arm.muon_lr if optimizer == "muon" else None, adamw_lr=rate, steps=int(last.step), tokens=int(last.tokens), seconds=last.seconds,
+                                                train_loss=last.train_loss, val_nats_per_note=last.val_nats_per_note)
     return result
 
 
@@ -194,7 +202,7 @@ def main():
             throughput=lambda: throughput(data, config, *((2, 3) if tiny else (5, 12))),
             folder=lambda: dict(pieces=folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 2 if tiny else 5)),
             memory=lambda: memory(data, smaller, *((20, 5) if tiny else (500, 10))),
-            optimizers=lambda: dict(arms=optimizers(data, smaller, 0.02 if tiny else args.minutes, 3 if tiny else 20)))[name]()
+            optimizers=lambda: dict(arms=optimizers(data, smaller, 0.02 if tiny else args.minutes, 3 if tiny else 30)))[name]()
         args.out.write_text(json.dumps(measured, indent=1) + "\n")
         print(name, json.dumps(measured[name], indent=1), flush=True)
 
