@@ -43,7 +43,9 @@ def measure(notebooks: list, tests: list, flags: str, folder: Path) -> tuple:
     coverage = [sys.executable, "-m", "coverage"]
     run = [*coverage, "run", f"--rcfile={folder/'coveragerc'}"]
     commands = [[__file__, "--flags", flags, "--notebook", notebook] for notebook in notebooks]
-    def passes(command): return subprocess.run([*run, *command], cwd=ROOT, env=environment).returncode == 0
+    def passes(command):
+        if not (failed := subprocess.run([*run, *command], cwd=ROOT, env=environment).returncode): return True
+        print(f"{command[-1]} failed with {failed}", flush=True)
     with ThreadPoolExecutor(2) as pool: passed = list(pool.map(passes, commands))
     if tests: # --help has half a second, and counting lines takes its share of it
         passed.append(passes(["-m", "pytest", "-q", "-n2", "--durations=25", "--dist=loadfile", "--deselect=tests/test_cli.py::test_help_is_quick_and_leaves_torch_alone", *tests]))
