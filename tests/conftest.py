@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from psychoscore import cli
 from psychoscore.dataset import SourcePiece, prepare
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
@@ -27,6 +28,17 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     prepare([piece(i) for i in range(24)], folder, copies=1)
     return folder
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    "Run the command in this process, where torch is imported once for all tests; what comes is as from `subprocess.run`."
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["psychoscore", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left: cli.main()
+        return subprocess.CompletedProcess(arguments, left.value.code, *capsys.readouterr())
+    return run
 
 
 class Server:

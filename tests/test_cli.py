@@ -31,7 +31,9 @@ def test_help_is_quick_and_leaves_torch_alone():
 def test_the_commands_guidance_is_the_librarys():
     import inspect
     from psychoscore import cli, compose
-    for name in ("guidance", "keep"): assert inspect.signature(cli.compose).parameters[name].default == getattr(compose.Request, name)
+    options = inspect.signature(cli.compose).parameters
+    assert options["guidance"].default == compose.Request.guidance
+    assert f"; {compose.Request.keep:g} by default" in options["keep"].annotation.__metadata__[0].help
 
 
 def test_alone_it_says_what_it_can_do():
@@ -83,16 +85,16 @@ def test_same_seed_same_bytes_in_two_processes(tmp_path):
     (["calibrate", "--figure", f"{__file__}/dial.png"], "test_cli.py"),
     (["sing"], "psychoscore --help says more"),
 ])
-def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch):
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, says, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = psychoscore(*arguments)
+    result = command(*arguments)
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and says in result.stderr and "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_synthesize_counts_what_it_made(tmp_path):
-    result = psychoscore("synthesize", "--num-pairs", 24, "--jobs", 1, "--out", tmp_path/"pairs", "--stats")
+def test_synthesize_counts_what_it_made(command, tmp_path):
+    result = command("synthesize", "--num-pairs", 24, "--jobs", 1, "--out", tmp_path/"pairs", "--stats")
     assert result.returncode == 0, result.stderr
     assert "24 pairs" in result.stdout and "tonic: 0 2, 1 2" in result.stdout
 

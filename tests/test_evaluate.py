@@ -13,12 +13,6 @@ from psychoscore.features import features
 from psychoscore.model import make_model, save_model
 from psychoscore.notes import make_notes, midi_bytes
 
-COMMAND = Path(sys.executable).with_name("psychoscore")
-
-
-def psychoscore(*arguments):
-    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
-
 
 def random_notes(rng):
     n = int(rng.integers(1, 400))
@@ -33,14 +27,14 @@ def test_any_notes_have_finite_features_and_an_ordered_estimate():
         for e in estimate_profile(notes): assert 0 <= e.low <= e.value <= e.high <= 1
 
 
-def test_a_folder_of_many_files_with_bad_ones(tmp_path):
+def test_a_folder_of_many_files_with_bad_ones(tmp_path, command):
     rng = np.random.default_rng(0)
     for i in range(60): (tmp_path/f"piece {i:03d}.mid").write_bytes(midi_bytes(make_notes(np.arange(80)*rng.uniform(0.1, 0.6), np.full(80, 0.4), rng.integers(40, 90, 80), rng.integers(30, 110, 80))))
     (tmp_path/"text.mid").write_text("not music")
     (tmp_path/"empty.mid").write_bytes(b"")
     (tmp_path/"half.mid").write_bytes((tmp_path/"piece 000.mid").read_bytes()[:40])
     (tmp_path/"silent.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\1\340MTrk\0\0\0\4\0\377/\0")
-    result = psychoscore("listen", tmp_path, "--json")
+    result = command("listen", tmp_path, "--json")
     assert result.returncode == 0
     heard = json.loads(result.stdout)
     assert len(heard) == 60 and set(heard[0]) == {"path", "trauma", "entropy"} and set(heard[0]["trauma"]) == {"value", "low", "high"}
@@ -71,34 +65,34 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
     (["explain", "--trauma", "0.5", "--entropy", "0.5", "--step", "0"], "step must be above 0"),
     (["report", "--data", "nowhere"], "psychoscore prepare"),
 ])
-def test_mistakes_are_one_line(arguments, says):
-    result = psychoscore(*arguments)
+def test_mistakes_are_one_line(arguments, says, command):
+    result = command(*arguments)
     assert result.returncode == 2 and result.stdout == ""
     last = result.stderr.strip().splitlines()
     assert len(last) == 1 and says in last[0]
 
 
-def test_an_empty_folder_and_a_folder_of_bad_files(tmp_path):
-    assert "no .mid or .midi files" in psychoscore("listen", tmp_path).stderr
+def test_an_empty_folder_and_a_folder_of_bad_files(tmp_path, command):
+    assert "no .mid or .midi files" in command("listen", tmp_path).stderr
     (tmp_path/"a.mid").write_text("no")
-    result = psychoscore("listen", tmp_path)
+    result = command("listen", tmp_path)
     assert result.returncode == 2 and "none of 1 files can be used" in result.stderr
 
 
-def test_the_gate_lets_the_packaged_model_pass():
-    result = psychoscore("calibrate", "--steps", 2, "--repeats", 8, "--seconds", 12, "--gate")
+def test_the_gate_lets_the_packaged_model_pass(command):
+    result = command("calibrate", "--steps", 2, "--repeats", 8, "--seconds", 12, "--gate")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "corners, 4Q" in result.stdout and "0.667" in result.stdout and "inter-onset interval" in result.stdout
 
 
-def test_the_gate_stops_an_untrained_model(tmp_path):
+def test_the_gate_stops_an_untrained_model(tmp_path, command):
     save_model(make_model(), tmp_path, dict(key_relative=True))
-    result = psychoscore("calibrate", "--model", tmp_path, "--steps", 2, "--repeats", 2, "--seconds", 4, "--gate")
+    result = command("calibrate", "--model", tmp_path, "--steps", 2, "--repeats", 2, "--seconds", 4, "--gate")
     assert result.returncode == 1 and "below the floor: rank correlation, trauma" in result.stderr and "distance to real EMOPIA" in result.stdout
 
 
-def test_several_settings_are_heard_by_the_listener():
-    result = psychoscore("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2)
+def test_several_settings_are_heard_by_the_listener(command):
+    result = command("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2)
     assert result.returncode == 0 and "heard by the listener" in result.stdout and "distance to real" in result.stdout
 
 
