@@ -55,13 +55,16 @@ compose: .venv/.installed
 	@echo "== composing 30 seconds for trauma 0.8, entropy 0.2"
 	@OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore compose --trauma 0.8 --entropy 0.2 --seconds 30 --seed 0 --takes 8 -o out/piece.mid -o out/piece.wav -o out/piece.png
 
+# Files are handed out whole: a long one that came last would leave one core idle. As listed, not by their number of tests.
+LONGEST_FIRST := --no-loadscope-reorder tests/test_pipeline.py tests/test_serve.py tests/test_docs.py
+
 test: setup
 	@echo "== notebooks are clean, exported, and the README is theirs"
 	$(BIN)/python .ci/check_generated.py
 	@echo "== notebooks" $(if $(FLAGS),with EMOPIA,"(PSYCHOSCORE_DATA is not a folder: cells flagged emopia are SKIPPED)")
 	$(BIN)/nbdev_test --n_workers 2 $(if $(FLAGS),--flags "$(FLAGS)")
 	@echo "== tests, the docs site and its links among them"
-	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile $(LONGEST_FIRST) tests
 	@echo "== lint"
 	$(BIN)/ruff check --select F,E9,B --ignore $(LINT_EXCEPT) psychoscore tests .ci setup.py
 	$(BIN)/mypy --strict --follow-imports=silent --ignore-missing-imports tests/typed_use.py

@@ -84,7 +84,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     first, final = training.mix.proportions or TRAIN_CONFIGS["mixed"].mix.proportions, training.mix.final_proportions
     mix = replace(training.mix, proportions=shares_of(present, first), final_proportions=final and shares_of(present, final))
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
-    if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=40, eval_interval=40)
+    if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=min(training.max_steps, 40), eval_interval=40)
     log = fit(data, out, training, resume=True, progress=not config.quick)
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
 
@@ -99,7 +99,7 @@ def phase_calibrate(config: PipelineConfig, out: Path, given: dict[str, Path]) -
     import joblib
     from psychoscore.compose import Composer
     from psychoscore.dial import calibrate, plot_dial
-    dial = calibrate(Composer.from_pretrained(given["train"]), quick_grid(config), progress=not config.quick)
+    dial = calibrate(Composer.from_pretrained(given["train"]), quick_grid(config), progress=not config.quick, n_bootstrap=100 if config.quick else 1000)
     dial.heard.to_csv(out/"pieces.csv", index=False); dial.summary.to_csv(out/"dial.csv")
     plot_dial(dial.heard).savefig(out/"dial.png", dpi=90, metadata={"Software": None})
     joblib.dump(dial, out/"dial.joblib") # for the report, which need not compose again

@@ -115,9 +115,10 @@ def novelty(
     "What pieces share with the training set."
     found = [index.find(pitches_of(ids)) for ids in rows]
     share, longest = (np.array([getattr(o, name) for o in found]) for name in ("share", "longest"))
-    known = np.flatnonzero(~np.isnan(share)) # a piece of fewer notes than a run has nothing to be looked up
-    most = found[int(np.nanargmax(share))]
-    return {"pieces": len(rows), "share": song_interval(lambda r: float(share[known[r]].mean()), songs[known]), "share_95": float(np.nanquantile(share, 0.95)), "share_max": float(np.nanmax(share)),
+    short = np.isnan(share) # of fewer notes than a run, so there is nothing to be looked up
+    known = np.flatnonzero(short.all() | ~short) # where all are, NaN is all that can be said
+    counted, most = share[known], found[known[share[known].argmax()]]
+    return {"pieces": len(rows), "share": song_interval(lambda r: float(counted[r].mean()), songs[known]), "share_95": float(np.quantile(counted, 0.95)), "share_max": float(counted.max()),
             "longest_notes_mean": song_interval(lambda r: float(longest[r].mean()), songs), "longest_notes_max": int(longest.max()), "nearest": most.nearest, "nearest_share": most.nearest_share}
 
 # %% ../nbs/06c_report.ipynb #e6de058d

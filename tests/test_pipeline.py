@@ -36,8 +36,11 @@ def run(config, workdir):
     return done.set_index("phase"), [line.split()[0] for line in said if "unchanged" not in line]
 
 
-def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
-    config = PipelineConfig(emopia=emopia, num_clips=36, quick=True)
+def test_everything_once_and_then_what_has_changed(emopia, tmp_path, monkeypatch):
+    monkeypatch.setattr("psychoscore.pipeline.QUICK_PAIRS", 3000)
+    brief = dict(max_steps=4, warmup_steps=1) # what is learned does not matter here
+    (tmp_path/"brief.json").write_text(json.dumps(brief))
+    config = PipelineConfig(emopia=emopia, num_clips=36, config=str(tmp_path/"brief.json"), quick=True)
     done, ran = run(config, tmp_path)
     assert ran == list(PHASES) and done.seconds["train"] > 0
     assert {"model.safetensors", "psychoscore.json"} <= {p.name for p in (tmp_path/"train").iterdir()}
@@ -48,7 +51,7 @@ def test_everything_once_and_then_what_has_changed(emopia, tmp_path):
     assert (tmp_path/"report"/"report.json").read_bytes() == before
     from dataclasses import replace
     own = dict(proportions={"emopia": 0.6, "synthetic": 0.2, "corpus": 0.2}, final_proportions={"emopia": 0.9, "synthetic": 0.1})
-    (tmp_path/"own.json").write_text(json.dumps(dict(mix=own, contrast=dict(weight=0.2))))
+    (tmp_path/"own.json").write_text(json.dumps(brief | dict(mix=own, contrast=dict(weight=0.2))))
     other = replace(config, config=str(tmp_path/"own.json"))
     assert run(other, tmp_path)[1] == ["train", "calibrate", "report"]
     trained = json.loads((tmp_path/"train"/"psychoscore.json").read_text())["config"]
