@@ -84,12 +84,7 @@ def rank(rows: pd.DataFrame, asked: str, heard: str) -> float: # In [-1, 1]
 
 def monotonicity(rows: pd.DataFrame, axis: str) -> float: # Share of steps, 1 is a dial that always rises
     "Does the mean rise with each step along an axis, at each value of the others?"
-    points = rows[AXES].to_numpy() # by hand: a bootstrap asks a thousand times, and groupby takes milliseconds
-    levels, column = np.unique(points[:, AXES.index(axis)], return_inverse=True)
-    others, line = np.unique(np.delete(points, AXES.index(axis), axis=1), axis=0, return_inverse=True)
-    place, shape = line.ravel()*len(levels) + column, (len(others), len(levels))
-    counts, sums = (np.bincount(place, weights, shape[0]*shape[1]).reshape(shape) for weights in (None, rows[f"heard_{axis}"].to_numpy()))
-    steps = np.diff(np.where(counts > 0, sums/np.maximum(counts, 1), np.nan), axis=1)
+    steps = np.diff(rows.groupby(AXES)[f"heard_{axis}"].mean().unstack(axis).to_numpy(), axis=1)
     steps = steps[~np.isnan(steps)] # a draw may leave out points of the grid
     return float((steps > 0).mean()) if len(steps) else 0.0
 
