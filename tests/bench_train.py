@@ -1,4 +1,5 @@
 """How fast training is, and what it costs: `python tests/bench_train.py --data FOLDER [--only throughput ...] [--tiny]`.
+On the GPU where there is one.
 
 throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the matmul peak in that precision
 folder      time of a step, and memory, with 10,000 and with 1,000,000 pieces; of a model so small that drawing the batch shows
@@ -30,8 +31,16 @@ from psychoscore.train import ContrastConfig, contrasts, fit, load_config, lr_at
 
 PARTS = ["throughput", "folder", "memory", "optimizers"]
 MICRO = ModelConfig(width=32, layers=1, heads=2, mlp_width=64)
-CPU = torch.device("cpu")
+DEVICE = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 WARM_UP = 2 # Steps that are not counted: the first ones allocate
+
+
+def now():
+    "The time, once the device has done what it was asked for."
+    if DEVICE.type != "cpu": torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
 rss_mb = lambda: psutil.Process().memory_info().rss/2**20 # noqa: E731
 
 
@@ -40,11 +49,11 @@ def ours(data, config, steps):
     accelerator, model, made, stream = started(data, replace(config, contrast=ContrastConfig(rows=0)))
     seen = []
     for step in range(WARM_UP + steps):
-        if step == WARM_UP: start = time.perf_counter()
+        if step == WARM_UP: start = now()
         batch, _ = next(stream)
         train_step(model, made, batch, None, lr_at(step, config), config, accelerator)
         if step >= WARM_UP: seen.append((batch.input_ids != PAD).sum(1))
-    seconds, lengths = time.perf_counter() - start, torch.cat(seen).double()
+    seconds, lengths = now() - start, torch.cat(seen).double()
     return float(lengths.sum()/seconds), float((lengths**2).sum()/lengths.sum())
 
 
@@ -61,8 +70,9 @@ class Clock(TrainerCallback):
     "Counts from the end of the warm-up."
     start = None
     def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == WARM_UP: self.start, self.tokens = time.perf_counter(), 0
-    def on_step_end(self, args, state, control, **kwargs): self.end = time.perf_counter()
+        if state.global_step == WARM_UP: self.start, self.tokens = now(), 0
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == state.max_steps: self.end = now()
 
 
 def theirs(data, config, steps):
@@ -74,21 +84,21 @@ def theirs(data, config, steps):
         if clock.start: clock.tokens += int(mask.sum())
         return dict(input_ids=batch.input_ids, attention_mask=mask.long(), labels=batch.labels)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(folder, per_device_train_batch_size=config.mix.batch_tokens//config.mix.context, max_steps=WARM_UP + steps, bf16=multiplies_bf16(CPU),
-                                      use_cpu=True, learning_rate=config.adamw_lr, report_to=[], save_strategy="no", logging_steps=config.log_interval,
+        arguments = TrainingArguments(folder, per_device_train_batch_size=config.mix.batch_tokens//config.mix.context, max_steps=WARM_UP + steps, bf16=multiplies_bf16(DEVICE),
+                                      use_cpu=DEVICE.type == "cpu", learning_rate=config.adamw_lr, report_to=[], save_strategy="no", logging_steps=config.log_interval,
                                       remove_unused_columns=False, disable_tqdm=True)
         trainer = Trainer(make_model(config.model), arguments, train_dataset=Rows(data, config.mix), data_collator=collate, callbacks=[clock])
         trainer.train()
     return clock.tokens/(clock.end - clock.start)
 
 
-def peak_gflops(n=2048, repeats=10):
+def peak_gflops(n=2048 if DEVICE.type == "cpu" else 8192, repeats=10):
     "The best that a matrix product reaches here, in the precision of the training."
-    dtype = torch.bfloat16 if multiplies_bf16(CPU) else torch.float32
-    a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
+    dtype = torch.bfloat16 if multiplies_bf16(DEVICE) else torch.float32
+    a, b = torch.randn(n, n, dtype=dtype, device=DEVICE), torch.randn(n, n, dtype=dtype, device=DEVICE)
     def once():
-        start = time.perf_counter(); a @ b
-        return 2*n**3/(time.perf_counter() - start)/1e9
+        start = now(); a @ b
+        return 2*n**3/(now() - start)/1e9
     return max(once() for _ in range(repeats))
 
 
@@ -107,7 +117,7 @@ def throughput(data, config, rounds, steps):
     mine, other = zip(*pairs, strict=True)
     achieved = statistics.median(mine)*flops_per_token(config, mean_context)/1e9
     return dict(tokens_per_s=statistics.median(mine), trainer_tokens_per_s=statistics.median(other), ratio=statistics.median(m/t for m, t in pairs),
-                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads(), products="bf16" if multiplies_bf16(CPU) else "float32", cpu=torch.cpu.get_capabilities()["cpu_name"])
+                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads(), products="bf16" if multiplies_bf16(DEVICE) else "float32", processor=torch.cpu.get_capabilities()["cpu_name"] if DEVICE.type == "cpu" else torch.cuda.get_device_name())
 
 
 def simulated(data, n_pieces, folder):
@@ -126,9 +136,9 @@ def simulated(data, n_pieces, folder):
 
 def started(data, config):
     "A model in training, its optimisers, and what steps are made of."
-    accelerator = make_accelerator(Path(tempfile.gettempdir()), cpu=True)
-    model = make_model(config.model).train()
-    if multiplies_bf16(CPU): model.set_attn_implementation("chunked")
+    accelerator = make_accelerator(Path(tempfile.gettempdir()))
+    model = make_model(config.model).to(accelerator.device).train()
+    if DEVICE.type == "cpu" and multiplies_bf16(DEVICE): model.set_attn_implementation("chunked")
     add_residual_dropout(model, config.dropout)
     return accelerator, model, make_optimizers(model, config), zip(training_batches(data, config.mix), contrasts(data, config), strict=False)
 
@@ -143,9 +153,9 @@ def folder_size(data, config, sizes, pools):
             accelerator, model, made, stream = started(big, config)
             draws, steps = [], []
             for pool in range(pools + 1):
-                start = time.perf_counter(); drawn = list(itertools.islice(stream, POOL)); middle = time.perf_counter()
+                start = now(); drawn = list(itertools.islice(stream, POOL)); middle = now()
                 for pair in drawn: train_step(model, made, *pair, 1.0, config, accelerator)
-                if pool: draws.append((middle - start)/POOL); steps.append((time.perf_counter() - start)/POOL) # the first opens the sampler
+                if pool: draws.append((middle - start)/POOL); steps.append((now() - start)/POOL) # the first opens the sampler
             result[n] = dict(open_s=opened, draw_ms=1e3*statistics.median(draws), step_ms=1e3*statistics.median(steps), steps_ms=[1e3*s for s in steps], rss_mb=rss_mb())
             del big, stream, drawn
     return result
@@ -166,8 +176,8 @@ def step_seconds(data, config, steps):
     "The usual time of a step, drawing its batch included."
     accelerator, model, made, stream = started(data, config)
     def once(step):
-        start = time.perf_counter(); train_step(model, made, *next(stream), lr_at(step, config), config, accelerator)
-        return time.perf_counter() - start
+        start = now(); train_step(model, made, *next(stream), lr_at(step, config), config, accelerator)
+        return now() - start
     return statistics.median([once(step) for step in range(WARM_UP + steps)][WARM_UP:])
 
 
@@ -177,7 +187,7 @@ def optimizers(data, config, minutes, steps):
     for optimizer, rate in itertools.product(("muon", "adamw"), (config.adamw_lr, config.muon_lr)):
         arm = replace(config, optimizer=optimizer, adamw_lr=rate)
         arm = replace(arm, max_steps=max(int(60*minutes/step_seconds(data, arm, steps)), 20), eval_interval=10**9)
-        with tempfile.TemporaryDirectory() as folder: last = fit(data, folder, arm, cpu=True, progress=False).iloc[-1]
+        with tempfile.TemporaryDirectory() as folder: last = fit(data, folder, arm, progress=False).iloc[-1]
         result[f"{optimizer}, {rate:g}"] = dict(muon_lr=arm.muon_lr if optimizer == "muon" else None, adamw_lr=rate, steps=int(last.step), tokens=int(last.tokens), seconds=last.seconds,
                                                 train_loss=last.train_loss, val_nats_per_note=last.val_nats_per_note)
     return result
