@@ -161,7 +161,7 @@ def prepare(
     synthetic: Annotated[Optional[Path], typer.Option(exists=True, help="Folder written by `psychoscore synthesize`.")] = None,
     corpus: Corpus = None,
     corpus_licence: Annotated[str, typer.Option(help="Noted beside each of its pieces.")] = "unknown",
-    copies: Annotated[int, typer.Option(min=1, help="Times each labelled training piece appears, varied.")] = 8,
+    copies: Annotated[int, typer.Option(min=1, help="Times each labelled training piece appears, varied.")] = 24, # dataset.COPIES
     max_stretch: Annotated[float, typer.Option(min=0, max=0.5, help="Of these, up to this share slower or faster.")] = 0.1,
     absolute: Annotated[bool, typer.Option("--absolute", help="Keep pitches as they are instead of transposing to C.")] = False,
 ):
@@ -301,7 +301,7 @@ def compose(
     seconds: Annotated[float, typer.Option(help="Length.")] = 30,
     seed: Annotated[Optional[int], typer.Option(help="Same seed, same piece.")] = None,
     temperature: Annotated[Optional[float], typer.Option(help="Of the choice of pitches; overrides the schedule that follows the profile.")] = None,
-    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 1.5,
+    guidance: Annotated[float, typer.Option(help="Above 1, the profile counts for more.")] = 2.0,
     top_p: Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share.")] = 1.0,
     min_p: Annotated[float, typer.Option(help="Draw among tokens at least this share as likely as the likeliest.")] = 0.0,
     no_repeat: Annotated[int, typer.Option(help="Play no this many pitches in a row twice; 0 lets them.")] = 0,

@@ -32,7 +32,7 @@ class ModelConfig:
 
 disable_progress_bar() # loading takes milliseconds
 
-MODEL_CONFIGS = {"tiny": ModelConfig(width=128, layers=4, mlp_width=384), "small": ModelConfig(), "base": ModelConfig(width=512, layers=10, heads=8, mlp_width=1408)}
+MODEL_CONFIGS = {"tiny": ModelConfig(width=128, layers=4, mlp_width=384), "small": ModelConfig(), "base": ModelConfig(width=512, layers=8, heads=8, mlp_width=1408)}
 
 def make_model(
     config: ModelConfig = ModelConfig(),

@@ -58,11 +58,11 @@ def phase_merge_emopia_data(config: PipelineConfig, out: Path, given: dict[str, 
 # %% ../nbs/07_pipeline.ipynb #cb3fffda
 def phase_tokenise(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Write all sources into one prepared folder."
-    from psychoscore.dataset import corpus_pieces, emopia_pieces, prepare, synthetic_pieces
+    from psychoscore.dataset import COPIES, corpus_pieces, emopia_pieces, prepare, synthetic_pieces
     sources: list[Iterable] = [emopia_pieces(pd.read_csv(given["merge_emopia_data"]/"clips.csv"))]
     if config.num_synthetic: sources.append(synthetic_pieces(given["synthesize"]))
     if config.corpus: sources.append(corpus_pieces(config.corpus))
-    meta = prepare(chain(*sources), out, copies=1 if config.quick else 8).meta
+    meta = prepare(chain(*sources), out, copies=1 if config.quick else COPIES).meta
     return f"{meta['pieces']} pieces, {meta['tokens']/1e6:.2f} M tokens"
 
 def shares_of(
