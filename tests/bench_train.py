@@ -117,7 +117,7 @@ def throughput(data, config, rounds, steps):
     mine, other = zip(*pairs, strict=True)
     achieved = statistics.median(mine)*flops_per_token(config, mean_context)/1e9
     return dict(tokens_per_s=statistics.median(mine), trainer_tokens_per_s=statistics.median(other), ratio=statistics.median(m/t for m, t in pairs),
-                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads(), products="bf16" if multiplies_bf16(DEVICE) else "float32", processor=torch.cpu.get_capabilities()["cpu_name"] if DEVICE.type == "cpu" else torch.cuda.get_device_name())
+                ratios=[m/t for m, t in pairs], peak_gflops=statistics.median(peaks), gflops=achieved, share_of_peak=achieved/statistics.median(peaks), threads=torch.get_num_threads(), products="bf16" if multiplies_bf16(DEVICE) else "float32", processor=torch.cuda.get_device_name() if DEVICE.type == "cuda" else torch.cpu.get_capabilities()["cpu_name"])
 
 
 def simulated(data, n_pieces, folder):
