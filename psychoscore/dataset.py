@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'HELD_OUT', 'MAX_UNUSABLE', 'LABEL_COLUMNS', 'SHOWN', 'MAX_LOUDER', 'COPIES', 'ROWS_IN_MEMORY',
-           'PIECES_SCHEMA', 'WIDTH', 'Share', 'POOL', 'WHOLE', 'SourcePiece', 'emopia_pieces', 'hashed_split',
-           'synthetic_pieces', 'corpus_pieces', 'check_playable', 'labelled_pieces', 'read_labels', 'deal_songs',
-           'perform_again', 'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile', 'DataMix',
-           'transpose_ids', 'row_shares', 'draw_window', 'training_batches', 'scoring_windows']
+           'PIECES_SCHEMA', 'WIDTH', 'Share', 'POOL', 'WHOLE', 'MAX_BEFORE', 'FAR', 'TRIES', 'SourcePiece',
+           'emopia_pieces', 'hashed_split', 'synthetic_pieces', 'corpus_pieces', 'check_playable', 'labelled_pieces',
+           'read_labels', 'deal_songs', 'perform_again', 'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch',
+           'vary_profile', 'DataMix', 'transpose_ids', 'row_shares', 'turn_into', 'draw_row', 'draw_other',
+           'draw_window', 'training_batches', 'scoring_windows']
 
 # %% ../nbs/foundations/dataset.ipynb #834b88da
 import csv, hashlib, itertools, json, os, platform, warnings, zlib
@@ -22,7 +23,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES, SEGMENT_S)
+from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES, HEADER_LENGTH, MAX_LEFT, SEGMENT_S)
 
 # %% ../nbs/foundations/dataset.ipynb #c3cdd685
 class SourcePiece(NamedTuple):
@@ -235,6 +236,7 @@ class PreparedDataset:
         self.meta = json.loads((self.folder/"meta.json").read_text())
         if self.meta["vocabulary"] != VOCABULARY: raise ValueError(f"{self.folder} was prepared with another vocabulary: prepare it again with this version")
         self.pieces = pd.read_parquet(self.folder/"pieces.parquet")
+        self.profiles = self.pieces[[d.name for d in DIMENSIONS]].to_numpy(float) # (N, P), NaN where not known; the mean of what moves
         self.tokens = np.memmap(self.folder/"tokens.bin", np.uint16, mode="r")
         if len(self.tokens) != self.meta["tokens"]: raise ValueError(f"{self.folder}/tokens.bin holds {len(self.tokens)} tokens, meta.json says {self.meta['tokens']}: prepare it again")
 
@@ -300,6 +302,7 @@ class DataMix:
     null_one_rate: Share = 0.1 # Each dimension
     label_noise: NonNegativeFloat = 0.08
     transpose: bool = False # By -5..6 semitones; for absolute pitches
+    turns: Share = 0.0 # Share of the rows with a profile that turn into another piece of their source; for key-relative pitches
 
     def __post_init__(self):
         if self.batch_tokens < self.context: raise ValueError(f"batch_tokens ({self.batch_tokens}) must hold a row of context ({self.context}) tokens")
@@ -343,14 +346,54 @@ def row_shares(
     cumulative = np.cumsum(shares)
     return rows, cumulative/cumulative[-1]
 
+# %% ../nbs/foundations/dataset.ipynb #turns002
+MAX_BEFORE = 5 # Segments before a turn
+FAR = 0.25 # On either dial, between two pieces that are joined
+
+def turn_into(
+    first: np.ndarray, # Token ids of a piece, (T,)
+    then: np.ndarray, # Token ids of another, (T',)
+    rng: np.random.Generator,
+) -> np.ndarray: # Token ids of a piece that counts its segments down as one
+    "Let a piece turn into another after one to MAX_BEFORE segments; one of a single segment stays as it is."
+    ends = segment_starts(first)[1:MAX_BEFORE + 1]
+    if not len(ends): return first
+    then = np.delete(then, segment_starts(then)[0] + HEADER_LENGTH) # its mode: a row has one
+    joined = np.concatenate([first[:rng.choice(ends)], then[rng.choice(segment_starts(then)):]])
+    starts = segment_starts(joined)
+    joined[starts + 1] = FIRST["LEFT"] + np.minimum(np.arange(len(starts))[::-1], MAX_LEFT)
+    return joined
+
+# %% ../nbs/foundations/dataset.ipynb #turns005
+TRIES = 20
+
+def draw_row(rows: np.ndarray, cumulative: np.ndarray, rng: np.random.Generator) -> int: # One of `rows`; both as `row_shares` gives them
+    "Draw a piece."
+    return rows[np.searchsorted(cumulative, rng.random(), side="right")]
+
+def draw_other(
+    data: PreparedDataset,
+    row: int, # A piece
+    rows: np.ndarray, # As `row_shares` gives them, (N,)
+    cumulative: np.ndarray, # (N,)
+    rng: np.random.Generator,
+) -> "np.ndarray|None": # Token ids of one of the same source, (T,); None where TRIES draws find none
+    "Draw a piece whose profile is far from that of another; what has no profile is far from nothing."
+    source, profiles = data.pieces.source.values, data.profiles
+    for _ in range(TRIES):
+        other = draw_row(rows, cumulative, rng)
+        if source[other] == source[row] and (np.abs(profiles[other] - profiles[row]) >= FAR).any(): return data.ids(other)
+
 # %% ../nbs/foundations/dataset.ipynb #mix00007
 def draw_window(
     ids: np.ndarray, # Token ids of a piece, (T,)
     rng: np.random.Generator,
     mix: DataMix,
+    then: "np.ndarray|None" = None, # Token ids of a piece that it turns into, (T',)
 ) -> np.ndarray: # At most mix.context ids
     "One training row: a window of a piece, its profile varied."
     if rng.random() >= WHOLE: ids = window(ids, rng.choice(segment_starts(ids))) # any of them: see above
+    if then is not None: ids = turn_into(ids, then, rng)
     ids = ids[:mix.context]
     if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
     return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
@@ -368,7 +411,9 @@ def training_batches(
         if number == start//POOL or mix.final_proportions: rows, cumulative = row_shares(data, mix, min(1, number*POOL/run_length))
         rng, windows, n_tokens = np.random.default_rng([seed, number]), [], 0
         while n_tokens < (POOL + 2)*mix.batch_tokens: # enough for POOL full batches
-            windows.append(draw_window(data.ids(rows[np.searchsorted(cumulative, rng.random(), side="right")]), rng, mix))
+            row = draw_row(rows, cumulative, rng)
+            then = draw_other(data, row, rows, cumulative, rng) if mix.turns and rng.random() < mix.turns else None
+            windows.append(draw_window(data.ids(row), rng, mix, then))
             n_tokens += len(windows[-1])
         batches, batch = [], []
         for w in sorted(windows, key=len): # so the newest row is the longest
