@@ -377,12 +377,12 @@ def draw_other(
     rows: np.ndarray, # As `row_shares` gives them, (N,)
     cumulative: np.ndarray, # (N,)
     rng: np.random.Generator,
-) -> "np.ndarray|None": # Token ids of one of the same source, (T,); None where TRIES draws find none
+) -> "np.ndarray|None": # Token ids of one of the same source and mode, (T,); None where TRIES draws find none
     "Draw a piece whose profile is far from that of another; what has no profile is far from nothing."
-    source, profiles = data.pieces.source.values, data.profiles
+    source, mode, profiles = data.pieces.source.values, data.pieces["mode"].values, data.profiles
     for _ in range(TRIES):
         other = draw_row(rows, cumulative, rng)
-        if source[other] == source[row] and (np.abs(profiles[other] - profiles[row]) >= FAR).any(): return data.ids(other)
+        if (source[other], mode[other]) == (source[row], mode[row]) and (np.abs(profiles[other] - profiles[row]) >= FAR).any(): return data.ids(other)
 
 # %% ../nbs/foundations/dataset.ipynb #mix00007
 def draw_window(
