@@ -73,8 +73,10 @@ class TrainConfig:
 # %% ../nbs/03_train.ipynb #conf1g04
 TRAIN_CONFIGS = {
     "tiny": TrainConfig(model=MODEL_CONFIGS["tiny"], max_steps=800), "small": TrainConfig(),
-    "mixed": TrainConfig(dropout=0.3, weight_decay=0.5, max_steps=3590, warmup_steps=100, eval_interval=440, mix=DataMix( # For a GPU: EMOPIA a hundred times over, rule-made pairs and a corpus
-        batch_tokens=32768, proportions={"emopia": 0.35, "synthetic": 0.3, "corpus": 0.35}, final_proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15}))}
+    "mixed": TrainConfig(dropout=0.3, weight_decay=0.5, max_steps=3590, warmup_steps=100, eval_interval=440, mix=DataMix( # The packaged model's first leg: EMOPIA a hundred times over, rule-made pairs and a corpus
+        batch_tokens=32768, proportions={"emopia": 0.35, "synthetic": 0.3, "corpus": 0.35}, final_proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
+    "turns": TrainConfig(dropout=0.3, weight_decay=0.5, max_steps=500, warmup_steps=10, eval_interval=250, muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix( # After `mixed`: to follow a profile that changes
+        batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15}))}
 TRAIN_CONFIGS["base"] = dataclasses.replace(TRAIN_CONFIGS["mixed"], model=MODEL_CONFIGS["base"]) # not run as it stands
 
 def load_config(

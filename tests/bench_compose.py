@@ -1,4 +1,4 @@
-"""What the settings of composing do to the music: guidance, temperature, repetition, seams, and a thousand pieces.
+"""What the settings of composing do to the music: guidance, temperature, repetition, arcs, seams, and a thousand pieces.
 
 Profiles are those of clips of EMOPIA's validation split, ten a quadrant; every setting gets the same profiles and seeds.
 Usage: PSYCHOSCORE_DATA=folder python tests/bench_compose.py [--only guidance] [--size 10] [--out reports/compose]
@@ -16,9 +16,12 @@ from scipy.stats import spearmanr, wasserstein_distance
 
 from psychoscore import decoding
 from psychoscore.compose import Composer, Draft, Request
+from psychoscore.contrastive import song_interval
 from psychoscore.dataset import scoring_windows
 from psychoscore.decoding import NULLED, Sampler
 from psychoscore.emopia import PROXIES, RISES, load_emopia, measure_notes
+from psychoscore.evaluate import packaged_judge
+from psychoscore.features import excerpt, features_table
 from psychoscore.notes import end_s, midi_bytes, read_midi
 from psychoscore.profile import DIMENSIONS, PsychometricProfile
 from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, MAX_HELD, NULL, PROFILE_FIRST, STEP_S, encode
@@ -26,6 +29,7 @@ from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, MAX_H
 SECONDS = 20
 STATISTICS = ["density", "velocity", "velocity_sd", "mode", "consonance", "pitch", "pitch_sd", "pitch_class_entropy", "rhythm_entropy", "duration", "polyphony"]
 GUIDANCE = (1, 1.5, 2, 3, 4, 5)
+ARC_S, HELD_S, ARC_ENDS = 40, 12, (0.2, 0.8) # An arc stays where it begins for HELD_S, and as long where it ends
 TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
 
 
@@ -192,6 +196,38 @@ def change(notes, at_s, span_s=8):
                 pitch=abs(float(after["pitch"].mean()) - float(before["pitch"].mean())), pitch_classes=np.abs(classes[0] - classes[1]).sum()/2)
 
 
+def heard_move(start_pieces, end_pieces, dial):
+    "By how much the judge hears a dial move from the first HELD_S seconds of some pieces to the last of others, a row each; NaN where too little is played."
+    heard = []
+    for pieces, start_s in ((start_pieces, 0), (end_pieces, ARC_S - HELD_S)):
+        parts = [excerpt(p.notes, start_s, HELD_S) for p in pieces]
+        values = np.full(len(parts), np.nan)
+        enough = np.array([len(part) > 10 for part in parts])
+        values[enough] = packaged_judge()(features_table([part for part in parts if len(part) > 10]))[:, dial]
+        heard.append(values)
+    return heard[1] - heard[0]
+
+
+def measure_arcs(composer, size, out):
+    "Each dial led up and down through a piece, against pieces that never were elsewhere: does the music go all the way?"
+    levels = {(d.name, v): PsychometricProfile(**{other.name: 0.5 for other in DIMENSIONS} | {d.name: v}) for d in DIMENSIONS for v in ARC_ENDS}
+    def composed_for(profile): return composer.compose_batch([Request(profile, ARC_S, seed=i) for i in range(2*size)])
+    steady, rows = {level: composed_for(p) for level, p in levels.items()}, {}
+    for number, d in enumerate(DIMENSIONS):
+        for a, b in (ARC_ENDS, ARC_ENDS[::-1]):
+            arc = composed_for([(HELD_S, levels[d.name, a]), (ARC_S - HELD_S, levels[d.name, b])])
+            row = dict(pieces=2*size)
+            for name, moves in (("arc", heard_move(arc, arc, number)), ("steady", heard_move(steady[d.name, a], steady[d.name, b], number))):
+                moves = moves[~np.isnan(moves)]
+                value, low, high = song_interval(lambda r: moves[r].mean(), np.arange(len(moves)))
+                row |= {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_heard": len(moves)}
+            rows[f"{d.name} from {a:g} to {b:g}"] = row
+    table = pd.DataFrame(rows).T.rename_axis("dial")
+    out.mkdir(parents=True, exist_ok=True)
+    table.round(4).to_csv(out/"arcs.csv")
+    print(table.round(3).to_string(), flush=True)
+
+
 def measure_seams(composer, size, out, seconds=180):
     "Change at the moments where the window slides, against change elsewhere; and repetition in long pieces."
     pieces, slid = composed_long(composer, seconds, size)
@@ -238,7 +274,7 @@ def write(path, report):
     print(json.dumps(report, indent=1, default=float), flush=True)
 
 
-MEASURES = dict(guidance=measure_guidance, temperature=measure_temperature, seams=measure_seams, pieces=measure_pieces)
+MEASURES = dict(guidance=measure_guidance, temperature=measure_temperature, arcs=measure_arcs, seams=measure_seams, pieces=measure_pieces)
 
 
 def main():
