@@ -219,7 +219,7 @@ def measure_arcs(composer, size, out):
             row = dict(pieces=2*size)
             for name, moves in (("arc", heard_move(arc, arc, number)), ("steady", heard_move(steady[d.name, a], steady[d.name, b], number))):
                 moves = moves[~np.isnan(moves)]
-                value, low, high = song_interval(lambda r: moves[r].mean(), np.arange(len(moves)))
+                value, low, high = song_interval(lambda r, moves=moves: moves[r].mean(), np.arange(len(moves)))
                 row |= {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_heard": len(moves)}
             rows[f"{d.name} from {a:g} to {b:g}"] = row
     table = pd.DataFrame(rows).T.rename_axis("dial")
