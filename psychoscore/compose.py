@@ -21,7 +21,7 @@ from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
 from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .temperature import calculate_dynamic_temperature
+from .temperature import sampling_temperature
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
 if TYPE_CHECKING: # matplotlib takes a second to load
     from matplotlib.axes import Axes
@@ -206,7 +206,7 @@ class Outline(Sequence):
         "Write the header that the profile asks for by now."
         now = self.request.profile.at(max((len(self.starts) + 0.5)*SEGMENT_S - self.rest*STEP_S, 0))
         asked = PsychometricProfile() if len(self.starts) < self.prompted else now # nobody asked the prompt to be anything
-        self.temperature = self.request.temperature or (calculate_dynamic_temperature(now) if self.request.use_dynamic_temperature else 1.0)
+        self.temperature = self.request.temperature or (sampling_temperature(now) if self.request.use_dynamic_temperature else 1.0)
         self.temperatures.append(self.temperature)
         self.starts.append(len(self.ids) - 1 + len(opening))
         self.append(opening + header_ids(self.grammar.left, asked)[1:])

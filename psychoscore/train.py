@@ -432,6 +432,7 @@ def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: boo
     mix = config.mix
     if (out/CHECKPOINT).exists() and not resume: raise FileExistsError(f"{out} already holds a run: resume it (--resume) or choose another folder")
     if mix.transpose and data.meta["key_relative"]: raise ValueError(f"{data.folder} is key-relative, transposing it would undo that: set mix.transpose to false")
+    if mix.turns and not data.meta["key_relative"]: raise ValueError(f"{data.folder} holds absolute pitches, so pieces that are joined would be in different keys: set mix.turns to 0")
     if data.pieces.query("split == 'validation' and source == 'emopia'").empty: raise ValueError(f"{data.folder} has no emopia pieces in its validation split to choose the best model by: prepare it with EMOPIA")
     if mix.batch_tokens < mix.context*n_processes: raise ValueError(f"{n_processes} processes need batch_tokens of at least {mix.context*n_processes} (context {mix.context} each), got {mix.batch_tokens}")
     if config.contrast.rows % n_processes: raise ValueError(f"contrast.rows ({config.contrast.rows}) must be a multiple of the {n_processes} processes")
