@@ -309,7 +309,7 @@ class Sampler:
         tokens = np.array([s.view[n] for (s, _), n in zip(self.rows, fed)])
         logits = self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)).astype(float)
         due = [i for i, (s, given) in enumerate(zip(self.sequences, self.given)) if fed[given] + 1 == len(s.view)]
-        if due: self._draw([self.sequences[i] for i in due], _guided(self.guidance[due], logits[self.given[due]], logits[self.null[due]]))
+        if due: self._draw([self.sequences[i] for i in due], _guided(np.array([[self.sequences[i].guidance] for i in due]), logits[self.given[due]], logits[self.null[due]]))
         if any(s.done for s in self.sequences): self._let_go()
 
     def _arrange(self, rows):
@@ -318,7 +318,6 @@ class Sampler:
         self.sequences, self.given = [s for s, hidden in rows if not hidden], np.flatnonzero(~self.hidden) # Each sequence once, and its row
         row_of = {id(s): i for i, (s, _) in sorted(enumerate(rows), key=lambda row: self.hidden[row[0]])}
         self.null = np.array([row_of[id(s)] for s in self.sequences], int) # Its hidden row, or its only one
-        self.guidance = np.array([s.guidance for s in self.sequences])[:, None]
 
     def _let_go(self):
         rows = list(self.rows)
