@@ -249,7 +249,7 @@ def page(
     auditioned = f"Each was composed {report['takes']} times, and what the listener heard nearest to the request was kept; the column of this model alone shows what that is worth. " if single else ""
     again = f" --takes {report['takes']}" if single else ""
     parts = ["# What was measured", f"Made by `psychoscore report` at commit `{made['commit']}` with {', '.join(f'{k} {v}' for k, v in made['versions'].items())}. "
-             f"Model: {report['model']['parameters']/1e6:.1f} M parameters, trained at commit `{report['model']['git_commit']}` on {(report['model']['tokens'] or 0)/1e6:.1f} M tokens, data `{report['model']['data_sha256'][:12]}`. "
+             f"Model: {report['model']['parameters']/1e6:.1f} M parameters, last trained at commit `{report['model']['git_commit']}` ({(report['model']['tokens'] or 0)/1e6:.1f} M tokens in that run), data `{report['model']['data_sha256'][:12]}`. "
              f"Evaluated with data `{report['data_sha256'][:12]}`. Intervals are 95 %, by bootstrap over pieces where pieces were generated and over songs where they are real.",
              f"## The dial\n\n{report['pieces']} pieces of {grid['seconds']:g} s on a grid of {grid['steps']} by {grid['steps']}, {grid['repeats']} each, seeds from {grid['seed']}. {auditioned}Heard by the judge, which learned from songs that the generator never trained on and chose nothing.\n\n![asked against heard](dial.png)",
              markdown_table(results_rows(report)), f"Baseline: {report['baseline']['what']}, n = {report['baseline']['pieces']} at the corners; its last figure is for opposite rather than shuffled labels.",
