@@ -144,7 +144,7 @@ class Request:
     use_dynamic_temperature: bool = True # Follow the profile; otherwise 1.0
     key: str|None = None # Tonic such as "C", "F#" or "Bb"; drawn when not given
     mode: str|None = None # "major" or "minor"; up to the model when not given
-    guidance: float = 2.0 # Above 1, the profile counts for more; 1 is the model as it is, and cheaper
+    guidance: float = 2.0 # Above 1, the profile counts for more, half as much so for a note's velocity and duration; 1 is cheaper
     top_p: float = 1.0 # Draw among the likeliest tokens that hold this share
     min_p: float = 0.0 # Draw among tokens at least this share as likely as the likeliest
     prompt: np.ndarray|None = None # Notes to go on from; they open the piece, which sounds in their key
