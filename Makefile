@@ -24,7 +24,9 @@ help:
 	@echo "make bench-train DATA=FOLDER  measure the training loop, against transformers.Trainer (a quarter of an hour)"
 	@echo "make sweep DATA=FOLDER RUNS=FOLDER  train and judge kinds and weights of the contrastive loss (two hours of a core; goes on when killed)"
 	@echo "make ablations DATA=FOLDER ABSOLUTE=FOLDER RUNS=FOLDER  the sweep, then what each part of the recipe is worth (three and a half hours)"
+	@echo "make bench-sound measure renderers of soundfonts (needs tinysoundfont: .venv/bin/pip install --no-deps tinysoundfont)"
 	@echo "make bench-serve  measure the server: speed side by side, first segment, a thousand requests with a kill"
+	@echo "make piano      cut the piano's samples again (needs npm)"
 	@echo "make examples   compose the ten example pieces into reports/examples"
 	@echo "make coverage   say which lines of the package no notebook and no test runs, into reports/coverage.md (many minutes)"
 	@echo "make dist       build the wheel and the source archive into dist"
@@ -94,6 +96,9 @@ docs: .venv/.installed
 examples: .venv/.installed
 	$(BIN)/python .ci/make_examples.py $(MODEL)
 
+piano: .venv/.installed
+	$(BIN)/python .ci/make_piano.py
+
 coverage: .venv/.installed
 	$(BIN)/python .ci/measure_coverage.py --flags "$(FLAGS)" --fail-under 85
 
@@ -127,6 +132,9 @@ ablations: .venv/.installed
 	$(call need,DATA)$(call need,ABSOLUTE)$(call need,RUNS)
 	$(BIN)/python tests/ablations.py --data $(DATA) --absolute $(ABSOLUTE) --runs $(RUNS)
 
+bench-sound: .venv/.installed
+	$(BIN)/python tests/bench_sound.py
+
 bench-serve: .venv/.installed
 	$(BIN)/python tests/bench_serve.py --out reports/serve.json
 
@@ -140,5 +148,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators report bench-compose bench-serve docs examples coverage dist clean
+.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators report bench-compose bench-serve bench-sound piano docs examples coverage dist clean
 .DEFAULT_GOAL := help

@@ -130,14 +130,13 @@ def rewrite_pages(links: Links):
 
 def render_players(players: dict):
     "Sound and picture of every MIDI file that a page plays."
-    import io, soundfile
-    from psychoscore.compose import png_bytes, wav_bytes
+    from psychoscore.compose import png_bytes
     from psychoscore.notes import read_midi
+    from psychoscore.sound import mp3_bytes
     (PROC/"listen").mkdir(exist_ok=True)
     for path, name in players.items():
         notes = read_midi(ROOT/path)
-        samples, rate = soundfile.read(io.BytesIO(wav_bytes(notes)))
-        soundfile.write(PROC/f"listen/{name}.mp3", samples, rate, format="MP3")
+        (PROC/f"listen/{name}.mp3").write_bytes(mp3_bytes(notes))
         (PROC/f"listen/{name}.png").write_bytes(png_bytes(notes))
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOTE', 'PITCH_MIN', 'PITCH_MAX', 'MIDI_SUFFIXES', 'TICKS_PER_QUARTER', 'QPM', 'MODES', 'PITCH_NAMES', 'KEY_PROFILES',
-           'make_notes', 'end_s', 'find_midi', 'read_midi', 'midi_bytes', 'Key', 'estimate_key', 'note_density',
-           'plot_piano_roll']
+           'make_notes', 'end_s', 'find_midi', 'read_midi', 'midi_score', 'midi_bytes', 'Key', 'estimate_key',
+           'note_density', 'plot_piano_roll']
 
 # %% ../nbs/foundations/notes.ipynb #8ca2fe7c
 from pathlib import Path
@@ -65,10 +65,10 @@ def read_midi(
 # %% ../nbs/foundations/notes.ipynb #midi0005
 TICKS_PER_QUARTER, QPM = 480, 120 # 960 ticks a second: finer than any grid used here
 
-def midi_bytes(
+def midi_score(
     notes: np.ndarray, # Note table
-) -> bytes: # A MIDI file with one piano track; the same notes give the same bytes
-    "Write notes as MIDI."
+): # A `symusic.Score` with one piano track
+    "Lay notes out as a MIDI file is."
     import symusic
     ticks_per_second = TICKS_PER_QUARTER*QPM/60
     score, track = symusic.Score(TICKS_PER_QUARTER), symusic.Track("piano", 0, False)
@@ -77,7 +77,13 @@ def midi_bytes(
     track.notes = symusic.Note.from_numpy(onset, duration, notes["pitch"].astype("i1"), notes["velocity"].astype("i1"))
     score.tracks.append(track)
     score.tempos.append(symusic.Tempo(0, QPM))
-    return score.dumps_midi()
+    return score
+
+def midi_bytes(
+    notes: np.ndarray, # Note table
+) -> bytes: # A MIDI file with one piano track; the same notes give the same bytes
+    "Write notes as MIDI."
+    return midi_score(notes).dumps_midi()
 
 # %% ../nbs/foundations/notes.ipynb #1c9747ec
 MODES = ("major", "minor")

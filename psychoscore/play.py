@@ -11,7 +11,8 @@ from importlib.resources import files
 import anywidget
 import ipywidgets as widgets
 import traitlets
-from .compose import Composer, Piece, Request, TONICS, png_bytes, wav_bytes
+from .compose import Composer, Piece, Request, TONICS, png_bytes
+from .sound import mp3_bytes
 from .profile import ProfileTrajectory, PsychometricProfile, as_trajectory
 
 # %% ../nbs/tutorials/play.ipynb #b9284e50
@@ -97,4 +98,4 @@ class Play:
 def piece_box(piece: Piece) -> widgets.VBox:
     "A piece as picture, sound and a line of text."
     return widgets.VBox([widgets.HTML(piece.summary()), widgets.Image(value=png_bytes(piece.notes), format="png"),
-                         widgets.Audio(value=wav_bytes(piece.notes, sample_rate=22050), format="wav", autoplay=False, loop=False)])
+                         widgets.Audio(value=mp3_bytes(piece.notes), format="mp3", autoplay=False, loop=False)])

@@ -38,12 +38,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from .audition import mismatches, take_requests
 from .batching import Engine, Full, Job, Late, Refused, Unavailable, close
-from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment, musicxml_bytes, wav_bytes
+from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment, musicxml_bytes
 from .evaluate import estimate_profile
 from .midi import MAX_MIDI_BYTES, parse_midi
 from .notes import MODES, end_s, estimate_key, midi_bytes
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory
 from .search import PACKAGED, load_index
+from .sound import wav_bytes
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, encode, ids_of_notes, quantise
 
 # %% ../nbs/05_serve.ipynb #82a7f70a

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from psychoscore.notes import end_s, read_midi
+from psychoscore.sound import chroma_match
 
 
 COMMAND = Path(sys.executable).with_name("psychoscore") # the script that pip installs
@@ -47,13 +49,16 @@ def test_importing_the_package_is_silent():
 
 
 def test_compose_writes_every_format(tmp_path):
-    files = [tmp_path/f"piece{suffix}" for suffix in (".mid", ".wav", ".musicxml", ".png")]
+    files = [tmp_path/f"piece{suffix}" for suffix in (".mid", ".wav", ".mp3", ".musicxml", ".png")]
     result = psychoscore("compose", "--trauma", 0.8, "--entropy", 0.2, "--seconds", 6, "--seed", 1, *(x for f in files for x in ("-o", f)))
     assert result.returncode == 0, result.stderr
     assert [line for line in result.stdout.splitlines() if line.startswith(str(tmp_path))] == [str(f) for f in files]
     assert "trauma 0.80, entropy 0.20" in result.stdout and result.stderr == ""
     assert abs(end_s(read_midi(files[0])) - 6) <= 1/32
-    assert files[1].read_bytes()[:4] == b"RIFF" and files[3].read_bytes()[1:4] == b"PNG" and b"score-partwise" in files[2].read_bytes()
+    for sound in files[1:3]:
+        audio, rate = soundfile.read(sound)
+        assert chroma_match(read_midi(files[0]), audio, rate) > 0.4 # six seconds of few notes, of which some ring on
+    assert b"score-partwise" in files[3].read_bytes() and files[4].read_bytes()[1:4] == b"PNG"
 
 
 def test_same_seed_same_bytes_in_two_processes(tmp_path):
@@ -68,7 +73,7 @@ def test_same_seed_same_bytes_in_two_processes(tmp_path):
     (["compose", "--seconds", "0", "-o", "x.mid"], "seconds must be a number from 1"),
     (["compose", "--seed", "-1", "-o", "x.mid"], "seed must be"),
     (["compose", "--keep", "2", "-o", "x.mid"], "--keep is about the notes of --vary"),
-    (["compose", "-o", "x.ogg"], ".mid, .wav, .musicxml, .png"),
+    (["compose", "-o", "x.ogg"], ".mid, .wav, .mp3, .musicxml, .png"),
     (["compose", "--model", "nowhere", "-o", "x.mid"], "missing"),
     (["compose"], "--out"),
     (["prepare", "--emopia", "nowhere", "--out", "x"], "nowhere"),
