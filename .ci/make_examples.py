@@ -28,9 +28,9 @@ EXAMPLES = { # Name to what it is, and what is asked for
 def make_examples(composer: Composer):
     "Compose several takes of each, and list the pieces on one page."
     pieces = audition(composer, [Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())], TAKES)
-    lines = ["# Examples", "", f"Ten pieces by the packaged model: {TAKES} takes of each, from the seeds 0 to 9, of which the package's own listener kept one and nobody else chose. The seed of the take that was kept stands beside it; `make examples` writes them. On the docs site they play.", ""]
+    lines = ["# Examples", "", f"Ten pieces by the packaged model: {TAKES} takes of each, from the seeds 0 to 9, of which the package's own listener kept one and nobody else chose. The seed of the take that was kept stands beside it; `make examples` writes them, each as `.mid` and as `.mp3` of the same name. On the docs site they play.", ""]
     for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
-        piece.save(FOLDER/f"{name}.mid")
+        for suffix in (".mid", ".mp3"): piece.save(FOLDER/f"{name}{suffix}")
         course = "" if len(piece.trajectory.keyframes) == 1 else " " + ", ".join(f"at {t:g} s {p}" for t, p in piece.trajectory.keyframes) + "."
         lines += [f"[{title}]({name}.mid)", "", f"{piece.summary()}.{course}".replace("asked", "Asked", 1), ""]
     (FOLDER/"README.md").write_text("\n".join(lines), encoding="utf-8")
