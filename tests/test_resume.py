@@ -1,4 +1,5 @@
 "Training that is killed and resumed ends where it would have ended."
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,12 +28,22 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["psychoscore.train"])
 
 
-def train(data, out, max_bytes=None, in_thread=False, **options):
+def train(data, out, max_bytes=None, ctrl_c_at=None, in_thread=False, **options):
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that starts the tests in the background has them ignore Ctrl-C
     if max_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes)) # a disk that is full in the middle of a file
+    if ctrl_c_at: press_ctrl_c(ctrl_c_at)
     if not in_thread: fit(data, out, TINY, resume=True, cpu=True, progress=False, **options)
     else: fit_in_thread(data, out, **options)
+
+
+def press_ctrl_c(at):
+    "Get a SIGINT during a step, as from the terminal."
+    real, calls = psychoscore.train.train_step, itertools.count(1)
+    def step(*given):
+        if next(calls) == at: os.kill(os.getpid(), signal.SIGINT)
+        return real(*given)
+    psychoscore.train.train_step = step
 
 
 def fit_in_thread(data, out, **options):
@@ -157,12 +168,10 @@ def test_a_signal_saves_and_ends_the_command(command, tmp_path, number, code):
 
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_ctrl_c_loses_nothing(data, uninterrupted, tmp_path, in_thread):
-    process = start(data, tmp_path, in_thread=in_thread)
-    while process.is_alive() and not ((tmp_path/"log.csv").exists() and len((tmp_path/"log.csv").read_text().splitlines()) > 1): time.sleep(0.002)
-    os.kill(process.pid, signal.SIGINT)
+    process = start(data, tmp_path, ctrl_c_at=10, in_thread=in_thread)
     process.join()
     step = saved(tmp_path)["state"]["step"]
-    assert process.exitcode == (0 if in_thread else 1) and TINY.log_interval <= step < TINY.max_steps
+    assert (process.exitcode, step) == (1, 10) if not in_thread else process.exitcode == 0 and 10 <= step < TINY.max_steps # the other thread hears of it a little later
     process = start(data, tmp_path)
     process.join()
     assert_same_run(uninterrupted, tmp_path)
