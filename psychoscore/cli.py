@@ -35,7 +35,7 @@ def main():
 def _one_line(error: Exception) -> str:
     "What an error says, without line breaks or pydantic's trimmings, and where to read more."
     if hasattr(error, "errors"): return "; ".join(map(_field_error, error.errors()))
-    said = " ".join((error.format_message() if hasattr(error, "format_message") else str(error)).split())
+    said = " ".join((error.format_message() if hasattr(error, "format_message") else str(error)).split()).replace(": Value error, ", ": ")
     return f"{said.rstrip('.')} ({error.ctx.command_path} --help says more)" if getattr(error, "ctx", None) else said
 
 def _field_error(error: dict) -> str:

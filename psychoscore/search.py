@@ -208,7 +208,7 @@ class Embedder:
         known: "Index|None" = None, # What was embedded before; of no use when by another model
     ):
         from psychoscore.model import load_model # only here: a search by profile needs no torch
-        self.sha256, self.probe, (self.model, about) = model_sha256(model_folder), load_probe(model_folder), load_model(model_folder)
+        (self.model, about), self.sha256, self.probe = load_model(model_folder), model_sha256(model_folder), load_probe(model_folder) # damaged weights are told first
         self.key_relative, self.context = about["key_relative"], self.model.config.max_position_embeddings
         self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 

@@ -13,7 +13,7 @@ __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', '
            'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
-import dataclasses, itertools, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
+import dataclasses, itertools, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -49,11 +50,11 @@ def press_ctrl_c(at):
 def fit_in_thread(data, out, **options):
     "As a program with a window does: Ctrl-C reaches the main thread, which asks the other one to stop."
     stop = threading.Event()
-    thread = threading.Thread(target=fit, args=(data, out, TINY), kwargs=dict(resume=True, cpu=True, progress=False, stop=stop, **options))
-    thread.start()
-    try: thread.join()
-    except KeyboardInterrupt: stop.set()
-    thread.join()
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(fit, data, out, TINY, resume=True, cpu=True, progress=False, stop=stop, **options)
+        try: run.result()
+        except KeyboardInterrupt: stop.set()
+        run.result()
 
 
 def start(*args, **options):
