@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['flat', 'nested', 'mean_score', 'difference', 'Judged', 'what_it_is', 'judge', 'make_report', 'compare_models',
-           'plot_held_out', 'plot_sources', 'embed_made', 'write_report', 'sweep_table', 'plot_sweep']
+           'plot_held_out', 'plot_sources', 'embed_made', 'write_report', 'sweep_table', 'plot_sweep', 'change_by_seed']
 
 # %% ../nbs/02c_coherence.ipynb #7c1331f3
 import json
@@ -195,3 +195,14 @@ def plot_sweep(
     for ax in axes: ax.set_xscale("symlog", linthresh=0.03) # Weight 0 has a place, too
     axes[0].legend(fontsize=7)
     return axes
+
+# %% ../nbs/02c_coherence.ipynb #5eedm001
+def change_by_seed(
+    table: pd.DataFrame, # From `sweep_table`, with rows of weight 0
+) -> pd.DataFrame: # A row an arm, named like "info_nce-0.1": seeds, and mean changes of rank_correlation and, in per cent, of nats
+    "Compare each arm with the runs without the loss, seed by seed; seeds that have none are left out."
+    pairs = table[table.weight > 0].merge(table[table.weight == 0], on="seed", suffixes=("", "_without"))
+    pairs["arm"] = [f"{kind}-{weight:g}" for kind, weight in zip(pairs.kind, pairs.weight)]
+    pairs["rank_correlation, same seed"] = pairs.rank_correlation - pairs.rank_correlation_without
+    pairs["nats, same seed, %"] = 100*(pairs.val_nats_per_note/pairs.val_nats_per_note_without - 1)
+    return pairs.groupby("arm").agg(seeds=("seed", "size"), **{name: (name, "mean") for name in pairs.columns[-2:]})

@@ -55,8 +55,9 @@ def profile_similarity(
     a, b = _profile_matrix(p1), _profile_matrix(p2)
     if kernel == "gaussian": similarity = torch.exp(-squared_distances(a, b)/(2*SIGMA**2))
     else:
-        centre = 0.5 if kernel == "centred_cosine" else 0.0
-        similarity = F.normalize(a - centre) @ F.normalize(b - centre).T
+        a, b = (rows - (0.5 if kernel == "centred_cosine" else 0) for rows in (a, b))
+        both_zero = (a == 0).all(1)[:, None] & (b == 0).all(1)[None]
+        similarity = (F.normalize(a) @ F.normalize(b).T).masked_fill(both_zero, 1)
     both_single = isinstance(p1, PsychometricProfile) and isinstance(p2, PsychometricProfile)
     return similarity.item() if both_single else similarity
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
+from .model import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES, HEADER_LENGTH, MAX_LEFT, SEGMENT_S)
@@ -42,10 +43,13 @@ SPLITS = ("train", "validation", "test")
 def emopia_pieces(
     clips: pd.DataFrame, # From `load_emopia`
 ) -> Iterator[SourcePiece]: # The clips of the three splits, in order
-    "Read the clips of EMOPIA."
+    "Read the clips of EMOPIA; a warning says how many the split leaves out."
     from psychoscore.emopia import EMOPIA_LICENCE # only here: training reads no MIDI and loads no downloader
     from psychoscore.notes import read_midi
-    for clip in clips[clips.split.isin(SPLITS)].itertuples():
+    kept = clips[clips.split.isin(SPLITS)]
+    if len(kept) < len(clips):
+        warnings.warn(f"{len(clips) - len(kept)} of {len(clips)} clips of EMOPIA are left out, for the published split does not list them; the split by songs (split=\"song\", or --split song) takes all", stacklevel=2)
+    for clip in kept.itertuples():
         yield SourcePiece(clip.clip_id, clip.song_id, "emopia", clip.split, EMOPIA_LICENCE, read_midi(clip.path),
                           PsychometricProfile(clip.trauma, clip.entropy))
 
@@ -233,11 +237,12 @@ class PreparedDataset:
         self.folder = Path(folder)
         missing = [name for name in ("tokens.bin", "pieces.parquet", "meta.json") if not (self.folder/name).is_file()]
         if missing: raise FileNotFoundError(f"no prepared dataset in {self.folder}: {', '.join(missing)} missing; run `psychoscore prepare` first")
-        self.meta = json.loads((self.folder/"meta.json").read_text())
+        self.meta = read_json(self.folder/"meta.json", ("vocabulary", "key_relative", "tokens", "content_sha256"))
         if self.meta["vocabulary"] != VOCABULARY: raise ValueError(f"{self.folder} was prepared with another vocabulary: prepare it again with this version")
-        self.pieces = pd.read_parquet(self.folder/"pieces.parquet")
+        try: self.pieces, self.tokens = pd.read_parquet(self.folder/"pieces.parquet"), np.memmap(self.folder/"tokens.bin", np.uint16, mode="r")
+        except (ValueError, OSError) as error: raise ValueError(f"{self.folder} is damaged, prepare it again: {error}") from error
+        if lacks := [name for name in PIECES_SCHEMA.names if name not in self.pieces]: raise ValueError(f"{self.folder}/pieces.parquet is of another version, prepare it again: it lacks {', '.join(lacks)}")
         self.profiles = self.pieces[[d.name for d in DIMENSIONS]].to_numpy(float) # (N, P), NaN where not known; the mean of what moves
-        self.tokens = np.memmap(self.folder/"tokens.bin", np.uint16, mode="r")
         if len(self.tokens) != self.meta["tokens"]: raise ValueError(f"{self.folder}/tokens.bin holds {len(self.tokens)} tokens, meta.json says {self.meta['tokens']}: prepare it again")
 
     def ids(self, row: int) -> np.ndarray: # Token ids of the piece, (T,)

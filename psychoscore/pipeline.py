@@ -86,6 +86,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
     if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=min(training.max_steps, 40), eval_interval=40)
     log = fit(data, out, training, resume=True, progress=not config.quick)
+    if log.step.max() != training.max_steps: raise InterruptedError("training was told to stop, and has saved: the same command goes on")
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
 
 # %% ../nbs/07_pipeline.ipynb #ea5c8b93

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['N_GRAM', 'pitches_of', 'hashed_grams', 'Overlap', 'GramIndex', 'longest_run', 'training_index', 'closing', 'novelty',
-           'frechet_distance', 'quality', 'held_out_rows', 'nearness', 'as_records', 'make_report', 'show',
+           'frechet_distance', 'quality', 'held_out_rows', 'nearness', 'as_records', 'make_report', 'at_commit', 'show',
            'markdown_table', 'results_rows', 'results_table', 'page', 'save_report']
 
 # %% ../nbs/06c_report.ipynb #07b921dc
@@ -209,6 +209,10 @@ def make_report(
             "misses": dial.misses().round(3).to_dict(orient="records"), "estimators": estimator_report()}, dial
 
 # %% ../nbs/06c_report.ipynb #6449c049
+def at_commit(commit: "str|None") -> str: # From `find_commit`
+    "Where a commit is known; an installed package has its version alone."
+    return f" at commit `{commit}`" if commit else ""
+
 def show(triple) -> str: # "0.81 (0.76 to 0.85)"
     "A value with its interval; n/a where there are too few pieces for one."
     value, low, high = ("n/a" if x is None else f"{x:.3g}" for x in (list(triple.values())[:3] if isinstance(triple, dict) else triple))
@@ -248,8 +252,8 @@ def page(
     listener, single = report["estimators"]["listener"], report["single_take"]
     auditioned = f"Each was composed {report['takes']} times, and what the listener heard nearest to the request was kept; the column of this model alone shows what that is worth. " if single else ""
     again = f" --takes {report['takes']}" if single else ""
-    parts = ["# What was measured", f"Made by `psychoscore report` at commit `{made['commit']}` with {', '.join(f'{k} {v}' for k, v in made['versions'].items())}. "
-             f"Model: {report['model']['parameters']/1e6:.1f} M parameters, last trained at commit `{report['model']['git_commit']}` ({(report['model']['tokens'] or 0)/1e6:.1f} M tokens in that run), data `{report['model']['data_sha256'][:12]}`. "
+    parts = ["# What was measured", f"Made by `psychoscore report`{at_commit(made['commit'])} with {', '.join(f'{k} {v}' for k, v in made['versions'].items())}. "
+             f"Model: {report['model']['parameters']/1e6:.1f} M parameters, last trained{at_commit(report['model']['git_commit'])} ({(report['model']['tokens'] or 0)/1e6:.1f} M tokens in that run), data `{report['model']['data_sha256'][:12]}`. "
              f"Evaluated with data `{report['data_sha256'][:12]}`. Intervals are 95 %, by bootstrap over pieces where pieces were generated and over songs where they are real.",
              f"## The dial\n\n{report['pieces']} pieces of {grid['seconds']:g} s on a grid of {grid['steps']} by {grid['steps']}, {grid['repeats']} each, seeds from {grid['seed']}. {auditioned}Heard by the judge, which learned from songs that the generator never trained on and chose nothing.\n\n![asked against heard](dial.png)",
              markdown_table(results_rows(report)), f"Baseline: {report['baseline']['what']}, n = {report['baseline']['pieces']} at the corners; its last figure is for opposite rather than shuffled labels.",

@@ -83,10 +83,15 @@ def load_probe(model_folder: "str|Path") -> Probe:
     "Load the probe of a checkpoint."
     path = Path(model_folder)/"probe.json"
     if not path.is_file(): raise FileNotFoundError(f"no probe.json in {model_folder}: fit one with `psychoscore probe`")
-    saved = json.loads(path.read_text())
+    from psychoscore.model import read_json # only here: a search by profile needs no torch
+    saved = read_json(path, ("model_sha256", "dimensions", *Probe._fields))
     if (saved["model_sha256"], saved["dimensions"]) != (model_sha256(model_folder), [d.name for d in DIMENSIONS]):
         raise ValueError(f"{path} was fitted on other weights or dimensions than those of {model_folder}: fit it again with `psychoscore probe`")
-    return Probe(np.array(saved["weights"]), np.array(saved["bias"]))
+    try: probe = Probe(np.array(saved["weights"], float), np.array(saved["bias"], float))
+    except (ValueError, TypeError): probe = None
+    if probe is None or probe.weights.ndim != 2 or not probe.weights.shape[1:] == probe.bias.shape == (len(DIMENSIONS),):
+        raise ValueError(f"{path} is damaged: fit it again with `psychoscore probe`")
+    return probe
 
 # %% ../nbs/02b_search.ipynb #e8399c50
 def make_probe(
@@ -160,12 +165,13 @@ def read_index(
 ) -> Index: # Finished or not, of whatever model
     "Read an index file."
     if not Path(path).is_file(): raise FileNotFoundError(f"no index at {path}: make one with `psychoscore index`")
-    try: table = pq.read_table(path)
-    except pa.ArrowInvalid: table = None
-    if table is None or b"psychoscore" not in (table.schema.metadata or {}): raise ValueError(f"{path} is not an index that `psychoscore index` has written")
-    about, embeddings = json.loads(table.schema.metadata[b"psychoscore"]), table["embedding"].combine_chunks()
-    return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()), embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
-                 np.stack([table[d.name].to_numpy() for d in DIMENSIONS], axis=1), **about)
+    try:
+        table = pq.read_table(path)
+        about, embeddings = json.loads(table.schema.metadata[b"psychoscore"]), table["embedding"].combine_chunks()
+        return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()), embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
+                     np.stack([table[d.name].to_numpy() for d in DIMENSIONS], axis=1), **about)
+    except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are cut short, or of another kind
+        raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: remove it and index the folder again") from error
 
 def load_index(
     path: "str|Path", # Written by `psychoscore index`
@@ -202,7 +208,7 @@ class Embedder:
         known: "Index|None" = None, # What was embedded before; of no use when by another model
     ):
         from psychoscore.model import load_model # only here: a search by profile needs no torch
-        self.sha256, self.probe, (self.model, about) = model_sha256(model_folder), load_probe(model_folder), load_model(model_folder)
+        (self.model, about), self.sha256, self.probe = load_model(model_folder), model_sha256(model_folder), load_probe(model_folder) # damaged weights are told first
         self.key_relative, self.context = about["key_relative"], self.model.config.max_position_embeddings
         self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', 'MAX_SPIKE', 'LOG_COLUMNS', 'ContrastConfig',
-           'TrainConfig', 'load_config', 'lr_at', 'KeepFloat32', 'Float32Muon', 'make_optimizers', 'hidden_states',
-           'token_losses', 'weigh_mode', 'Contrast', 'explain_rows', 'contrasts', 'random_window', 'count_tokens',
-           'own_rows', 'gather_rows', 'contrast_losses', 'train_step', 'sum_over_processes', 'profile_bins_of',
-           'evaluate', 'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint',
-           'load_checkpoint', 'save_best', 'find_commit', 'provenance', 'start_model', 'check_run', 'check_loss',
-           'explain_memory', 'sigterm_asked', 'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
+           'TrainConfig', 'load_config', 'check_init', 'lr_at', 'KeepFloat32', 'Float32Muon', 'make_optimizers',
+           'hidden_states', 'token_losses', 'weigh_mode', 'Contrast', 'explain_rows', 'contrasts', 'random_window',
+           'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses', 'train_step', 'sum_over_processes',
+           'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole',
+           'save_checkpoint', 'load_checkpoint', 'refuse_damage', 'save_best', 'find_commit', 'provenance',
+           'start_model', 'check_run', 'check_loss', 'explain_memory', 'set_by_signals', 'saved_on_error', 'write_log',
+           'make_accelerator', 'agree', 'describe', 'step_seed', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
-import dataclasses, itertools, json, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
+import dataclasses, itertools, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
@@ -32,7 +33,7 @@ from tqdm.auto import tqdm
 from . import __version__
 from .contrastive import LOSSES, BalancedSampler, contrastive_loss, null_headers, pool_notes
 from .dataset import Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
-from .model import MODEL_CONFIGS, ModelConfig, add_residual_dropout, make_model, mixed_precision, multiplies_bf16, save_model, load_model
+from .model import MODEL_CONFIGS, SHAPE, ModelConfig, add_residual_dropout, make_model, mixed_precision, multiplies_bf16, read_json, save_model, load_model
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 
@@ -68,14 +69,14 @@ class TrainConfig:
     log_interval: PositiveInt = 10 # Steps; the device is waited for this often
     eval_interval: PositiveInt = 200 # Steps
     seed: NonNegativeInt = 0
-    init: str|None = None # Weights to start from instead of random ones: "packaged", or a checkpoint folder
+    init: str|None = None # Weights to start from instead of random ones: "packaged", or a checkpoint folder; "" where they must be given
 
 # %% ../nbs/03_train.ipynb #conf1g04
 TRAIN_CONFIGS = {
     "tiny": TrainConfig(model=MODEL_CONFIGS["tiny"], max_steps=800), "small": TrainConfig(),
     "mixed": TrainConfig(dropout=0.3, weight_decay=0.5, max_steps=3590, warmup_steps=100, eval_interval=440, mix=DataMix( # The packaged model's first leg: EMOPIA a hundred times over, rule-made pairs and a corpus
         batch_tokens=32768, proportions={"emopia": 0.35, "synthetic": 0.3, "corpus": 0.35}, final_proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
-    "turns": TrainConfig(dropout=0.3, weight_decay=0.5, max_steps=500, warmup_steps=10, eval_interval=250, muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix( # After `mixed`: to follow a profile that changes
+    "turns": TrainConfig(dropout=0.3, weight_decay=0.5, init="", max_steps=500, warmup_steps=10, eval_interval=250, muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix( # After `mixed`: to follow a profile that changes
         batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15}))}
 TRAIN_CONFIGS["base"] = dataclasses.replace(TRAIN_CONFIGS["mixed"], model=MODEL_CONFIGS["base"]) # not run as it stands
 
@@ -84,12 +85,14 @@ def load_config(
     **changes, # Fields that are set differently
 ) -> TrainConfig:
     "Look a configuration up, or read it from a file."
-    if name in TRAIN_CONFIGS: return dataclasses.replace(TRAIN_CONFIGS[name], **changes)
+    if name in TRAIN_CONFIGS: return check_init(dataclasses.replace(TRAIN_CONFIGS[name], **changes))
     if not Path(name).is_file(): raise FileNotFoundError(f"no configuration {name}: give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
-    try: fields = json.loads(Path(name).read_text())
-    except json.JSONDecodeError as error: raise ValueError(f"{name} is not JSON: {error}") from error
-    if not isinstance(fields, dict): raise ValueError(f"{name} must hold a JSON object with fields of TrainConfig, got a {type(fields).__name__}")
-    return TrainConfig(**(fields | changes))
+    return check_init(TrainConfig(**(read_json(name) | changes)))
+
+def check_init(config: TrainConfig) -> TrainConfig: # The same
+    "Refuse to begin with random weights what was made to go on from trained ones."
+    if config.init == "": raise ValueError("this configuration goes on from trained weights: give init (--init), packaged or a checkpoint folder")
+    return config
 
 # %% ../nbs/03_train.ipynb #c138d578
 def lr_at(
@@ -375,17 +378,27 @@ def save_checkpoint(out: Path, state: TrainState, model, optimizers, run: dict):
 # %% ../nbs/03_train.ipynb #a1c34449
 def load_checkpoint(out: Path, model, optimizers, run: dict) -> TrainState:
     "Go back to where a run stood; refuse one that was another run."
-    try: saved = torch.load(out/CHECKPOINT, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error: raise ValueError(f"{out/CHECKPOINT} is damaged: delete it and start again") from error
+    with refuse_damage(out/CHECKPOINT):
+        saved = torch.load(out/CHECKPOINT, map_location="cpu", weights_only=True)
+        state, _ = TrainState(**saved["state"]), (*saved["run"]["vocabulary"], *saved["model"], *saved["optimizers"])
     if saved["run"]["vocabulary"] != run["vocabulary"]:
         raise ValueError(f"{out} was trained with another vocabulary ({len(saved['run']['vocabulary'])} tokens, the data has {len(run['vocabulary'])}): use the version that made it, or another folder")
     before, now = (pd.json_normalize({k: v for k, v in r.items() if k != "vocabulary"}).iloc[0].to_dict() for r in (saved["run"], run))
     different = [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in sorted(before | now) if before.get(key) != now.get(key)]
     if different: raise ValueError(f"{out} holds another run, which cannot be resumed with these settings: {'; '.join(different)}")
-    model.load_state_dict(saved["model"])
-    for optimizer, state in zip(optimizers, saved["optimizers"]): optimizer.load_state_dict(state)
-    return TrainState(**saved["state"])
+    with refuse_damage(out/CHECKPOINT):
+        model.load_state_dict(saved["model"])
+        for optimizer, known in zip(optimizers, saved["optimizers"], strict=True): optimizer.load_state_dict(known)
+    return state
 
+@contextmanager
+def refuse_damage(path: Path):
+    "Say what to do with a file that is cut short or lacks something."
+    try: yield
+    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error: # what torch raises for such files
+        raise ValueError(f"{path} is damaged: delete it and start again") from error
+
+# %% ../nbs/03_train.ipynb #bests001
 def save_best(model, out: Path, about: dict):
     "Replace the model in a folder, each file in one move."
     folder = out/"saving"
@@ -395,11 +408,16 @@ def save_best(model, out: Path, about: dict):
         os.replace(path, out/path.name)
     folder.rmdir()
 
-def find_commit() -> "str|None": # Ends in -dirty where files differ from it; None outside a git checkout
-    "Which version of the code this is."
-    if not shutil.which("git"): return None
-    return subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True, check=False).stdout.strip() or None
+# %% ../nbs/03_train.ipynb #commit02
+def find_commit() -> "str|None": # Ends in -dirty where files differ from it; None where the package is no checkout, and has a version alone
+    "Which commit of psychoscore this code is."
+    clone, own = Path(str(files("psychoscore"))).parent, ["nbs/03_train.ipynb", "psychoscore/__init__.py"] # both are tracked by a clone alone
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} # in a hook of another repository these name that one
+    def git(*command): return subprocess.run(["git", *command], cwd=clone, env=outside, capture_output=True, text=True, check=False).stdout.split()
+    if not shutil.which("git") or git("ls-files", "--full-name", *own) != own: return None
+    return next(iter(git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")), None)
 
+# %% ../nbs/03_train.ipynb #commit04
 def provenance(
     data: PreparedDataset,
     config: TrainConfig,
@@ -418,8 +436,7 @@ def start_model(
     "Build a model, or load the one to go on from."
     if config.init is None: return make_model(config.model, config.seed), None
     model, about = load_model(files("psychoscore")/"assets"/"model" if config.init == "packaged" else config.init)
-    c = model.config
-    shape = ModelConfig(c.hidden_size, c.num_hidden_layers, c.num_attention_heads, c.intermediate_size, c.max_position_embeddings)
+    shape = ModelConfig(*(getattr(model.config, name) for name in SHAPE))
     if shape != config.model: raise ValueError(f"init {config.init} is {shape}, the configuration asks for {config.model}: give the configuration that it was trained with")
     if about["key_relative"] != key_relative: raise ValueError(f"init {config.init} was trained {'with' if key_relative else 'without'} absolute pitches, the data is the other way round: prepare it {'with' if key_relative else 'without'} --absolute")
     return model, about
@@ -429,7 +446,7 @@ MAX_SPIKE = 2.0 # A loss this many times the lowest one, or that of knowing noth
 
 def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: bool, n_processes: int):
     "Refuse what would fail later."
-    mix = config.mix
+    mix = check_init(config).mix
     if (out/CHECKPOINT).exists() and not resume: raise FileExistsError(f"{out} already holds a run: resume it (--resume) or choose another folder")
     if mix.transpose and data.meta["key_relative"]: raise ValueError(f"{data.folder} is key-relative, transposing it would undo that: set mix.transpose to false")
     if mix.turns and not data.meta["key_relative"]: raise ValueError(f"{data.folder} holds absolute pitches, so pieces that are joined would be in different keys: set mix.turns to 0")
@@ -454,13 +471,36 @@ def explain_memory(config: TrainConfig):
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error): raise
         raise MemoryError(f"out of memory with batch_tokens {config.mix.batch_tokens} and width {config.model.width}: halve mix.batch_tokens (context {config.mix.context} is the least), then mix.context") from error
 
+# %% ../nbs/03_train.ipynb #stop0001
 @contextmanager
-def sigterm_asked() -> Iterator[threading.Event]:
-    "Take SIGTERM as a request: the event is set."
-    asked = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try: yield asked
-    finally: signal.signal(signal.SIGTERM, before)
+def set_by_signals(
+    stop: threading.Event, # Set by SIGTERM and the first Ctrl-C
+) -> Iterator[list[int]]: # The signals that have come
+    "Take signals as a request to stop; nothing changes in another than the main thread."
+    came = []
+    def ask(number, frame):
+        if number == signal.SIGINT:
+            if number in came: raise KeyboardInterrupt
+            print("stopping after this step; Ctrl-C again ends at once", file=sys.stderr)
+        came.append(number); stop.set()
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if in_main and signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try: yield came
+    finally:
+        for number, handler in before.items(): signal.signal(number, handler)
+
+# %% ../nbs/03_train.ipynb #stop0003
+@contextmanager
+def saved_on_error(
+    whole: threading.Event, # Set while the state is one to go on from, and not saved yet
+    save: Callable[[], None],
+):
+    "Save before an error leaves, where there is something whole to save."
+    try: yield
+    except BaseException:
+        if whole.is_set(): save()
+        raise
 
 # %% ../nbs/03_train.ipynb #79193704
 LOG_COLUMNS = ["step", "tokens", "seconds", "train_loss", "contrastive_loss", *VALIDATED] # The last where it validates
@@ -501,10 +541,11 @@ def fit(
     checkpoint_minutes: float = 5,
     cpu: bool = False, # Even where there is a GPU
     progress: bool = True, # Show a bar
+    stop: "threading.Event|None" = None, # Set it, from another thread say, and the run saves and returns, to be resumed
 ) -> pd.DataFrame: # The log
-    "Train a model, and keep the one that validates best."
+    "Train a model, and keep the one that validates best; KeyboardInterrupt, once all is saved, when Ctrl-C asked for it."
     data, out, start = data if isinstance(data, PreparedDataset) else PreparedDataset(data), Path(out), time.perf_counter()
-    accelerator = make_accelerator(out, cpu)
+    accelerator, stop = make_accelerator(out, cpu), stop or threading.Event()
     main = accelerator.is_main_process
     check_run(data, out, config, resume, accelerator.num_processes)
     out.mkdir(parents=True, exist_ok=True)
@@ -515,10 +556,15 @@ def fit(
     optimizers, run = make_optimizers(model, config), dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], config=asdict(config))
     state = load_checkpoint(out, model, optimizers, run) if (out/CHECKPOINT).exists() else TrainState()
     batches = zip(training_batches(data, config.mix, config.seed, state.step, config.max_steps), contrasts(data, config, state.step))
-    before, saved = state.seconds, start
+    before, saved, whole = state.seconds, start, threading.Event()
+    optimizers[0].register_step_pre_hook(lambda *_: whole.clear())
+    def save(ends: bool):
+        whole.clear()
+        if main: save_checkpoint(out, state, model, optimizers, run)
+        if main and ends and state.step < config.max_steps: bar.write(f"stopped and saved at step {state.step} of {config.max_steps}: resume to go on", file=sys.stderr)
     if main: write_log(out, state.log, "w")
     bar = tqdm(initial=state.step, total=config.max_steps, unit="step", disable=not (progress and main))
-    with sigterm_asked() as asked, explain_memory(config), bar:
+    with set_by_signals(stop) as came, explain_memory(config), bar, saved_on_error(whole, lambda: save(True)):
         while state.step < config.max_steps:
             torch.manual_seed(step_seed(config.seed, state.step, accelerator.process_index))
             batch, contrast = next(batches)
@@ -526,7 +572,8 @@ def fit(
             state.step += 1; state.tokens += count_tokens(batch, contrast); state.seconds = before + time.perf_counter() - start
             bar.update()
             last, validates = state.step == config.max_steps, state.step % config.eval_interval == 0
-            if last or validates or state.step % config.log_interval == 0:
+            logs = last or validates or state.step % config.log_interval == 0
+            if logs:
                 row = dict(step=state.step, tokens=state.tokens, seconds=state.seconds, **dict(zip(("train_loss", "contrastive_loss"), torch.stack(state.losses).mean(0).tolist())))
                 check_loss(row, state.log, config)
                 if last or validates: row |= validate(model, data)
@@ -537,16 +584,16 @@ def fit(
                 if main: write_log(out, [row])
                 accelerator.log({k: v for k, v in row.items() if k != "step"}, step=state.step)
                 bar.set_postfix_str(describe(state.log))
-            elif accelerator.num_processes > 1: continue # what all must agree on costs a message
+            whole.set()
+            if not logs and accelerator.num_processes > 1: continue # what all must agree on costs a message
             now = time.perf_counter()
-            stop, save = agree([asked.is_set() or now - start > 60*max_minutes, now - saved > 60*checkpoint_minutes], accelerator)
-            if stop or save or last:
-                if main: save_checkpoint(out, state, model, optimizers, run)
+            ends, saves = agree([stop.is_set() or now - start > 60*max_minutes, now - saved > 60*checkpoint_minutes], accelerator)
+            if ends or saves or last:
+                save(ends)
                 saved = now
-            if stop and not last:
-                if main: bar.write(f"stopped and saved at step {state.step} of {config.max_steps}: resume to go on", file=sys.stderr)
-                break
+            if ends: break
     accelerator.end_training()
+    if signal.SIGINT in came: raise KeyboardInterrupt(f"all is saved, up to step {state.step} of {config.max_steps}")
     return pd.DataFrame(state.log, columns=LOG_COLUMNS)
 
 # %% ../nbs/03_train.ipynb #7ca01924

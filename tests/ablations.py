@@ -62,7 +62,7 @@ ARMS = SWEEP | RECIPE
 
 def git(*arguments: str) -> subprocess.CompletedProcess:
     "Ask git; it is for the caller to look at what it says."
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(["git", *arguments], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
 
 
 def begin(folder: Path) -> str:

@@ -1,7 +1,6 @@
 "The command from a shell: fast help, one-line errors, files that are really there."
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,12 @@ def psychoscore(*arguments):
     return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_help_is_quick_and_leaves_torch_alone():
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        result = psychoscore("--help")
-        times.append(time.perf_counter() - start)
-        assert result.returncode == 0 and "compose" in result.stdout
-    assert min(times) < 0.5, times
-    listed = subprocess.run([sys.executable, "-X", "importtime", "-m", "psychoscore.cli", "--help"], capture_output=True, text=True).stderr
-    assert "typer" in listed and "torch" not in listed
+def test_help_is_quick():
+    "It imports nothing that takes its time; seconds would depend on the machine."
+    result = subprocess.run([sys.executable, "-X", "importtime", "-m", "psychoscore.cli", "--help"], capture_output=True, text=True)
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in result.stderr.splitlines() if "|" in line}
+    assert result.returncode == 0 and "compose" in result.stdout and "typer" in imported
+    assert not imported & {"torch", "transformers", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib", "music21", "symusic", "fastapi", "faiss"}
 
 
 def test_the_commands_guidance_is_the_librarys():

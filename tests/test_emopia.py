@@ -1,6 +1,8 @@
 "What the notebook cannot show: downloads over HTTP, both releases' layouts, and the real dataset's counts."
 import csv
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -282,6 +284,22 @@ def test_real_counts():
     assert clips["song_id"].nunique() == 387 and listed["song_id"].nunique() == 385
     assert listed.groupby("split")["song_id"].nunique().to_dict() == dict(train=290, validation=63, test=32)
     assert listed.groupby("song_id")["split"].nunique().max() == 1
+
+
+@needs_emopia
+def test_the_command_says_what_a_split_leaves_out(tmp_path):
+    "And another split leaves nothing out; labels and placement reach the prepared profiles."
+    def prepare(name, *options):
+        result = subprocess.run([sys.executable, "-m", "psychoscore.cli", "prepare", "--copies", "1", "--out", tmp_path/name, *options], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return pd.read_parquet(tmp_path/name/"pieces.parquet").set_index("piece_id"), result.stderr
+    published, said = prepare("published")
+    assert len(published) == 1051 and said == ("psychoscore: 27 of 1078 clips of EMOPIA are left out, for the published split does not list them; "
+                                               'the split by songs (split="song", or --split song) takes all\n')
+    whole, said = prepare("song", "--split", "song", "--labels-reading", "plan", "--placement", "uniform")
+    clips = load_emopia(labels="plan", placement="uniform", split="song").set_index("clip_id")
+    assert len(whole) == 1078 and said == ""
+    pd.testing.assert_frame_equal(whole.sort_index()[["trauma", "entropy", "split"]], clips[["trauma", "entropy", "split"]], check_names=False)
 
 
 @needs_emopia

@@ -1,21 +1,26 @@
 "Training that is killed and resumed ends where it would have ended."
+import itertools
 import json
 import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
 import torch
 
+import psychoscore.train
 from psychoscore.dataset import DataMix
 from psychoscore.model import ModelConfig
-from psychoscore.train import ContrastConfig, TrainConfig, fit
+from psychoscore.train import ContrastConfig, TrainConfig, find_commit, fit
 
 TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=8, tokens=128),
                    max_steps=100, warmup_steps=5, log_interval=7, eval_interval=25)
@@ -24,10 +29,32 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["psychoscore.train"])
 
 
-def train(data, out, max_bytes=None, **options):
+def train(data, out, max_bytes=None, ctrl_c_at=None, in_thread=False, **options):
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that starts the tests in the background has them ignore Ctrl-C
     if max_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes)) # a disk that is full in the middle of a file
-    fit(data, out, TINY, resume=True, cpu=True, progress=False, **options)
+    if ctrl_c_at: press_ctrl_c(ctrl_c_at)
+    if not in_thread: fit(data, out, TINY, resume=True, cpu=True, progress=False, **options)
+    else: fit_in_thread(data, out, **options)
+
+
+def press_ctrl_c(at):
+    "Get a SIGINT during a step, as from the terminal."
+    real, calls = psychoscore.train.train_step, itertools.count(1)
+    def step(*given):
+        if next(calls) == at: os.kill(os.getpid(), signal.SIGINT)
+        return real(*given)
+    psychoscore.train.train_step = step
+
+
+def fit_in_thread(data, out, **options):
+    "As a program with a window does: Ctrl-C reaches the main thread, which asks the other one to stop."
+    stop = threading.Event()
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(fit, data, out, TINY, resume=True, cpu=True, progress=False, stop=stop, **options)
+        try: run.result()
+        except KeyboardInterrupt: stop.set()
+        run.result()
 
 
 def start(*args, **options):
@@ -114,18 +141,41 @@ def test_full_disk_leaves_the_last_checkpoint(data, uninterrupted, tmp_path):
     assert_same_run(uninterrupted, tmp_path)
 
 
-def test_sigterm_saves_and_returns(data, tmp_path):
-    config = tmp_path/"tiny.json"
-    config.write_text(json.dumps(dict(model=dict(width=32, layers=2, heads=2, mlp_width=64), contrast=dict(rows=8), max_steps=100_000, log_interval=1)))
-    command = [sys.executable, "-m", "psychoscore.train", "--data", data, "--out", tmp_path/"out", "--config", config]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS="1"))
-    log = tmp_path/"out"/"log.csv"
-    while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 2): time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    stderr = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, stderr
+@pytest.fixture
+def command(data, tmp_path):
+    "A command that trains for hours, into `out`."
+    (tmp_path/"tiny.json").write_text(json.dumps(dict(model=dict(width=32, layers=2, heads=2, mlp_width=64), contrast=dict(rows=8), max_steps=100_000, log_interval=1)))
+    return list(map(str, [sys.executable, "-m", "psychoscore.train", "--data", data, "--out", tmp_path/"out", "--config", tmp_path/"tiny.json"]))
+
+
+def end(command, out, number):
+    "Start a command, send it a signal once it has logged steps, and return exit code, stdout and stderr."
+    hears_ctrl_c = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) # noqa: E731
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS="1"), preexec_fn=hears_ctrl_c)
+    while process.poll() is None and not ((out/"log.csv").exists() and len((out/"log.csv").read_text().splitlines()) > 2): time.sleep(0.05)
+    process.send_signal(number)
+    return (*process.communicate(timeout=60), process.returncode)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_the_command(command, tmp_path, number, code):
+    stdout, stderr, returned = end(command, tmp_path/"out", number)
+    assert returned == code, stderr
     step = saved(tmp_path/"out")["state"]["step"]
     assert step >= 2 and f"stopped and saved at step {step} of 100000: resume to go on" in stderr
+    assert "Traceback" not in stderr and stderr.count("stopped and saved") == 1
+    assert ("train_loss" in stdout) == (number == signal.SIGTERM) # a person who has pressed Ctrl-C wants no table
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_ctrl_c_loses_nothing(data, uninterrupted, tmp_path, in_thread):
+    process = start(data, tmp_path, ctrl_c_at=10, in_thread=in_thread)
+    process.join()
+    step = saved(tmp_path)["state"]["step"]
+    assert (process.exitcode, step) == (1, 10) if not in_thread else process.exitcode == 0 and 10 <= step < TINY.max_steps # the other thread hears of it a little later
+    process = start(data, tmp_path)
+    process.join()
+    assert_same_run(uninterrupted, tmp_path)
 
 
 def refusal(data, out):
@@ -133,10 +183,51 @@ def refusal(data, out):
     return str(caught.value)
 
 
-def test_another_vocabulary_or_a_damaged_file_is_refused(data, uninterrupted, tmp_path):
+def test_another_vocabulary_is_refused(data, uninterrupted, tmp_path):
     content = saved(uninterrupted)
     content["run"]["vocabulary"] = content["run"]["vocabulary"][:-1]
     torch.save(content, tmp_path/"checkpoint.pt")
     assert "another vocabulary" in refusal(data, tmp_path)
-    (tmp_path/"checkpoint.pt").write_bytes((uninterrupted/"checkpoint.pt").read_bytes()[:-1000])
-    assert "damaged: delete it" in refusal(data, tmp_path)
+
+
+def lacking(*path):
+    "Damage: the checkpoint without one of its entries."
+    def damage(file):
+        content = torch.load(file, weights_only=True)
+        place = content
+        for name in path[:-1]: place = place[name]
+        del place[path[-1]]
+        torch.save(content, file)
+    return damage
+
+
+@pytest.mark.parametrize("damage", [
+    lambda file: file.write_bytes(file.read_bytes()[:-1000]), lambda file: file.write_bytes(file.read_bytes()[:1000]), lambda file: file.write_bytes(b""), lambda file: file.write_text("text"),
+    lambda file: torch.save([1], file), *(lacking(name) for name in ("run", "state", "model", "optimizers")), lacking("run", "vocabulary"), lacking("model", "model.norm.weight"), lacking("optimizers", 1),
+    lambda file: torch.save(torch.load(file, weights_only=True) | dict(state=dict(steps=3)), file)])
+def test_a_damaged_file_is_refused_in_one_line(data, uninterrupted, tmp_path, damage):
+    shutil.copy(uninterrupted/"checkpoint.pt", tmp_path)
+    damage(tmp_path/"checkpoint.pt")
+    assert refusal(data, tmp_path) == f"{tmp_path}/checkpoint.pt is damaged: delete it and start again"
+
+
+def git(folder, *arguments): subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+@pytest.mark.parametrize("place", ["psychoscore", ".venv/lib/site-packages/psychoscore"])
+def test_another_repository_lends_no_commit(tmp_path, monkeypatch, place):
+    "Neither where one works, nor where the package was copied to and even committed."
+    package = tmp_path/place
+    package.mkdir(parents=True)
+    (package/"__init__.py").touch()
+    git(tmp_path, "init"); git(tmp_path, "add", "--force", "."); git(tmp_path, "commit", "-m", "theirs")
+    own = find_commit()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path/".git")) # as in their hooks
+    assert find_commit() == own
+    monkeypatch.setattr(psychoscore.train, "files", lambda name: package)
+    assert find_commit() is None
+    (tmp_path/"nbs").mkdir(); (tmp_path/"nbs"/"03_train.ipynb").touch()
+    git(tmp_path, "add", "."); git(tmp_path, "commit", "-m", "a clone, as it looks to us")
+    assert (find_commit() is not None) == (place == "psychoscore")
