@@ -1,7 +1,7 @@
 "The command from a shell: fast help, one-line errors, files that are really there."
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,14 +18,15 @@ def psychoscore(*arguments):
 
 def test_help_is_quick_and_leaves_torch_alone():
     times = []
-    for _ in range(5):
-        start = time.perf_counter()
+    for _ in range(3):
+        before = os.times()
         result = psychoscore("--help")
-        times.append(time.perf_counter() - start)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system) # by the clock, other work on the machine would count
         assert result.returncode == 0 and "compose" in result.stdout
-    assert min(times) < 0.5, times
+    assert min(times) < 1, times
     listed = subprocess.run([sys.executable, "-X", "importtime", "-m", "psychoscore.cli", "--help"], capture_output=True, text=True).stderr
-    assert "typer" in listed and "torch" not in listed
+    assert "typer" in listed and not any(heavy in listed for heavy in ("torch", "transformers", "pandas", "scipy", "matplotlib", "symusic"))
 
 
 def test_the_commands_guidance_is_the_librarys():
