@@ -31,6 +31,7 @@ def page(browser, server):
     page.on("pageerror", lambda e: page.wrong.append(str(e)))
     page.on("request", lambda r: None if r.url.startswith((server.url, "blob:")) else page.wrong.append(f"asks {r.url}"))
     page.goto(server.url)
+    page.wait_for_selector("#generate:enabled") # the dials are known
     yield page
     context.close()
 
