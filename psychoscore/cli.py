@@ -9,8 +9,9 @@ __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Corpus', 'Takes', 'FORMAT
            'compose', 'listen', 'calibrate', 'explain', 'report']
 
 # %% ../nbs/08_command.ipynb #b7cd504c
-import inspect, math, sys
+import math, sys
 from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Callable, Optional
 import typer
@@ -54,18 +55,19 @@ def _make_room(*files: Optional[Path]):
 # %% ../nbs/08_command.ipynb #dia0code
 def with_dials(
     annotation: Any, # Of each option, as `typer` reads it
-    default: Any = None, # Of each; ... when it must be given
+    default: Any = None, # Of each; `Parameter.empty` when it must be given
 ) -> Callable: # A decorator
-    "Put an option a dimension in the place of the parameter `dials` of a command, which gets a dict of those that are given."
+    "Put an option a dimension in the place of a command's parameter `dials`, a dict of those that are given."
     def spread(command):
         @wraps(command)
         def run(**given):
             dials = {d.name: given.pop(d.name) for d in DIMENSIONS}
             return command(dials={name: value for name, value in dials.items() if value is not None}, **given)
-        default_of = inspect.Parameter.empty if default is ... else default
-        options = [inspect.Parameter(d.name, inspect.Parameter.KEYWORD_ONLY, default=default_of, annotation=annotation) for d in DIMENSIONS]
-        given = inspect.signature(command).parameters.values()
-        run.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for q in given for p in (options if q.name == "dials" else [q])])
+        parameters = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(command).parameters.values()]
+        place = [p.name for p in parameters].index("dials")
+        parameters[place:place + 1] = [Parameter(d.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                                       for d in DIMENSIONS]
+        run.__signature__ = Signature(parameters)
         return run
     return spread
 
@@ -77,7 +79,8 @@ def dial_options(joined: str = "or") -> str: # Such as "--trauma or --entropy"
 def _say_what_is_unheard():
     "Tell of dimensions that are composed for and cannot be heard."
     if unheard := DIMENSIONS[len(CIRCUMPLEX):]:
-        typer.echo(f"not heard, so not compared: {', '.join(d.name for d in unheard)}; the estimators know {' and '.join(d.name for d in CIRCUMPLEX)}", err=True)
+        names, known = ', '.join(d.name for d in unheard), ' and '.join(d.name for d in CIRCUMPLEX)
+        typer.echo(f"not heard, so not compared: {names}; the estimators know {known}", err=True)
 
 # %% ../nbs/08_command.ipynb #a876b474
 Model = Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")]
@@ -303,11 +306,14 @@ def asked_trajectory(
     from psychoscore.profile import as_trajectory, make_arc, read_trajectory
     dials = dict(dials)
     if arc is not None:
-        if dials or at: raise ValueError(f"an arc says all about the profile: leave out {dial_options('and')} and --at, or leave out --arc")
+        if dials or at:
+            all_else = f"{dial_options('and')} and --at"
+            raise ValueError(f"an arc says all about the profile: leave out {all_else}, or leave out --arc")
         if Path(arc).suffix in (".json", ".yaml", ".yml"): return read_trajectory(arc)
         make_arc(arc, 1) # refuses a name that is none
         return arc
-    if at and not dials and not any(later): raise ValueError(f"--at says when dials hold: give {dial_options()} after it")
+    if at and not dials and not any(later):
+        raise ValueError(f"--at says when dials hold: give {dial_options()} after it")
     frames = [(0.0, dict(dials))] if dials or not at else []
     for time, changed in zip(at, later): dials |= changed; frames.append((time, dict(dials)))
     return as_trajectory([(time, PsychometricProfile(**dial)) for time, dial in frames])
@@ -318,7 +324,8 @@ FORMATS = ("mid", "wav", "musicxml", "png", "json")
 
 # %% ../nbs/08_command.ipynb #com0code
 @app.command(cls=InOrder)
-@with_dials(Annotated[Optional[float], typer.Option(help="In [0, 1]; left to the model when not given. After an --at, from then on.")])
+@with_dials(Annotated[Optional[float], typer.Option(
+    help="In [0, 1]; left to the model when not given. After an --at, from then on.")])
 def compose(
     context: typer.Context,
     out: Annotated[list[Path], typer.Option("--out", "-o", help="File to write: .mid, .wav, .musicxml, .png (piano roll) or .json (tokens); - for stdout. May be repeated.")],
@@ -432,7 +439,7 @@ def calibrate(
 
 # %% ../nbs/08_command.ipynb #eval0004
 @app.command()
-@with_dials(Annotated[float, typer.Option(help="In [0, 1].")], ...)
+@with_dials(Annotated[float, typer.Option(help="In [0, 1].")], Parameter.empty)
 def explain(
     dials: dict,
     seed: Annotated[int, typer.Option(help="The piece and its neighbours have it.")] = 0,

@@ -137,8 +137,8 @@ TONICS = {letter + sign: (pitch + move) % 12 for letter, pitch in zip("CDEFGAB",
 @dataclass
 class Request:
     "What to compose."
-    profile: "PsychometricProfile|ProfileTrajectory|list|str" # What the music should express; a trajectory, or the name of one of ARCS, moves it along
-    seconds: float|None = None # Length, met to within one grid step, 31 ms; that of `vary` when not given, else 30
+    profile: "PsychometricProfile|ProfileTrajectory|list|str" # What the music should express; a trajectory or one of ARCS moves
+    seconds: float|None = None # Length, met to within a grid step, 31 ms; that of `vary` when not given, else 30
     seed: int|None = None # Same seed, same piece; drawn when not given
     temperature: float|None = None # Of the choice of pitches; overrides the schedule
     use_dynamic_temperature: bool = True # Follow the profile; otherwise 1.0
@@ -168,14 +168,17 @@ class Request:
 
     def _length_of_vary(self) -> float: # s, from the first onset to the last release
         seconds = quantise(self.vary).steps*STEP_S
-        if not 1 <= seconds <= MAX_SECONDS: raise ValueError(f"the notes to vary last {seconds:.2f} s, and a piece lasts 1 to {MAX_SECONDS} s: give seconds, which takes their beginning, or other notes")
+        if not 1 <= seconds <= MAX_SECONDS:
+            raise ValueError(f"the notes to vary last {seconds:.2f} s, and a piece lasts 1 to {MAX_SECONDS} s: "
+                             "give seconds, which takes their beginning, or other notes")
         return seconds
 
     def left_out(self) -> str: # One line; "" when nothing is
         "Say what of the notes to vary lies beyond the end of the piece."
         if self.vary is None or (grid := quantise(self.vary)).steps <= self.steps: return ""
         late = int((grid.onset >= self.steps).sum())
-        return f"{late} of {len(grid.onset)} notes to vary are left out: the piece lasts {self.seconds:g} s, they last {grid.steps*STEP_S:.2f} s"
+        return (f"{late} of {len(grid.onset)} notes to vary are left out: the piece lasts {self.seconds:g} s, "
+                f"they last {grid.steps*STEP_S:.2f} s")
 
     def _check_numbers(self):
         for name, low, high in (("seconds", 1, MAX_SECONDS), ("temperature", 0.05, 5), ("guidance", 0, 10), ("top_p", 0.01, 1), ("min_p", 0, 0.99), ("keep", 0, 20)):
@@ -393,8 +396,8 @@ class Composer:
         return cls(*load_model(files("psychoscore")/"assets"/"model" if folder is None else folder))
 
     def compose(self,
-        profile: "PsychometricProfile|ProfileTrajectory|list|str", # What the music should express; a trajectory, or the name of one of ARCS, moves it along
-        seconds: float|None = None, # Length, met to within one grid step, 31 ms; that of `vary` when it is given, else 30
+        profile: "PsychometricProfile|ProfileTrajectory|list|str", # What the music should express; a trajectory or one of ARCS moves
+        seconds: float|None = None, # Length, met to within a grid step, 31 ms; that of `vary` when not given, else 30
         seed: int|None = None, # Same seed, same piece; drawn when not given
         temperature: float|None = None, # Overrides the schedule
         **options: Any, # The rest of a `Request`

@@ -70,7 +70,8 @@ class Play:
         self.composer, self.kept, self.pieces = composer or Composer.from_pretrained(), kept, []
         wide = dict(style=dict(description_width="5.5rem"), layout=widgets.Layout(width="22rem"))
         self.pad = Pad(point=dict(zip((d.name for d in DIMENSIONS), (0.8, 0.2))))
-        self.further = {d.name: widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description=d.name, description_tooltip=f"0 is {d.low_label}, 1 is {d.high_label}", **wide) for d in DIMENSIONS[2:]}
+        self.further = {d.name: widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description=d.name, **wide,
+                                                    tooltip=f"0 is {d.low_label}, 1 is {d.high_label}") for d in DIMENSIONS[2:]}
         self.arc = widgets.Checkbox(False, description="draw an arc: drag a path", indent=False)
         self.seconds = widgets.FloatSlider(20, min=4, max=120, step=1, description="seconds", **wide)
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)
@@ -90,7 +91,7 @@ class Play:
         try: piece = self.composer.compose(request, self.seconds.value, self.seed.value, guidance=self.guidance.value, key=self.key.value)
         finally: self.button.disabled = False
         self.pieces.append(piece)
-        self.pad.measured = {name: estimate.value for name, estimate in estimate_profile(piece.notes)._asdict().items()}
+        self.pad.measured = {name: heard.value for name, heard in estimate_profile(piece.notes)._asdict().items()}
         self.shown.children = (piece_box(piece), *self.shown.children[:self.kept - 1])
         return piece
 

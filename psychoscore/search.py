@@ -148,7 +148,9 @@ class Index:
         if isinstance(query, PsychometricProfile):
             asked, further = np.split(query.vector(), [len(CIRCUMPLEX)])
             given = ~np.isnan(asked)
-            if not given.any() or not np.isnan(further).all(): raise ValueError(f"give at least one of {', '.join(d.name for d in CIRCUMPLEX)} to search for, and no other dimension, which nothing estimates; got {query}")
+            if not given.any() or not np.isnan(further).all():
+                raise ValueError(f"give at least one of {', '.join(d.name for d in CIRCUMPLEX)} to search for, "
+                                 f"and no other dimension, which nothing estimates; got {query}")
             found = nearest(self.profiles[:, given], asked[given], k)
         else:
             if np.shape(query) != self.embeddings.shape[1:]: raise ValueError(f"an embedding of this index has the shape {self.embeddings.shape[1:]}, got {np.shape(query)}")

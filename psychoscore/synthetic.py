@@ -215,7 +215,8 @@ def _parameters(points, z, u, tonic, metre, bars): # `MusicalParameters` and two
 # %% ../nbs/01_synthetic.ipynb #dd71fd84
 def _point(profile): # What the rules see of a profile, (2,)
     point = profile.vector()[:len(CIRCUMPLEX)]
-    if np.isnan(point).any(): raise ValueError(f"rules need {' and '.join(d.name for d in CIRCUMPLEX)}, got {profile}")
+    if np.isnan(point).any():
+        raise ValueError(f"rules need {' and '.join(d.name for d in CIRCUMPLEX)}, got {profile}")
     return point
 
 def musical_parameters(

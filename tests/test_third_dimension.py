@@ -1,5 +1,6 @@
 "A third dial is one line: a copy of the package with that line goes through every command, the server, the pad and the page."
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,10 +37,10 @@ assert "--dominance" in command("explain", "--trauma", 0.5, "--entropy", 0.5, co
 rng, music = np.random.default_rng(0), Path("music")
 music.mkdir()
 labels = ["path,trauma,entropy,dominance,split"]
-for i in range(28):
+for i in range(48):
     notes = make_notes(np.arange(60)*0.25, np.full(60, 0.25), rng.integers(50, 80, 60), rng.integers(40, 90, 60))
     (music/f"{i}.mid").write_bytes(midi_bytes(notes))
-    labels.append(f"{i}.mid,{i % 2},{rng.uniform(0.45, 0.55)},{'' if i % 3 else rng.random()},{'train' if i < 20 else 'validation' if i < 24 else 'test'}")
+    labels.append(f"{i}.mid,{i % 2},{0.3 + 0.4*(i//2 % 2)},{'' if i % 3 else rng.random()},{'train' if i < 24 else 'validation' if i < 28 else 'test'}")
 (music/"labels.csv").write_text("\\n".join(labels))
 command("synthesize", "--num-pairs", 8, "--jobs", 1, "--out", "pairs", "--stats", "--midi-dir", "pairs/midi")
 command("prepare", "--labels", music/"labels.csv", "--synthetic", "pairs", "--copies", 1, "--out", "data")
@@ -47,7 +48,7 @@ command("prepare", "--labels", music/"labels.csv", "--copies", 1, "--out", "own"
 from psychoscore.dataset import PreparedDataset
 pieces = PreparedDataset("data").pieces
 own, made = pieces[pieces.source == "emopia"], pieces[pieces.source == "synthetic"]
-assert own.dominance.notna().sum() == 10 and made.dominance.isna().all() and made.trauma.notna().all()
+assert own.dominance.notna().sum() == 16 and made.dominance.isna().all() and made.trauma.notna().all()
 
 # Contrastive rows compare trauma and entropy, so that a piece without the new dial can be drawn.
 Path("tiny.json").write_text(json.dumps(dict(model=dict(width=32, layers=1, heads=2, mlp_width=32, context=1024), mix=dict(context=256, batch_tokens=512),
@@ -78,6 +79,7 @@ assert "dominance +0.2" in command("explain", *dials[:4], "--dominance", 0.5, *m
 said, wrong = command("report", "--data", "own", *grid, "--out", "report")
 assert "not heard" in wrong and "heard as trauma" in Path("report/report.md").read_text()
 
+command("coherence", "--model", "three=run", "--data", "own", "--out", "coherence.json")
 command("probe", "--data", "own", *model)
 command("index", "music", "--out", "pieces.index", *model)
 assert "dominance not given" in command("search", "--index", "pieces.index", "--trauma", 0.8, "-k", 1, *model)[0]
@@ -204,7 +206,7 @@ def test_the_page_has_a_slider_more(three, tmp_path, shots):
             page.locator("#seconds").fill("4")
             with page.expect_request("**/v1/stream") as asked: page.click("#generate")
             assert asked.value.post_data_json["profile"] == dict(trauma=0.8, entropy=0.2, dominance=0.7)
-            page.wait_for_function("document.getElementById('status').textContent.startsWith('Done')", timeout=60_000)
+            playwright.expect(page.locator("#status")).to_have_text(re.compile("^Done"), timeout=60_000)
             assert (page.text_content("#dominance-requested"), page.text_content("#dominance-measured")) == ("0.70", "cannot be heard")
             assert page.text_content("#entropy-requested") == "0.20" and page.locator(".square .measured").count() == 1
             page.check("[value=arc]")
