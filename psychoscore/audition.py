@@ -11,6 +11,7 @@ import numpy as np
 from .compose import Composer, Piece, Request
 from .evaluate import packaged_listener
 from .features import excerpt, features_table
+from .profile import CIRCUMPLEX
 
 # %% ../nbs/06a_audition.ipynb #a8baa9aa
 MAX_TAKES = 32
@@ -34,11 +35,11 @@ PART_S = 16 # Least length of a part, s, in a piece that is as long
 
 def cut(
     piece: Piece,
-) -> "tuple[list[np.ndarray], np.ndarray]": # Note tables of its parts, and the mean profile asked for in each, (N, P); NaN where open
+) -> "tuple[list[np.ndarray], np.ndarray]": # Note tables of its parts; mean trauma and entropy asked for in each, (N, 2), NaN where open
     "Cut a piece into parts to listen to."
     edges = np.linspace(0, piece.seconds, max(int(piece.seconds//PART_S), 1) + 1)
     asked = [piece.trajectory.vectors(np.linspace(a, b, 17)).mean(0) for a, b in zip(edges, edges[1:])]
-    return [excerpt(piece.notes, a, b - a) for a, b in zip(edges, edges[1:])], np.array(asked)
+    return [excerpt(piece.notes, a, b - a) for a, b in zip(edges, edges[1:])], np.array(asked)[:, :len(CIRCUMPLEX)]
 
 def mismatches(
     pieces: "list[Piece]",

@@ -21,8 +21,8 @@ from transformers import LlamaForCausalLM
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
 from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
+from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
 from .sound import mp3_bytes, player_html, wav_bytes
-from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .temperature import sampling_temperature
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
 if TYPE_CHECKING: # matplotlib takes a second to load
@@ -129,8 +129,8 @@ TONICS = {letter + sign: (pitch + move) % 12 for letter, pitch in zip("CDEFGAB",
 @dataclass
 class Request:
     "What to compose."
-    profile: "PsychometricProfile|ProfileTrajectory|list" # What the music should express; a trajectory moves it along
-    seconds: float = 30 # Length; met to within one grid step, 31 ms
+    profile: "PsychometricProfile|ProfileTrajectory|list|str" # What the music should express; a trajectory or one of ARCS moves
+    seconds: float|None = None # Length, met to within a grid step, 31 ms; that of `vary` when not given, else 30
     seed: int|None = None # Same seed, same piece; drawn when not given
     temperature: float|None = None # Of the choice of pitches; overrides the schedule
     use_dynamic_temperature: bool = True # Follow the profile; otherwise 1.0
@@ -145,16 +145,32 @@ class Request:
     keep: float = 3.0 # By how many nats they are made likelier
 
     def __post_init__(self):
+        if self.seconds is None: self.seconds = 30 if self.vary is None else self._length_of_vary()
         self._check_numbers()
         if self.mode not in (None, *MODES): raise ValueError(f"mode must be one of {MODES}, got {self.mode!r}")
         if self.key not in (None, *TONICS): raise ValueError(f"key must be one of {', '.join(TONICS)}, got {self.key!r}")
-        self.profile, self.seed, self.steps = as_trajectory(self.profile), int(self.seed), round(self.seconds/STEP_S)
+        self.profile = make_arc(self.profile, self.seconds) if isinstance(self.profile, str) else as_trajectory(self.profile)
+        self.seed, self.steps = int(self.seed), round(self.seconds/STEP_S)
         self.tonic = int(np.random.default_rng([self.seed, 1]).integers(12)) if self.key is None else TONICS[self.key]
         if self.vary is not None and self.key is None: self.tonic = estimate_key(self.vary)[0].tonic
         if self.prompt is None: return
         if self.key or self.mode: raise ValueError(f"key and mode must be left out with a prompt, whose own are kept, got {self.key!r} and {self.mode!r}")
         if quantise(self.prompt).steps >= self.steps: raise ValueError(f"seconds must be more than the prompt's {end_s(self.prompt):.2f}, got {self.seconds:g}")
         self.tonic, self.mode = estimate_key(self.prompt)[0]
+
+    def _length_of_vary(self) -> float: # s, from the first onset to the last release
+        seconds = quantise(self.vary).steps*STEP_S
+        if not 1 <= seconds <= MAX_SECONDS:
+            raise ValueError(f"the notes to vary last {seconds:.2f} s, and a piece lasts 1 to {MAX_SECONDS} s: "
+                             "give seconds, which takes their beginning, or other notes")
+        return seconds
+
+    def left_out(self) -> str: # One line; "" when nothing is
+        "Say what of the notes to vary lies beyond the end of the piece."
+        if self.vary is None or (grid := quantise(self.vary)).steps <= self.steps: return ""
+        late = int((grid.onset >= self.steps).sum())
+        return (f"{late} of {len(grid.onset)} notes to vary are left out: the piece lasts {self.seconds:g} s, "
+                f"they last {grid.steps*STEP_S:.2f} s")
 
     def _check_numbers(self):
         for name, low, high in (("seconds", 1, MAX_SECONDS), ("temperature", 0.05, 5), ("guidance", 0, 10), ("top_p", 0.01, 1), ("min_p", 0, 0.99), ("keep", 0, 20)):
@@ -372,8 +388,8 @@ class Composer:
         return cls(*load_model(files("psychoscore")/"assets"/"model" if folder is None else folder))
 
     def compose(self,
-        profile: "PsychometricProfile|ProfileTrajectory|list", # What the music should express; a trajectory moves it along
-        seconds: float = 30, # Length; met to within one grid step, 31 ms
+        profile: "PsychometricProfile|ProfileTrajectory|list|str", # What the music should express; a trajectory or one of ARCS moves
+        seconds: float|None = None, # Length, met to within a grid step, 31 ms; that of `vary` when not given, else 30
         seed: int|None = None, # Same seed, same piece; drawn when not given
         temperature: float|None = None, # Overrides the schedule
         **options: Any, # The rest of a `Request`
@@ -394,8 +410,8 @@ class Composer:
         return [draft.piece() for draft in drafts]
 
     def stream(self,
-        profile: "PsychometricProfile|ProfileTrajectory|list", # As for `compose`
-        seconds: float = 30,
+        profile: "PsychometricProfile|ProfileTrajectory|list|str", # As for `compose`
+        seconds: float|None = None,
         seed: int|None = None,
         temperature: float|None = None,
         **options: Any, # The rest of a `Request`

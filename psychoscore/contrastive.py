@@ -24,21 +24,21 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from .notes import read_midi
-from .profile import DIMENSIONS, PsychometricProfile
+from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 from .tokens import FIRST, IS_NOTE, NULL, PAD, SOURCES, encode, segment_starts, window, with_profile
 
 # %% ../nbs/02_contrastive.ipynb #9b1e98c2
 KERNELS = ("gaussian", "centred_cosine", "cosine")
 SIGMA = 0.2 # Of the Gaussian kernel, in units of a dial
 
-def _profile_matrix(profiles) -> Tensor: # (N, P) float64
-    "Read one profile or many as rows."
+def _profile_matrix(profiles) -> Tensor: # (N, 2) float64
+    "Read one profile or many as rows, in the dimensions of CIRCUMPLEX."
     rows = profiles.vector()[None] if isinstance(profiles, PsychometricProfile) else profiles
     rows = rows.double() if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows, dtype=float)) # a copy: tables lend read-only arrays
-    if rows.ndim != 2 or rows.shape[1] != len(DIMENSIONS):
+    if rows.ndim != 2 or rows.shape[1] not in (len(CIRCUMPLEX), len(DIMENSIONS)):
         raise ValueError(f"profiles must have the shape (N, {len(DIMENSIONS)}), one column each for {', '.join(d.name for d in DIMENSIONS)}; got {tuple(rows.shape)}")
     if ((rows < 0) | (rows > 1)).any(): raise ValueError(f"profiles must lie in [0, 1], got {rows.nan_to_num(0.5).min():g} to {rows.nan_to_num(0.5).max():g}")
-    return rows
+    return rows[:, :len(CIRCUMPLEX)]
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor: # (N, M)
     "Squared distance of every row of (N, P) from every row of (M, P)."
@@ -154,9 +154,9 @@ MAX_LONELY = 0.05 # Share of pieces without a twin, which are never drawn
 
 def known_rows(
     pieces, # Table with source and a column a dimension, as `PreparedDataset.pieces`
-) -> "dict[str, np.ndarray]": # Source -> positions of its pieces that have a full profile
+) -> "dict[str, np.ndarray]": # Source -> positions of its pieces whose trauma and entropy are known
     "Sort pieces by source."
-    known = pieces[[d.name for d in DIMENSIONS]].notna().all(axis=1).to_numpy()
+    known = pieces[[d.name for d in CIRCUMPLEX]].notna().all(axis=1).to_numpy()
     return {name: np.flatnonzero(known & (pieces.source == name).to_numpy()) for name in sorted(set(pieces.source[known]))}
 
 def without_twin(profiles: np.ndarray, others: np.ndarray) -> np.ndarray: # (N,) bool, of profiles (N, P) among (M, P)
@@ -167,13 +167,13 @@ def without_twin(profiles: np.ndarray, others: np.ndarray) -> np.ndarray: # (N,)
 class BalancedSampler:
     "Batches with positives and negatives of every source, and the same profiles from each."
     def __init__(self,
-        pieces, # Table with source, song_id and a column a dimension, as `PreparedDataset.pieces`; rows without a full profile are never drawn
+        pieces, # Table with source, song_id and a column a dimension, as `PreparedDataset.pieces`; rows without trauma or entropy are never drawn
         batch_size: int = 32,
         seed: int = 0,
         margin: float = 0.5, # As for `contrastive_loss`
         lead: str = "emopia", # The source whose profiles the batches follow
     ):
-        self.rows, self.profiles, self.seed, self.lead = known_rows(pieces), pieces[[d.name for d in DIMENSIONS]].to_numpy(float), seed, lead
+        self.rows, self.profiles, self.seed, self.lead = known_rows(pieces), pieces[[d.name for d in CIRCUMPLEX]].to_numpy(float), seed, lead
         self.songs = np.unique(pieces.song_id, return_inverse=True)[1]
         if lead not in self.rows: raise ValueError(f"no piece of the source {lead!r} has a full profile; sources that have: {', '.join(self.rows) or 'none'}")
         self.n_pairs, rest = divmod(batch_size, 2*len(self.rows))
@@ -372,7 +372,7 @@ N_NEIGHBORS = 5 # Not tuned
 class Clips(NamedTuple):
     "Embedded clips with what is known about them."
     embeddings: np.ndarray # (N, D)
-    profiles: np.ndarray # (N, P)
+    profiles: np.ndarray # Trauma and entropy, (N, 2)
     songs: np.ndarray # (N,)
 
 # %% ../nbs/02_contrastive.ipynb #82177b2f
@@ -386,7 +386,7 @@ def neighbor_error(
     from sklearn.neighbors import KNeighborsRegressor # only here: training runs without scikit-learn
     predicted = KNeighborsRegressor(N_NEIGHBORS, metric="cosine").fit(train.embeddings, train.profiles).predict(held_out.embeddings)
     error, chance = np.abs(predicted - held_out.profiles), np.abs(train.profiles.mean(0) - held_out.profiles).mean(0)
-    return {d.name: Score(*song_bootstrap(lambda rows, k=k: error[rows, k].mean(), held_out.songs, n_bootstrap, seed), float(chance[k])) for k, d in enumerate(DIMENSIONS)}
+    return {d.name: Score(*song_bootstrap(lambda rows, k=k: error[rows, k].mean(), held_out.songs, n_bootstrap, seed), float(chance[k])) for k, d in enumerate(CIRCUMPLEX)}
 
 # %% ../nbs/02_contrastive.ipynb #1201a5d5
 def quadrants(
@@ -502,7 +502,7 @@ def embed_split(
     "Embed the pieces of one split."
     pieces = data.pieces.query("split == @split and source == @source and copy == 0").iloc[:n]
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
-    return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in DIMENSIONS]].to_numpy(), pieces.song_id.to_numpy())
+    return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in CIRCUMPLEX]].to_numpy(), pieces.song_id.to_numpy())
 
 # %% ../nbs/02_contrastive.ipynb #7564180d
 def summaries(scores: dict) -> dict: # Ready for JSON

@@ -21,7 +21,7 @@ from .compose import MAX_ROWS, Composer, Piece, Request
 from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import excerpt, features_table
-from .profile import DIMENSIONS, PsychometricProfile
+from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 
 # %% ../nbs/06b_dial.ipynb #d4e2bc02
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Grid:
         for name, least in (("steps", 2), ("repeats", 1), ("seconds", 4), ("seed", 0)):
             if getattr(self, name) < least: raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
-    def asked(self) -> pd.DataFrame: # A row a piece: each dimension, and seed
+    def asked(self) -> pd.DataFrame: # A row a piece: trauma, entropy, and seed
         "The profiles and seeds."
-        axes = np.meshgrid(*[np.linspace(0, 1, self.steps)]*len(DIMENSIONS), np.arange(self.repeats), indexing="ij")
-        table = pd.DataFrame({d.name: axis.ravel() for d, axis in zip(DIMENSIONS, axes)})
+        axes = np.meshgrid(*[np.linspace(0, 1, self.steps)]*len(CIRCUMPLEX), np.arange(self.repeats), indexing="ij")
+        table = pd.DataFrame({d.name: axis.ravel() for d, axis in zip(CIRCUMPLEX, axes)})
         return table.assign(seed=self.seed + np.arange(len(table)))
 
 # %% ../nbs/06b_dial.ipynb #baf0d541
@@ -71,10 +71,10 @@ def hear(
     if estimator not in ("judge", "listener"): raise ValueError(f'estimator must be "judge" or "listener", got {estimator!r}')
     table = features_table([piece.notes for piece in pieces])
     heard = packaged_judge()(table) if estimator == "judge" else packaged_listener()(table)[..., 0]
-    return pd.concat([asked.reset_index(drop=True), pd.DataFrame(heard, columns=[f"heard_{d.name}" for d in DIMENSIONS]), table], axis=1)
+    return pd.concat([asked.reset_index(drop=True), pd.DataFrame(heard, columns=[f"heard_{d.name}" for d in CIRCUMPLEX]), table], axis=1)
 
 # %% ../nbs/06b_dial.ipynb #2924cf8b
-AXES = [d.name for d in DIMENSIONS]
+AXES = [d.name for d in CIRCUMPLEX]
 HEARD = [f"heard_{axis}" for axis in AXES]
 
 def rank(rows: pd.DataFrame, asked: str, heard: str) -> float: # In [-1, 1]
@@ -231,7 +231,7 @@ def plot_dial(
             asked_line, line = np.array([[a, b][::1 - 2*fixed] for b in levels]), middle.xs(a, level=fixed).to_numpy()
             axes[2].plot(*asked_line.T, color="0.88", lw=0.8, zorder=0); axes[2].plot(*line.T, color="0.3", lw=0.8)
     axes[2].scatter(*middle.to_numpy().T, c=[(t, 0.3, e) for t, e in middle.index], s=16, zorder=3)
-    axes[2].set(xlabel="trauma", ylabel="entropy", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="where the grid ends up")
+    axes[2].set(xlabel=AXES[0], ylabel=AXES[1], xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="where the grid ends up")
     return figure
 
 # %% ../nbs/06b_dial.ipynb #f1f34d33
@@ -245,7 +245,7 @@ def neighbors(
     if np.isnan(profile.vector()).any(): raise ValueError(f"every dimension must be given, got {profile}")
     if not 0 < step <= 1: raise ValueError(f"step must be above 0 and at most 1, got {step}")
     moved = {}
-    for k, axis in enumerate(AXES):
+    for k, axis in enumerate(d.name for d in DIMENSIONS):
         for sign in (-1, 1):
             vector = profile.vector()
             vector[k] = min(max(vector[k] + sign*step, 0), 1)

@@ -23,7 +23,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 from .features import DYNAMICS, FEATURES, excerpt, features, features_table
 from .notes import end_s, make_notes, read_midi
-from .profile import DIMENSIONS
+from .profile import CIRCUMPLEX
 
 # %% ../nbs/06_evaluate.ipynb #20d11be0
 EXCERPTS = 2 # Of each clip
@@ -32,7 +32,7 @@ EXCERPT_S = (14, 24) # Shortest and longest, s
 class Rows(NamedTuple):
     "Measured music with what it should be heard as."
     table: pd.DataFrame # Features, (M, F)
-    profiles: np.ndarray # (M, P)
+    profiles: np.ndarray # Trauma and entropy, (M, 2)
     songs: np.ndarray # Song of each row, (M,)
     whole: np.ndarray # Whether it is a whole clip, (M,) bool
 
@@ -49,7 +49,7 @@ def rows_of(
             length_s = rng.uniform(*EXCERPT_S)
             part = excerpt(clip, rng.uniform(0, max(end_s(clip) - length_s, 0)), length_s)
             if len(part) > 10: pieces.append(part); owner.append(i)
-    return Rows(features_table(pieces), clips[[d.name for d in DIMENSIONS]].to_numpy()[owner], clips.song_id.to_numpy()[owner], np.arange(len(pieces)) < len(clips))
+    return Rows(features_table(pieces), clips[[d.name for d in CIRCUMPLEX]].to_numpy()[owner], clips.song_id.to_numpy()[owner], np.arange(len(pieces)) < len(clips))
 
 # %% ../nbs/06_evaluate.ipynb #2f304057
 GAMMA, ALPHA = 0.2, 0.3 # Width of the kernel and ridge, chosen by cross-validation below
@@ -286,14 +286,14 @@ if TYPE_CHECKING: # type checkers cannot see fields that come from a tuple
         def __getattr__(self, name: str) -> Estimate: ...
         def _asdict(self) -> dict[str, Estimate]: ...
 else:
-    ProfileEstimate = namedtuple("ProfileEstimate", [d.name for d in DIMENSIONS])
-    ProfileEstimate.__doc__ = "An `Estimate` for each dimension of a profile."
+    ProfileEstimate = namedtuple("ProfileEstimate", [d.name for d in CIRCUMPLEX])
+    ProfileEstimate.__doc__ = "An `Estimate` for each dimension that can be heard: those of `CIRCUMPLEX`."
 
 def estimate_table(
     table: pd.DataFrame, # From `features_table`
 ) -> "list[ProfileEstimate]": # One a row
     "Estimate the profiles of pieces that are already measured."
-    answers, flat = np.empty((len(table), len(DIMENSIONS), 3)), (table["velocity_sd"] < FLAT_SD).to_numpy()
+    answers, flat = np.empty((len(table), len(CIRCUMPLEX), 3)), (table["velocity_sd"] < FLAT_SD).to_numpy()
     for variant, rows in (("performed", ~flat), ("flat", flat)):
         if rows.any(): answers[rows] = packaged_listener()(table[rows], variant)
     return [ProfileEstimate(*(Estimate(*triple) for triple in row)) for row in answers.tolist()]
@@ -301,7 +301,7 @@ def estimate_table(
 # %% ../nbs/06_evaluate.ipynb #cf67f683
 def estimate_profile(
     midi: "np.ndarray|str|Path|bytes", # Note table, the path of a MIDI file, or its bytes
-) -> ProfileEstimate: # An `Estimate` for each dimension
+) -> ProfileEstimate: # An `Estimate` for each dimension that can be heard
     "Estimate the profile that a piece of music expresses."
     return estimate_table(features_table([midi]))[0]
 
@@ -372,11 +372,11 @@ def held_out_figures(
 ) -> dict: # Ready for JSON
     "Measure an estimator on whole clips."
     from psychoscore.contrastive import song_interval # only here, as above
-    notes, truth = [read_midi(path) for path in clips.path], clips[[d.name for d in DIMENSIONS]].to_numpy()
+    notes, truth = [read_midi(path) for path in clips.path], clips[[d.name for d in CIRCUMPLEX]].to_numpy()
     answers, songs = estimate(features_table(flattened(notes) if flat else notes)), clips.song_id.to_numpy()
     values = answers if answers.ndim == 2 else answers[..., 0]
     figures = {"clips": len(clips), "songs": len(set(songs)), **{name: score.summary() for name, score in accuracies(values, truth, songs).items()}}
-    for k, d in enumerate(DIMENSIONS):
+    for k, d in enumerate(CIRCUMPLEX):
         figures[d.name] = {"rank_correlation": song_interval(lambda rows, k=k: pd.Series(values[rows, k]).corr(pd.Series(truth[rows, k]), "spearman"), songs)}
         if answers.ndim == 2: continue
         held = (answers[:, k, 1] <= truth[:, k]) & (truth[:, k] <= answers[:, k, 2])
@@ -422,8 +422,8 @@ def figures_table(
     rows = {(who, on): figures for who in ("listener", "judge") for on, figures in report[who].items() if isinstance(figures, dict)}
     show = lambda s: f"{s[0]:.3f} ({s[1]:.2f} to {s[2]:.2f})"
     return pd.DataFrame([{"estimator": who, "on": on, "clips": f["clips"], "songs": f["songs"], **{short: show(list(f[name].values())) for short, name in (("4Q", "quadrant"), ("arousal", "arousal"), ("valence", "valence"))},
-                          **{f"rank correlation, {d.name}": show(f[d.name]["rank_correlation"]) for d in DIMENSIONS},
-                          **{f"coverage, {d.name}": show(f[d.name]["coverage"]) if "coverage" in f[d.name] else "" for d in DIMENSIONS}} for (who, on), f in rows.items()])
+                          **{f"rank correlation, {d.name}": show(f[d.name]["rank_correlation"]) for d in CIRCUMPLEX},
+                          **{f"coverage, {d.name}": show(f[d.name]["coverage"]) if "coverage" in f[d.name] else "" for d in CIRCUMPLEX}} for (who, on), f in rows.items()])
 
 # %% ../nbs/06_evaluate.ipynb #2c36eeb4
 MINOR_OF_MAJOR = {4: 3, 9: 8, 11: 10} # Semitones above the tonic: third, sixth and seventh
@@ -458,7 +458,7 @@ def other_world(
     "Test without labels of emotion whether the listener still ranks."
     from scipy.stats import mannwhitneyu
     from psychoscore.contrastive import song_interval # only here, as above
-    trauma, entropy = DIMENSIONS[0].name, DIMENSIONS[1].name
+    trauma, entropy = CIRCUMPLEX[0].name, CIRCUMPLEX[1].name
     heard = lambda notes, dial: np.array([getattr(e, dial).value for e in estimate_table(features_table(notes))])
     minor, original = np.array([mode == "minor" for *_, mode in pieces]), heard([n for n, *_ in pieces], trauma)
     changed = heard([change_mode(n, tonic, mode == "major") for n, tonic, mode in pieces], trauma)

@@ -12,8 +12,9 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 from .compose import Composer, Piece, Request, TONICS, png_bytes
+from .evaluate import estimate_profile
+from .profile import DIMENSIONS, ProfileTrajectory, PsychometricProfile, as_trajectory
 from .sound import mp3_bytes
-from .profile import ProfileTrajectory, PsychometricProfile, as_trajectory
 
 # %% ../nbs/tutorials/play.ipynb #b9284e50
 PAGE = files("psychoscore")/"assets"/"page"
@@ -23,7 +24,7 @@ const spread = (points, n) => points.length <= n ? points : Array.from({ length:
 export default { render({ model, el }) {
   el.classList.add("psychoscore-pad");
   const send = (name, value) => { model.set(name, value); model.save_changes(); };
-  const square = createSquare(el, { ...model.get("point"), onInput: point => send("point", point),
+  const square = createSquare(el, { dimensions: model.get("dimensions"), value: model.get("point"), onInput: point => send("point", point),
     onStroke: points => { if (model.get("drawing") && points.length > 1) send("path", spread(points, 8)); },
     onAdd: point => { if (model.get("drawing")) send("path", [...model.get("path"), point]); },
     onRemove: () => send("path", model.get("path").slice(0, -1)) });
@@ -38,25 +39,27 @@ def pad_css() -> str: # Rules for the widget alone
     "Take the square and its colours from the page's style sheet."
     css = (PAGE/"style.css").read_text(encoding="utf-8")
     colors = [re.search(r":root \{([^}]*)\}", part)[1] for part in css.split("@media", 1)] # light, then dark
-    return "\n".join([f".psychoscore-pad {{ max-width: 22rem; {colors[0]} }}", f"@media (prefers-color-scheme: dark) {{ .psychoscore-pad {{ {colors[1]} }} }}",
+    return "\n".join([".psychoscore-pad, .psychoscore-pad * { box-sizing: border-box; }", f".psychoscore-pad {{ flex: none; width: 22rem; max-width: 100%; {colors[0]} }}", f"@media (prefers-color-scheme: dark) {{ .psychoscore-pad {{ {colors[1]} }} }}",
                       *re.findall(r"^\.square[^{]*\{[^}]*\}", css, re.M)])
 
 # %% ../nbs/tutorials/play.ipynb #85711eef
 class Pad(anywidget.AnyWidget):
-    "A square to drag in: trauma across, entropy up."
+    "A square to drag in: the first dimension across, the second up."
     _esm = (PAGE/"square.js").read_text(encoding="utf-8") + RENDER
     _css = pad_css()
-    point = traitlets.Dict(dict(trauma=0.5, entropy=0.5)).tag(sync=True) # Where the thumb is
+    dimensions = traitlets.List([dict(name=d.name, low=d.low_label, high=d.high_label) for d in DIMENSIONS[:2]]).tag(sync=True)
+    point = traitlets.Dict({d.name: 0.5 for d in DIMENSIONS[:2]}).tag(sync=True) # Where the thumb is
     drawing = traitlets.Bool(False).tag(sync=True) # Whether a stroke becomes a path
     path = traitlets.List([]).tag(sync=True) # Points of the stroke
-    measured = traitlets.Dict(None, allow_none=True).tag(sync=True) # A ring, or none
+    measured = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True) # A ring, or none
 
     def request(self,
         seconds: float, # Over which a path is spread
+        **further: float, # Values of the other dimensions, from beginning to end
     ) -> "PsychometricProfile|ProfileTrajectory":
         "What the pad asks for: its point, or its path over time."
-        if not self.drawing or len(self.path) < 2: return PsychometricProfile(**self.point)
-        return as_trajectory([(seconds*i/(len(self.path) - 1), PsychometricProfile(**p)) for i, p in enumerate(self.path)])
+        if not self.drawing or len(self.path) < 2: return PsychometricProfile(**self.point, **further)
+        return as_trajectory([(seconds*i/(len(self.path) - 1), PsychometricProfile(**p, **further)) for i, p in enumerate(self.path)])
 
 # %% ../nbs/tutorials/play.ipynb #da5f690b
 class Play:
@@ -67,7 +70,9 @@ class Play:
     ):
         self.composer, self.kept, self.pieces = composer or Composer.from_pretrained(), kept, []
         wide = dict(style=dict(description_width="5.5rem"), layout=widgets.Layout(width="22rem"))
-        self.pad = Pad(point=dict(trauma=0.8, entropy=0.2))
+        self.pad = Pad(point=dict(zip((d.name for d in DIMENSIONS), (0.8, 0.2))))
+        self.further = {d.name: widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description=d.name, **wide,
+                                                    tooltip=f"0 is {d.low_label}, 1 is {d.high_label}") for d in DIMENSIONS[2:]}
         self.arc = widgets.Checkbox(False, description="draw an arc: drag a path", indent=False)
         self.seconds = widgets.FloatSlider(20, min=4, max=120, step=1, description="seconds", **wide)
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)
@@ -77,16 +82,17 @@ class Play:
         self.shown = widgets.VBox()
         widgets.link((self.arc, "value"), (self.pad, "drawing"))
         self.button.on_click(lambda _: self.compose())
-        options = widgets.VBox([self.arc, self.seconds, self.seed, self.guidance, self.key, self.button])
+        options = widgets.VBox([*self.further.values(), self.arc, self.seconds, self.seed, self.guidance, self.key, self.button])
         self.widget = widgets.VBox([widgets.HBox([self.pad, options]), self.shown])
 
     def compose(self) -> Piece: # Also the last of `pieces`
         "Compose what is set, and show it above what came before."
-        request = self.pad.request(self.seconds.value)
+        request = self.pad.request(self.seconds.value, **{name: slider.value for name, slider in self.further.items()})
         self.button.disabled = True
         try: piece = self.composer.compose(request, self.seconds.value, self.seed.value, guidance=self.guidance.value, key=self.key.value)
         finally: self.button.disabled = False
         self.pieces.append(piece)
+        self.pad.measured = {name: heard.value for name, heard in estimate_profile(piece.notes)._asdict().items()}
         self.shown.children = (piece_box(piece), *self.shown.children[:self.kept - 1])
         return piece
 

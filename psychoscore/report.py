@@ -19,7 +19,7 @@ from . import __version__
 from .compose import Composer
 from .contrastive import embed_ids, song_interval
 from .dataset import PreparedDataset
-from .dial import BASELINE, Dial, Grid, calibrate, plot_dial
+from .dial import AXES, BASELINE, HEARD, Dial, Grid, calibrate, plot_dial
 from .evaluate import estimator_report
 from .tokens import FAMILY, SEGMENT_S, segment_starts, window
 from .train import evaluate, find_commit, nats_per_note
@@ -260,7 +260,8 @@ def page(
              "## Distance to real music\n\nWasserstein distance to EMOPIA's training clips, in standard deviations of these.", markdown_table([{"statistic": k, "generated": show({x: d[x] for x in ("generated", "low", "high")}), **({"with one take": f"{single['distances'][k]['generated']:.3g}"} if single else {}), "other real songs": f"{d['other real songs']:.3g}", "synthetic pairs": f"{d['synthetic pairs']:.3g}"} for k, d in report["distances"].items()]),
              f"Frechet distance on the model's embeddings, n = {report['frechet']['n']} each: " + ", ".join(f"{k} {v:.3g}" for k, v in report["frechet"].items() if k != "n") + ".",
              f"## Novelty\n\nRuns of {N_GRAM} intervals that occur in the training set; the same length of music each.", markdown_table([{"music": name, "pieces": d["pieces"], "share found in training": show(d["share"]), "95 % quantile": f"{d['share_95']:.3g}", "most": f"{d['share_max']:.3g}", "longest run, notes, mean": show(d["longest_notes_mean"]), "longest": d["longest_notes_max"], "nearest training piece of the worst": f"{d['nearest']} ({d['nearest_share']:.2f})"} for name, d in novel.items()]),
-             "## The farthest misses, to be heard\n\n" + "\n".join(f"- `psychoscore compose --trauma {m['trauma']:g} --entropy {m['entropy']:g} --seconds {grid['seconds']:g} --seed {m['seed']:.0f}{again} -o miss.mid`: heard as trauma {m['heard_trauma']:.2f}, entropy {m['heard_entropy']:.2f}" for m in report["misses"]),
+             "## The farthest misses, to be heard\n\n" + "\n".join(
+                 f"- `psychoscore compose {' '.join(f'--{a} {m[a]:g}' for a in AXES)} --seconds {grid['seconds']:g} --seed {m['seed']:.0f}{again} -o miss.mid`: heard as {', '.join(f'{a} {m[h]:.2f}' for a, h in zip(AXES, HEARD))}" for m in report["misses"]),
              f"## The estimators\n\nListener: {listener['learned_from']}; judge: {report['estimators']['judge']['learned_from']}.", markdown_table([{"on": on, "clips": f["clips"], "4Q": show(f["quadrant"]), "arousal": show(f["arousal"]), "valence": show(f["valence"])} for who in ("listener", "judge") for on, f in report["estimators"][who].items() if isinstance(f, dict)])]
     return "\n\n".join(parts) + "\n"
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa, pyarrow.parquet as pq
 from tqdm.auto import tqdm
 from .notes import find_midi, read_midi
-from .profile import DIMENSIONS, PsychometricProfile, as_profile
+from .profile import CIRCUMPLEX, PsychometricProfile, as_profile
 
 # %% ../nbs/02b_search.ipynb #2aa8c0d3
 class Nearest(NamedTuple):
@@ -42,18 +42,18 @@ PENALTY = 4.0 # Of the ridge regression, for each clip it is fitted on; embeddin
 
 class Probe(NamedTuple):
     "A linear map from embeddings to profiles."
-    weights: np.ndarray # (C, P)
-    bias: np.ndarray # (P,)
+    weights: np.ndarray # (C, 2)
+    bias: np.ndarray # (2,)
 
     def estimate(self,
         embeddings: np.ndarray, # (N, C)
-    ) -> np.ndarray: # Profiles, (N, P) in [0, 1]
+    ) -> np.ndarray: # Trauma and entropy, (N, 2) in [0, 1]
         "Read profiles off embeddings."
         return (embeddings @ self.weights + self.bias).clip(0, 1)
 
 def fit_probe(
     embeddings: np.ndarray, # (N, C)
-    profiles: np.ndarray, # (N, P) in [0, 1]
+    profiles: np.ndarray, # Trauma and entropy, (N, 2) in [0, 1]
 ) -> Probe:
     "Fit the map on labelled pieces."
     from sklearn.linear_model import Ridge # only here: a search needs no scikit-learn
@@ -76,7 +76,7 @@ def model_sha256(
 
 def save_probe(probe: Probe, model_folder: "str|Path"):
     "Keep a probe beside the weights that it reads."
-    about = {"model_sha256": model_sha256(model_folder), "dimensions": [d.name for d in DIMENSIONS]}
+    about = {"model_sha256": model_sha256(model_folder), "dimensions": [d.name for d in CIRCUMPLEX]}
     (Path(model_folder)/"probe.json").write_text(json.dumps(about | {name: value.tolist() for name, value in probe._asdict().items()}) + "\n")
 
 def load_probe(model_folder: "str|Path") -> Probe:
@@ -85,11 +85,11 @@ def load_probe(model_folder: "str|Path") -> Probe:
     if not path.is_file(): raise FileNotFoundError(f"no probe.json in {model_folder}: fit one with `psychoscore probe`")
     from psychoscore.model import read_json # only here: a search by profile needs no torch
     saved = read_json(path, ("model_sha256", "dimensions", *Probe._fields))
-    if (saved["model_sha256"], saved["dimensions"]) != (model_sha256(model_folder), [d.name for d in DIMENSIONS]):
+    if (saved["model_sha256"], saved["dimensions"]) != (model_sha256(model_folder), [d.name for d in CIRCUMPLEX]):
         raise ValueError(f"{path} was fitted on other weights or dimensions than those of {model_folder}: fit it again with `psychoscore probe`")
     try: probe = Probe(np.array(saved["weights"], float), np.array(saved["bias"], float))
     except (ValueError, TypeError): probe = None
-    if probe is None or probe.weights.ndim != 2 or not probe.weights.shape[1:] == probe.bias.shape == (len(DIMENSIONS),):
+    if probe is None or probe.weights.ndim != 2 or not probe.weights.shape[1:] == probe.bias.shape == (len(CIRCUMPLEX),):
         raise ValueError(f"{path} is damaged: fit it again with `psychoscore probe`")
     return probe
 
@@ -124,7 +124,7 @@ class Index:
     names: tuple[str, ...] # Paths inside the folder, (N,)
     sha256: tuple[str, ...] # Of the bytes of each file, (N,)
     embeddings: np.ndarray # (N, C) float32
-    profiles: np.ndarray # Estimated, (N, P) float32 in [0, 1]
+    profiles: np.ndarray # Trauma and entropy as estimated, (N, 2) float32 in [0, 1]
     model_sha256: str # Of the weights
     finished: bool = True # Whether the whole folder is in it
 
@@ -140,7 +140,7 @@ class Index:
         path, metadata = Path(path), {"model_sha256": self.model_sha256, "finished": self.finished}
         columns = {"name": pa.array(self.names, pa.string()), "sha256": pa.array(self.sha256, pa.string()),
                    "embedding": pa.FixedSizeListArray.from_arrays(self.embeddings.astype(np.float32).ravel(), self.embeddings.shape[1])}
-        columns |= {d.name: column for d, column in zip(DIMENSIONS, self.profiles.astype(np.float32).T, strict=True)}
+        columns |= {d.name: column for d, column in zip(CIRCUMPLEX, self.profiles.astype(np.float32).T, strict=True)}
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns).replace_schema_metadata({"psychoscore": json.dumps(metadata)}), beside := path.with_name(f".{path.name}.tmp"))
         os.replace(beside, path)
@@ -151,9 +151,12 @@ class Index:
     ) -> list[Hit]: # Nearest first
         "Find the pieces nearest to a profile, or those most like a piece."
         if isinstance(query, PsychometricProfile):
-            if query.is_null: raise ValueError(f"give at least one of {', '.join(d.name for d in DIMENSIONS)} to search for")
-            given = ~np.isnan(query.vector())
-            found = nearest(self.profiles[:, given], query.vector()[given], k)
+            asked, further = np.split(query.vector(), [len(CIRCUMPLEX)])
+            given = ~np.isnan(asked)
+            if not given.any() or not np.isnan(further).all():
+                raise ValueError(f"give at least one of {', '.join(d.name for d in CIRCUMPLEX)} to search for, "
+                                 f"and no other dimension, which nothing estimates; got {query}")
+            found = nearest(self.profiles[:, given], asked[given], k)
         else:
             if np.shape(query) != self.embeddings.shape[1:]: raise ValueError(f"an embedding of this index has the shape {self.embeddings.shape[1:]}, got {np.shape(query)}")
             found = nearest(self.directions, unit_length(np.asarray(query)[None])[0], k)
@@ -169,7 +172,7 @@ def read_index(
         table = pq.read_table(path)
         about, embeddings = json.loads(table.schema.metadata[b"psychoscore"]), table["embedding"].combine_chunks()
         return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()), embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
-                     np.stack([table[d.name].to_numpy() for d in DIMENSIONS], axis=1), **about)
+                     np.stack([table[d.name].to_numpy() for d in CIRCUMPLEX], axis=1), **about)
     except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are cut short, or of another kind
         raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: remove it and index the folder again") from error
 

@@ -19,7 +19,7 @@ import asyncio, base64, binascii, contextlib, hashlib, json, logging, math, re, 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated, AsyncIterator, Literal
 import numpy as np
@@ -42,7 +42,7 @@ from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment, mus
 from .evaluate import estimate_profile
 from .midi import MAX_MIDI_BYTES, parse_midi
 from .notes import MODES, end_s, estimate_key, midi_bytes
-from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory
+from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
 from .search import PACKAGED, load_index
 from .sound import wav_bytes
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, encode, ids_of_notes, quantise
@@ -65,9 +65,10 @@ class Settings:
 # %% ../nbs/05_serve.ipynb #6e401883
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 MAX_SEED = 2**53 - 1 # The largest whole number that every JSON reader keeps
+def _example(*values): return {d.name: value for d, value in zip(DIMENSIONS, chain(values, repeat(0.5)))}
 EXAMPLES = {
-    "a steady profile": {"value": {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 10, "seed": 7}},
-    "an arc that resolves": {"value": {"trajectory": [{"seconds": 0, "profile": {"trauma": 0.9, "entropy": 0.7}}, {"seconds": 10, "profile": {"trauma": 0.2, "entropy": 0.3}}],
+    "a steady profile": {"value": {"profile": _example(0.8, 0.2), "seconds": 10, "seed": 7}},
+    "an arc that resolves": {"value": {"trajectory": [{"seconds": 0, "profile": _example(0.9, 0.7)}, {"seconds": 10, "profile": _example(0.2, 0.3)}],
                                        "seconds": 12, "seed": 7, "key": "D", "mode": "minor", "guidance": 2.0}},
 }
 
@@ -93,7 +94,7 @@ class ComposeRequest(BaseModel):
 
 class GenerateRequest(ComposeRequest):
     "What to compose, and how often."
-    takes: Annotated[int, Field(strict=True, ge=1, le=8, description="compose this many pieces and answer with the one that is heard nearest to the profile; its seed is in the answer")] = 1
+    takes: Annotated[int, Field(strict=True, ge=1, le=8, description=f"compose this many pieces and answer with the one whose {' and '.join(d.name for d in CIRCUMPLEX)} are heard nearest to the profile; its seed is in the answer")] = 1
 
 # %% ../nbs/05_serve.ipynb #669c0bfd
 class FieldError(HTTPException):
@@ -173,7 +174,7 @@ class Estimated(BaseModel):
     low: float
     high: float
 
-MeasuredProfile = create_model("MeasuredProfile", __doc__="A profile, estimated from the music alone.", **{d.name: (Estimated, ...) for d in DIMENSIONS})
+MeasuredProfile = create_model("MeasuredProfile", __doc__="A profile, estimated from the music alone, in the dimensions that can be heard.", **{d.name: (Estimated, ...) for d in CIRCUMPLEX})
 
 def measure(notes: np.ndarray) -> MeasuredProfile: # Note table ->
     "Estimate a profile from music."
@@ -214,7 +215,7 @@ REPORTED = ("Psychoscore-Seed", "Psychoscore-Temperatures", "Psychoscore-Key", "
 def render(piece: Piece, version: str, media_type: str) -> Response:
     "Write a piece as an HTTP answer."
     about = describe(piece, version)
-    values = (about.seed, " ".join(map(str, about.temperatures)), about.key, " ".join(f"{d.name}={getattr(about.measured, d.name).value:.3f}" for d in DIMENSIONS), version)
+    values = (about.seed, " ".join(map(str, about.temperatures)), about.key, " ".join(f"{d.name}={getattr(about.measured, d.name).value:.3f}" for d in CIRCUMPLEX), version)
     return Response(WRITERS[media_type](piece, about), media_type=media_type, headers=dict(zip(REPORTED, map(str, values))))
 
 def choose(
@@ -568,7 +569,7 @@ async def model(request: HTTPRequest) -> dict:
     "Say which model this is, what its dials mean, and what this server allows."
     settings, about = request.app.state.settings, request.app.state.composer().about
     return dict(version=request.app.state.version(), trained={name: about.get(name) for name in ("step", "tokens", "val_nats_per_note", "data_sha256")},
-                dimensions=[dict(name=d.name, low=d.low_label, high=d.high_label, source=d.source) for d in DIMENSIONS], formats=list(WRITERS), streams=list(STREAMS),
+                dimensions=[dict(name=d.name, low=d.low_label, high=d.high_label, source=d.source, estimated=d in CIRCUMPLEX) for d in DIMENSIONS], formats=list(WRITERS), streams=list(STREAMS),
                 limits=dict(seconds=settings.max_seconds, body_bytes=settings.max_body_bytes, midi_bytes=MAX_MIDI_BYTES, waiting=settings.max_waiting, deadline_s=settings.deadline_s))
 
 # %% ../nbs/05_serve.ipynb #fc6b8c6b

@@ -20,7 +20,7 @@ import pyarrow as pa, pyarrow.parquet as pq
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
-from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
+from .profile import CIRCUMPLEX, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .notes import NOTE, PITCH_MIN, PITCH_MAX, Key, end_s, midi_bytes
 
 # %% ../nbs/01_synthetic.ipynb #2b4400f3
@@ -213,13 +213,18 @@ def _parameters(points, z, u, tonic, metre, bars): # `MusicalParameters` and two
     return parameters, patterns
 
 # %% ../nbs/01_synthetic.ipynb #dd71fd84
+def _point(profile): # What the rules see of a profile, (2,)
+    point = profile.vector()[:len(CIRCUMPLEX)]
+    if np.isnan(point).any():
+        raise ValueError(f"rules need {' and '.join(d.name for d in CIRCUMPLEX)}, got {profile}")
+    return point
+
 def musical_parameters(
-    profile: PsychometricProfile, # Every dimension given
+    profile: PsychometricProfile, # Trauma and entropy given; further dimensions are ignored
     rng: np.random.Generator, # Source of chance: two pieces of one profile differ
 ) -> MusicalParameters:
     "Draw the musical parameters of a profile."
-    point = profile.vector()
-    if np.isnan(point).any(): raise ValueError(f"rules need every dimension of the profile, got {profile}")
+    point = _point(profile)
     z, u = rng.standard_normal(len(RULES)), rng.random(4)
     return _parameters([point], z, u, int(rng.integers(12)), *_frame(point, z, u)[:2])[0][0]
 
@@ -499,7 +504,7 @@ class SyntheticPair:
     key: Key
 
 # %% ../nbs/01_synthetic.ipynb #14181ce3
-def _path(shape: str, a, b, x): # Profile (len(x), P) at positions x in [0, 1] of the piece, between profiles a and b
+def _path(shape: str, a, b, x): # Points (len(x), 2) at positions x in [0, 1] of the piece, between points a and b
     low, high = (a, b) if shape in ("still", "step") else (np.minimum(a, b), np.maximum(a, b))
     weight = {"still": 0*x, "rise": x, "fall": 1 - x, "arch": np.sin(np.pi*x), "dip": 1 - np.sin(np.pi*x), "step": (x > 0.5)*1.0}[shape]
     return (low + (high - low)*weight[:, None]).round(4)
@@ -514,11 +519,11 @@ def _keyframes(shape, points, seconds): # seconds: starts of the phrases and the
     return ProfileTrajectory(tuple((round(t, 3), PsychometricProfile(*row)) for t, row in zip(times.tolist(), rows.tolist(), strict=True)))
 
 # %% ../nbs/01_synthetic.ipynb #ce8c464f
-def _draft(seed, index, profile): # Frame of a piece, its shape, its profile in every section, and the chance that is left
+def _draft(seed, index, profile): # Frame of a piece, its shape, its point in every section, and the chance that is left
     rng = np.random.default_rng([seed, index])
     shape = _SHAPE_NAMES[_pick(_SHAPE_SHARES, rng.random())]
-    a, b = (rng.random((2, len(DIMENSIONS)))*1.1 - 0.05).clip(0, 1) # About a sixth lie on an edge of the square
-    if profile is not None: shape, a = "still", profile.vector()
+    a, b = (rng.random((2, len(CIRCUMPLEX)))*1.1 - 0.05).clip(0, 1) # About a sixth lie on an edge of the square
+    if profile is not None: shape, a = "still", _point(profile)
     z, u = rng.standard_normal(len(RULES)), rng.random(4)
     metre, bars, symmetry = _frame(a if shape == "still" else (a + b)/2, z, u)
     lengths, letters = _form(bars, symmetry, rng.random(16).tolist())
@@ -541,10 +546,9 @@ def _write_score(plan: _Plan, rng): # Notes on the grid of steps: named columns
 def compose_pair(
     seed: int, # Of the whole collection
     index: int, # Of this pair; nothing else decides its content
-    profile: PsychometricProfile|None=None, # Compose for this one, every dimension given, instead of drawing one
+    profile: PsychometricProfile|None=None, # Compose for its trauma and entropy instead of drawing them
 ) -> SyntheticPair:
     "Compose and perform one pair."
-    if profile is not None and np.isnan(profile.vector()).any(): raise ValueError(f"rules need every dimension of the profile, got {profile}")
     plan, shape, points, rng = _draft(seed, index, profile)
     score, beat_s = _write_score(plan, rng), _beat_times(plan)
     notes, part = _playable(*_perform(plan, score, beat_s, rng), score["pitch"], score["part"])
@@ -562,7 +566,7 @@ def _lists(flat, lengths, kind): # One Parquet list column from the values of al
 # %% ../nbs/01_synthetic.ipynb #52691c08
 def _digest(pair: SyntheticPair): # 16 bytes that stand for all of a pair's content
     frames = as_trajectory(pair.profile).keyframes
-    said = json.dumps([[t, *p.vector().tolist()] for t, p in frames]) + pair.shape + str(pair.key) + str(pair.parameters)
+    said = json.dumps([[t, *_point(p).tolist()] for t, p in frames]) + pair.shape + str(pair.key) + str(pair.parameters)
     return hashlib.blake2b(pair.notes.tobytes() + pair.part.tobytes() + said.encode(), digest_size=16).digest()
 
 # %% ../nbs/01_synthetic.ipynb #60ae6a09
@@ -573,8 +577,8 @@ def _table(pairs): # Pairs as an Arrow table, a row each
                "shape": [p.shape for p in pairs], "tonic": pa.array([p.key.tonic for p in pairs], pa.uint8()),
                "key_mode": [p.key.mode for p in pairs], "bars": pa.array([p.parameters[0].bars for p in pairs], pa.uint8()),
                "keyframe_s": _lists([t for f in frames for t, _ in f], frame_counts, pa.float64())}
-    points = np.array([[getattr(q, d.name) for d in DIMENSIONS] for f in frames for _, q in f])
-    for d, column in zip(DIMENSIONS, points.T, strict=True): columns[d.name] = _lists(column, frame_counts, pa.float64())
+    points = np.array([[getattr(q, d.name) for d in CIRCUMPLEX] for f in frames for _, q in f])
+    for d, column in zip(CIRCUMPLEX, points.T, strict=True): columns[d.name] = _lists(column, frame_counts, pa.float64())
     for name in _TEXT_FIELDS: columns[name] = _lists([q[name] for q in sections], section_counts, pa.string())
     values = np.array([list(q.values())[-len(RULES):] for q in sections])
     for name, column in zip(RULE_INDEX, values.T, strict=True): columns[name] = _lists(column, section_counts, pa.float64())
@@ -593,7 +597,7 @@ def _pairs(batch: pa.RecordBatch): # The `SyntheticPair` of every row
     for name in ("onset", "duration"): notes[f"{name}_s"] = flat[f"{name}_ms"]/1000
     for name in ("pitch", "velocity"): notes[name] = flat[name]
     for row, start, stop in zip(batch.drop_columns(_NOTE_FIELDS).to_pylist(), bounds[:-1], bounds[1:], strict=True):
-        points = [PsychometricProfile(*v) for v in zip(*(row[d.name] for d in DIMENSIONS), strict=True)]
+        points = [PsychometricProfile(*v) for v in zip(*(row[d.name] for d in CIRCUMPLEX), strict=True)]
         profile = points[0] if row["shape"] == "still" else ProfileTrajectory(tuple(zip(row["keyframe_s"], points, strict=True)))
         names = _TEXT_FIELDS + tuple(RULE_INDEX)
         parameters = tuple(MusicalParameters(tonic=row["tonic"], bars=row["bars"], **dict(zip(names, v, strict=True))) for v in zip(*(row[n] for n in names), strict=True))
@@ -612,10 +616,10 @@ def _write(path: Path, data): # Whole or not at all
 # %% ../nbs/01_synthetic.ipynb #07f1d7ba
 def midi_name(
     pair: SyntheticPair,
-) -> str: # File name: each dimension (a trajectory by its mean), then the index
+) -> str: # File name: trauma and entropy (a trajectory by its mean), then the index
     "Name a pair's MIDI file by its profile, as in `t0.80_e0.20_000123.mid`."
     mean = as_trajectory(pair.profile).mean(end_s(pair.notes)) if isinstance(pair.profile, ProfileTrajectory) else pair.profile
-    return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(DIMENSIONS, mean.vector(), strict=True)) + f"_{pair.index:06d}.mid"
+    return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(CIRCUMPLEX, _point(mean), strict=True)) + f"_{pair.index:06d}.mid"
 
 # %% ../nbs/01_synthetic.ipynb #0b91e53c
 def _make_shard(out: Path, name: str, seed: int, start: int, stop: int): # Write one shard; its name and line in the manifest

@@ -31,6 +31,7 @@ def page(browser, server):
     page.on("pageerror", lambda e: page.wrong.append(str(e)))
     page.on("request", lambda r: None if r.url.startswith((server.url, "blob:")) else page.wrong.append(f"asks {r.url}"))
     page.goto(server.url)
+    page.wait_for_selector("#generate:enabled") # the dials are known
     yield page
     context.close()
 
@@ -148,6 +149,22 @@ def test_errors_are_shown_and_go_away(page, shots):
     page.route("**/v1/stream", lambda route: route.fulfill(status=429, headers={"Retry-After": "3"}, json={"errors": [{"field": "server", "message": "64 requests are waiting already"}]}))
     page.click("#generate")
     wait_for(page, "#error", "try again in 3 s")
+
+
+def test_a_server_that_is_starting_is_asked_again(browser, server):
+    page, asked = browser.new_page(), []
+    def starting(route):
+        asked.append(route.request.url)
+        if len(asked) > 1: return route.continue_()
+        route.fulfill(status=503, headers={"Retry-After": "1"}, json={"errors": [{"field": "server", "message": "the model is being loaded"}]})
+    page.route("**/v1/model", starting)
+    page.goto(server.url)
+    wait_for(page, "#error", "the model is being loaded \\(try again in 1 s\\)")
+    assert page.is_disabled("#generate")
+    page.check("[value=arc]") # what is chosen meanwhile holds
+    page.wait_for_selector("#generate:enabled")
+    assert len(asked) == 2 and page.is_hidden("#error") and page.is_visible("#strip") and page.locator("#strip polyline").count() == 2
+    page.close()
 
 
 def test_stop_ends_the_work(page, server):

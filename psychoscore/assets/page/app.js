@@ -7,21 +7,68 @@ const roll = createRoll($("roll"));
 const KEYFRAMES = 12; // a drawn arc is simplified to at most so many points
 let arc = [], running = null, piece = null, asked = null, notes = [];
 
-// --- the profile
+// --- the dials: the first two are a square, each further one has a slider; what they are called the server says
 
-const square = createSquare($("square"), { trauma: 0.8, entropy: 0.2, onInput: showNumbers, onStroke: draw, onAdd: addPoint, onRemove: removePoint });
+const dimensions = await describe(), names = dimensions.map(d => d.name), further = names.slice(2);
+const start = Object.fromEntries(names.map((name, i) => [name, [0.8, 0.2][i] ?? 0.5]));
+dimensions.forEach(addDial);
+const square = createSquare($("square"), { dimensions: dimensions.slice(0, 2), value: start, onInput: showNumbers, onStroke: draw, onAdd: addPoint, onRemove: removePoint });
 const isArc = () => document.querySelector("[name=shape]:checked").value === "arc";
 
-function showNumbers(point) { for (const name of ["trauma", "entropy"]) $(name).value = point[name].toFixed(2); }
+// A server that is starting is asked again; one that wants a key, when it is given.
+async function describe() {
+  for (;;) {
+    try {
+      const { dimensions } = await (await ask("v1/model")).json();
+      fail(null);
+      return dimensions;
+    } catch (error) {
+      fail(error.message);
+      await new Promise(again => error.status === 401 ? $("api-key").addEventListener("change", again, { once: true }) : setTimeout(again, 1000 * (error.retryAfter || 2)));
+    }
+  }
+}
+
+function add(parent, tag, properties = {}) {
+  const element = Object.assign(document.createElement(tag), properties);
+  parent.append(element);
+  return element;
+}
+
+function addDial({ name, low, high }, i) {
+  const number = add(add($("numbers"), "label", { textContent: `${name} ` }), "input", { id: name, type: "number", min: 0, max: 1, step: 0.01, value: start[name].toFixed(2), inputMode: "decimal", required: true });
+  number.addEventListener("input", () => { if (number.value !== "" && number.validity.valid) turn(name, Number(number.value)); });
+  if (i > 1) {
+    const row = add($("further"), "div", { className: "row further" });
+    add(row, "span", { textContent: low });
+    const slider = add(row, "input", { id: `${name}-slider`, type: "range", min: 0, max: 1, step: 0.01, value: start[name], ariaLabel: name });
+    slider.addEventListener("input", () => { number.value = Number(slider.value).toFixed(2); });
+    add(row, "span", { textContent: high });
+  }
+  add($("legend"), "span", { className: `line dial-${i % 4}` });
+  $("legend").append(` ${name} `);
+  const row = add($("compared").tBodies[0], "tr");
+  add(row, "th", { scope: "row", textContent: name });
+  for (const what of ["requested", "measured"]) add(row, "td", { id: `${name}-${what}` });
+}
+
+function turn(name, value) {
+  if (further.includes(name)) $(`${name}-slider`).value = value;
+  else square.set({ ...square.value, [name]: value });
+}
+
+function showNumbers(point) { for (const name in point) $(name).value = point[name].toFixed(2); }
+function numberOf(name) { return $(name).value === "" ? null : Number($(name).value); }
+function numbersOf(names) { return Object.fromEntries(names.map(name => [name, numberOf(name)])); }
 
 function draw(stroke) {
   if (!isArc()) return;
   if (stroke.length < 3) return addPoint(stroke.at(-1));
-  const n = Math.min(KEYFRAMES, stroke.length);
-  showArc(Array.from({ length: n }, (_, i) => stroke[Math.round(i * (stroke.length - 1) / (n - 1))]));
+  const n = Math.min(KEYFRAMES, stroke.length), rest = numbersOf(further);
+  showArc(Array.from({ length: n }, (_, i) => ({ ...stroke[Math.round(i * (stroke.length - 1) / (n - 1))], ...rest })));
 }
 
-function addPoint(point) { if (isArc() && arc.length < 100) showArc([...arc, { ...point }]); }
+function addPoint(point) { if (isArc() && arc.length < 100) showArc([...arc, { ...point, ...numbersOf(further) }]); }
 function removePoint() { if (isArc()) showArc(arc.slice(0, -1)); }
 
 function showArc(points) {
@@ -30,22 +77,27 @@ function showArc(points) {
   $("remove-point").disabled = $("clear-points").disabled = !arc.length;
   const strip = $("strip");
   strip.replaceChildren();
-  for (const name of ["trauma", "entropy"]) {
+  for (const [i, name] of names.entries()) {
+    if (arc.some(p => p[name] === null)) continue;
     const line = document.createElementNS(strip.namespaceURI, "polyline");
     const drawn = arc.length === 1 ? [arc[0], arc[0]] : arc;
     line.setAttribute("points", drawn.map((p, i) => `${300 * i / (drawn.length - 1)},${75 - 70 * p[name]}`).join(" "));
-    line.setAttribute("class", name);
+    line.setAttribute("class", `dial-${i % 4}`);
     strip.append(line);
   }
-  strip.setAttribute("aria-label", arc.length ? arc.map((p, i) => `point ${i + 1}: trauma ${p.trauma.toFixed(2)}, entropy ${p.entropy.toFixed(2)}`).join("; ") : "no points yet");
+  strip.setAttribute("aria-label", arc.length ? arc.map((p, i) => `point ${i + 1}: ${names.map(name => `${name} ${p[name]?.toFixed(2) ?? "not given"}`).join(", ")}`).join("; ") : "no points yet");
 }
 
-for (const radio of document.querySelectorAll("[name=shape]")) radio.addEventListener("change", () => { $("arc").hidden = !isArc(); showArc(arc); });
-for (const name of ["trauma", "entropy"]) $(name).addEventListener("input", () => { if ($(name).value !== "" && $(name).validity.valid) square.set({ ...square.value, [name]: Number($(name).value) }); });
+function showShape() { $("arc").hidden = !isArc(); showArc(arc); }
+
+for (const radio of document.querySelectorAll("[name=shape]")) radio.addEventListener("change", showShape);
+showShape();
 $("add-point").addEventListener("click", () => addPoint(square.value));
 $("remove-point").addEventListener("click", removePoint);
 $("clear-points").addEventListener("click", () => showArc([]));
-$("seconds").addEventListener("input", () => { $("seconds-shown").value = `${$("seconds").value} s`; });
+function showSeconds() { $("seconds-shown").value = `${$("seconds").value} s`; }
+$("seconds").addEventListener("input", showSeconds);
+showSeconds();
 $("dice").addEventListener("click", () => { $("seed").value = ""; });
 
 // --- asking the server
@@ -54,23 +106,26 @@ function wish() {
   const seconds = Number($("seconds").value), body = { seconds };
   if ($("seed").value) body.seed = Number($("seed").value);
   if (isArc() && arc.length > 1) body.trajectory = arc.map((profile, i) => ({ seconds: seconds * i / (arc.length - 1), profile }));
-  else body.profile = isArc() && arc.length ? arc[0] : { trauma: numberOf("trauma"), entropy: numberOf("entropy") };
+  else body.profile = isArc() && arc.length ? arc[0] : numbersOf(names);
   return body;
 }
 
-function numberOf(name) { return $(name).value === "" ? null : Number($(name).value); }
-
-async function post(path, body, accept, signal) {
-  const headers = { "Content-Type": "application/json", Accept: accept };
+async function ask(path, options = {}) {
+  const headers = { ...options.headers };
   if ($("api-key").value) headers["X-API-Key"] = $("api-key").value;
   let answer;
-  try { answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal }); }
+  try { answer = await fetch(path, { ...options, headers }); }
   catch (error) { throw error.name === "AbortError" ? error : new Error("The server cannot be reached."); }
   if (answer.ok) return answer;
   if (answer.status === 401) { $("key-row").hidden = false; $("api-key").focus(); }
   const said = await answer.json().catch(() => ({ errors: [] }));
   const when = answer.headers.get("Retry-After");
-  throw new Error((said.errors.map(e => `${e.field}: ${e.message}`).join("; ") || `The server answered ${answer.status}.`) + (when ? ` (try again in ${when} s)` : ""));
+  const error = new Error((said.errors.map(e => `${e.field}: ${e.message}`).join("; ") || `The server answered ${answer.status}.`) + (when ? ` (try again in ${when} s)` : ""));
+  throw Object.assign(error, { status: answer.status, retryAfter: Number(when) });
+}
+
+function post(path, body, accept, signal) {
+  return ask(path, { method: "POST", headers: { "Content-Type": "application/json", Accept: accept }, body: JSON.stringify(body), signal });
 }
 
 async function* linesOf(answer) {
@@ -132,11 +187,11 @@ const onEvent = {
     [piece, notes] = [whole, whole.notes];
     player.update(notes, player.seconds);
     roll.show(notes, player.seconds, player.seconds);
-    square.setMeasured({ trauma: piece.measured.trauma.value, entropy: piece.measured.entropy.value });
-    for (const name of ["trauma", "entropy"]) {
-      const wanted = piece.requested[name], { value, low, high } = piece.measured[name];
+    square.setMeasured(Object.fromEntries(Object.entries(piece.measured).map(([name, { value }]) => [name, value])));
+    for (const name of names) {
+      const wanted = piece.requested[name], heard = piece.measured[name];
       $(`${name}-requested`).textContent = wanted === null ? "not given" : wanted.toFixed(2);
-      $(`${name}-measured`).textContent = `${value.toFixed(2)} (${low.toFixed(2)}\u2013${high.toFixed(2)})`;
+      $(`${name}-measured`).textContent = heard ? `${heard.value.toFixed(2)} (${heard.low.toFixed(2)}\u2013${heard.high.toFixed(2)})` : "cannot be heard";
     }
     $("compared").hidden = false;
     const temperatures = new Set([Math.min(...piece.temperatures), Math.max(...piece.temperatures)].map(t => t.toFixed(2)));
@@ -197,3 +252,5 @@ $("save-wav").addEventListener("click", async () => {
     say("Done.");
   } catch (error) { fail(error.message); }
 });
+
+$("generate").disabled = false; // all that it needs is there
