@@ -333,7 +333,7 @@ def asked_trajectory(
 
 # %% ../nbs/08_command.ipynb #8bc08b74
 Takes = Annotated[int, typer.Option(help="Compose this many times, and keep what the listener hears nearest to the profile.")]
-FORMATS = ("mid", "wav", "musicxml", "png", "json")
+FORMATS = ("mid", "wav", "mp3", "musicxml", "png", "json")
 
 # %% ../nbs/08_command.ipynb #com0code
 @app.command(cls=InOrder)
@@ -341,7 +341,7 @@ FORMATS = ("mid", "wav", "musicxml", "png", "json")
     help="In [0, 1]; left to the model when not given. After an --at, from then on.")])
 def compose(
     context: typer.Context,
-    out: Annotated[list[Path], typer.Option("--out", "-o", help="File to write: .mid, .wav, .musicxml, .png (piano roll) or .json (tokens); - for stdout. May be repeated.")],
+    out: Annotated[list[Path], typer.Option("--out", "-o", help="File to write: .mid, .wav, .mp3, .musicxml, .png (piano roll) or .json (tokens); - for stdout. May be repeated.")],
     dials: dict,
     at: Annotated[Optional[list[float]], typer.Option(help="Seconds; the dials that follow hold at that time, and move there before. May be repeated.")] = None,
     arc: Annotated[Optional[str], typer.Option(help="Instead of dials: healing, descent, storm, arch, awakening, struggle, or a .json or .yaml file of keyframes.")] = None,
@@ -359,27 +359,32 @@ def compose(
     vary: Annotated[Optional[Path], typer.Option(help="MIDI file to put into this mood: its notes are kept where the profile lets them be.")] = None,
     keep: Annotated[Optional[float], typer.Option(help="By how many nats the notes of --vary are made likelier; 3 by default.")] = None,
     format: Annotated[str, typer.Option(help=f"Of what goes to stdout: {', '.join(FORMATS)}.")] = "mid",
+    soundfont: Annotated[Optional[Path], typer.Option(help="SF2 file of another instrument for .wav and .mp3; the packaged piano by default.")] = None,
     model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
 ):
     "Compose a piece for a profile, or for one that moves."
     trajectory = asked_trajectory(dials, at or [], context.meta["later"], arc) # checked before anything slow is loaded
     if format not in FORMATS: raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     from psychoscore.audition import audition, check_takes
-    from psychoscore.compose import Composer, Request, check_suffixes
+    from psychoscore.compose import SOUNDS, Composer, Request, check_suffixes
     from psychoscore.notes import read_midi
+    from psychoscore.sound import read_soundfont
     check_takes(takes)
     if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
     to_stdout = Path("-") in out
     check_suffixes([path for path in out if path != Path("-")])
+    kinds = [f".{format}" if path == Path("-") else path.suffix for path in out]
+    if soundfont and not set(kinds) & set(SOUNDS): raise ValueError(f"--soundfont is for {' and '.join(SOUNDS)}, of which none is written")
     _make_room(*out)
     request = Request(trajectory, seconds, seed, temperature, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
                       key=key, mode=mode, prompt=prompt and read_midi(prompt), vary=vary and read_midi(vary), keep=Request.keep if keep is None else keep)
+    instrument = soundfont and read_soundfont(soundfont)
     if said := request.left_out(): typer.echo(said, err=True)
     if takes > 1: _say_what_is_unheard()
     piece = audition(Composer.from_pretrained(model), [request], takes)[0]
-    for path in out:
-        if path == Path("-"): sys.stdout.buffer.write(piece.encoded(f".{format}")); sys.stdout.buffer.flush()
-        else: typer.echo(piece.save(path), err=to_stdout)
+    for path, kind in zip(out, kinds):
+        if path == Path("-"): sys.stdout.buffer.write(piece.encoded(kind, instrument)); sys.stdout.buffer.flush()
+        else: typer.echo(piece.save(path, instrument), err=to_stdout)
     typer.echo(piece.summary(), err=to_stdout)
 
 # %% ../nbs/08_command.ipynb #eval0001

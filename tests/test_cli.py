@@ -1,5 +1,4 @@
 "The command from a shell: fast help, one-line errors, files that are really there."
-import os
 import subprocess
 import sys
 from pathlib import Path
