@@ -23,6 +23,11 @@ KEYS = {f"{name}{octave}": 12*(octave + 1) + step for octave in range(9) for nam
 SECONDS, FADE = 8, 0.3 # Longest sample, and the share of it in which it dies away
 LEAD_S = 0.002 # Kept before the hammer strikes
 PEAK = 0.95 # Of the loudest sample
+PLAYED = dict( # What every player of these samples does alike
+    release_s=0.5, # From the end of a note until it is 80 dB quieter
+    undamped_from=90, undamped_release_s=5.0, # MIDI number from which strings have no damper, and ring on
+    width=0.6, # Of the pan from the lowest key to the highest, of 1 on each side
+    gain=0.8) # Of a sample at velocity 127; it goes with the square of the velocity
 QUALITY = 0.4 # Of Vorbis, 0 to 1
 LICENCE = """# The piano
 
@@ -72,7 +77,7 @@ def make_piano():
     for old in PIANO.glob("*.ogg"): old.unlink()
     PIANO.mkdir(parents=True, exist_ok=True)
     for (pitch, name), sample in made.items(): soundfile.write(PIANO/f"{pitch}-{name}.ogg", PEAK/loudest*sample, rate, format="OGG", subtype="VORBIS", compression_level=1 - QUALITY)
-    about = dict(rate=rate, pitches=sorted(KEYS.values()), layers=[dict(name=name, up_to=up_to) for name, (_, up_to) in LAYERS.items()])
+    about = dict(rate=rate, pitches=sorted(KEYS.values()), layers=[dict(name=name, up_to=up_to) for name, (_, up_to) in LAYERS.items()], **PLAYED)
     (PIANO/"piano.json").write_text(json.dumps(about, indent=1) + "\n")
     (PIANO/"README.md").write_text(LICENCE)
     print(f"{len(made)} samples, {sum(p.stat().st_size for p in PIANO.iterdir())/1e6:.2f} MB in {PIANO}")

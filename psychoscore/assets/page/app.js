@@ -176,6 +176,7 @@ player.addEventListener("change", () => {
   $("clock").value = `${clockOf(player.now)} / ${clockOf(player.seconds)}`;
   roll.moveHead(player.now);
 });
+player.addEventListener("error", event => fail(event.detail));
 $("play").addEventListener("click", async () => { await player.unlock(); player.playing ? player.pause() : player.play(); });
 $("position").addEventListener("input", () => player.seek(Number($("position").value)));
 
