@@ -177,7 +177,7 @@ player.addEventListener("change", () => {
   roll.moveHead(player.now);
 });
 player.addEventListener("error", event => fail(event.detail));
-$("play").addEventListener("click", async () => { await player.unlock(); player.playing ? player.pause() : player.play(); });
+$("play").addEventListener("click", async () => { fail(null); await player.unlock(); player.playing ? player.pause() : player.play(); });
 $("position").addEventListener("input", () => player.seek(Number($("position").value)));
 
 function save(blob, suffix) {
