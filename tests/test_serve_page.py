@@ -1,4 +1,4 @@
-"The page in a real Chromium: drag, generate, hear, download, errors, keyboard, a phone's width, light and dark; and its sound, captured and measured."
+"The page in a real Chromium: drag, generate, download, errors, keyboard, a phone's width, light and dark; its sound, measured."
 import base64
 import re
 import shutil
@@ -202,18 +202,22 @@ def test_the_policy_lets_nothing_foreign_in(page):
 
 RATE, STEP_S = 48_000, 0.3 # Of the captured sound; how far it goes at a time, less than the player looks ahead
 RECORDER = """
-class Recorder extends OfflineAudioContext { // What the page takes for an AudioContext. No clock drives it: it goes a step on when the player has looked at it
+// What the page takes for an AudioContext. No clock drives it: it goes a step on when the player has looked at it.
+class Recorder extends OfflineAudioContext {
   constructor() { super(2, RATE * window.recordedSeconds, RATE); window.recorder = this; }
   async resume() {}
   async record() {
     const { player } = await import('/page/player.js');
-    const looked = async () => { while (player.playing && !await new Promise(r => player.addEventListener('change', () => r(player.timer), { once: true }))); };
+    const change = () => new Promise(r => player.addEventListener('change', () => r(player.timer), { once: true }));
+    const looked = async () => { while (player.playing && !await change()); };
     await player.piano.fetch(player.notes); // so that none is waited for
     for (let at = STEP; at < window.recordedSeconds; at += STEP) this.suspend(at).then(looked).then(() => super.resume());
     await looked();
     const sound = await this.startRendering(), both = new Float32Array(2 * sound.length);
     for (const channel of [0, 1]) both.set(sound.getChannelData(channel), channel * sound.length);
-    return new Promise(r => { const reader = new FileReader(); reader.onload = () => r(reader.result.split(',')[1]); reader.readAsDataURL(new Blob([both])); });
+    const reader = new FileReader();
+    reader.readAsDataURL(new Blob([both]));
+    return new Promise(r => { reader.onload = () => r(reader.result.split(',')[1]); });
   }
 }
 window.AudioContext = Recorder;
@@ -238,7 +242,7 @@ def hear(page):
         page.add_init_script(f"window.recordedSeconds = {seconds}")
         page.goto(page.home)
         page.evaluate("""async ([notes, seconds]) => { const { player } = await import('/page/player.js');
-            await player.unlock(); player.load(seconds); player.update(notes, seconds); player.play(); }""", [notes, seconds]) # its context stands still at 0 yet
+            await player.unlock(); player.load(seconds); player.update(notes, seconds); player.play(); }""", [notes, seconds])
         return record(page, seconds)
     return hear
 
@@ -258,7 +262,8 @@ def strongest_hz(sound, start, end):
 
 def test_the_page_plays_a_piano_at_pitch_and_loudness(hear):
     pitches, velocities, gap = (28, 40, 52, 64, 76, 88), (20, 64, 110), 1.5
-    notes = table(*((gap*i, 0.8, pitch, velocity) for i, (pitch, velocity) in enumerate((p, v) for p in pitches for v in velocities)))
+    played = [(pitch, velocity) for pitch in pitches for velocity in velocities]
+    notes = table(*((gap*i, 0.8, pitch, velocity) for i, (pitch, velocity) in enumerate(played)))
     sound = hear(notes, 27)
     levels = []
     for note in notes:
@@ -267,8 +272,9 @@ def test_the_page_plays_a_piano_at_pitch_and_loudness(hear):
         partial = strongest_hz(sound, start + 0.05, start + 0.75)/(440*2**((note["pitch"] - 69)/12))
         assert round(partial) in (1, 2, 3, 4) and abs(partial/round(partial) - 1) < 0.03, (note, partial)
         assert loudness(sound, start + 0.8 + 0.5, start + gap) < 1e-3*levels[-1], f"{note} does not end"
-    softer, louder = np.array(levels).reshape(6, 3)[:, :2], np.array(levels).reshape(6, 3)[:, 1:]
-    np.testing.assert_allclose(louder/softer, np.tile([(64/20)**2, (110/64)**2], (6, 1)), rtol=0.1) # samples of a key are of one level
+    levels = np.reshape(levels, (6, 3))
+    expected = np.tile([(64/20)**2, (110/64)**2], (6, 1)) # the samples of a key are of one level
+    np.testing.assert_allclose(levels[:, 1:]/levels[:, :2], expected, rtol=0.1)
 
 
 def test_how_the_page_ends_a_note(hear):
@@ -286,8 +292,8 @@ def test_how_the_page_ends_a_note(hear):
 
 
 def test_nothing_clips_and_single_notes_are_left_alone(hear):
-    chords = [(0.5*i, 0.4, pitch, 127) for i in range(4) for pitch in (24, 36, 40, 43, 48, 52, 55, 60, 64, 67, 72, 84)]
-    assert 0.9 < np.abs(hear(table(*chords), 3)).max() <= 1
+    chord = 24, 36, 40, 43, 48, 52, 55, 60, 64, 67, 72, 84
+    assert 0.9 < np.abs(hear(table(*((0.5*i, 0.4, pitch, 127) for i in range(4) for pitch in chord)), 3)).max() <= 1
     single = hear(table((0, 1, 60, 127), (1.5, 1, 30, 127)), 3)
     assert np.abs(single).max() < 0.7 # where the limiter begins
     assert np.abs(hear(table((0, 1, 60, 100)), 3)).max() == pytest.approx(0.28, abs=0.02)
@@ -323,7 +329,8 @@ def test_notes_wait_for_their_samples(page):
     page.route("**/piano/*.ogg", lambda route: held.setdefault(route.request.url.rsplit("/")[-1], route))
     page.click("header") # a gesture, without which no sound is made
     page.evaluate("""async notes => { const { player } = await import('/page/player.js'); window.player = player;
-        await player.unlock(); player.load(2); player.update(notes, 2); player.play(); }""", table((0, 0.3, 60, 100), (0.5, 0.3, 72, 100), (0.6, 0.3, 60, 100)))
+        await player.unlock(); player.load(2); player.update(notes, 2); player.play(); }""",
+        table((0, 0.3, 60, 100), (0.5, 0.3, 72, 100), (0.6, 0.3, 60, 100)))
     while len(held) < 2: page.wait_for_timeout(20)
     page.wait_for_timeout(300)
     assert page.evaluate("[player.playing, player.now, struck.length]") == [True, 0, 0]
@@ -336,7 +343,8 @@ def test_notes_wait_for_their_samples(page):
     assert third - second == pytest.approx(0.1, abs=1e-6) and second > first and page.wrong == []
 
 
-@pytest.mark.parametrize("answer, says", [(dict(status=404), "the server answered 404"), (dict(body="no sound"), "cannot decode Ogg Vorbis"), (None, "cannot be reached")])
+@pytest.mark.parametrize("answer, says", [
+    (dict(status=404), "the server answered 404"), (dict(body="no sound"), "cannot decode Ogg Vorbis"), (None, "cannot be reached")])
 def test_a_piano_that_cannot_be_had_is_told_of(page, shots, answer, says):
     page.route("**/piano/*.ogg", lambda route: route.fulfill(**answer) if answer else route.abort())
     choose_seconds(page, 4)
@@ -353,8 +361,10 @@ def test_a_piano_that_cannot_be_had_is_told_of(page, shots, answer, says):
 
 
 def test_a_new_piece_forgets_the_samples_of_the_last(page):
-    page.evaluate("""async notes => { const { player } = await import('/page/player.js'); await player.unlock(); player.load(2); await player.piano.fetch(notes); }""", table((0, 1, 60, 100)))
-    held = "async note => { const { player } = await import('/page/player.js'); return player.piano.has(note); }"
-    assert page.evaluate(held, table((0, 1, 60, 100))[0]) and not page.evaluate(held, table((0, 1, 60, 20))[0])
-    page.evaluate("async () => (await import('/page/player.js')).player.load(2)")
-    assert not page.evaluate(held, table((0, 1, 60, 100))[0])
+    loud, soft = table((0, 1, 60, 100), (0, 1, 60, 20))
+    page.evaluate("""async note => { window.player = (await import('/page/player.js')).player;
+        await player.unlock(); player.load(2); await player.piano.fetch([note]); }""", loud)
+    held = "note => player.piano.has(note)"
+    assert page.evaluate(held, loud) and not page.evaluate(held, soft)
+    page.evaluate("player.load(2)")
+    assert not page.evaluate(held, loud)

@@ -1,11 +1,14 @@
-// The sampled piano, on any audio context: which sample a note sounds with, how loud, from where, and how it is damped, as piano.json says.
+// The sampled piano, on any audio context: which sample a note sounds with, how loud, from where, and how it is
+// damped, as piano.json says.
 
 const FOLDER = new URL("../piano/", import.meta.url);
 const QUIET = Math.log(1e4); // Time constants until a string is 80 dB quieter
-const STRAIGHT = 0.7, LOUDEST = 8; // The limiter leaves alone what is below the first, as every single note is, and brings what is below the second under 1
+// The limiter leaves alone what is below STRAIGHT, as every single note is, and brings what is below LOUDEST under 1.
+const STRAIGHT = 0.7, LOUDEST = 8;
 
 let asked; // piano.json, a promise
-const ask = () => asked ??= get("piano.json", { cache: "no-cache" }).then(answer => answer.json()).catch(error => { asked = null; throw error; });
+const ask = () => asked ??= get("piano.json", { cache: "no-cache" }).then(answer => answer.json())
+  .catch(error => { asked = null; throw error; });
 
 async function get(name, options) {
   let answer;
@@ -28,9 +31,10 @@ export class Piano {
 
   constructor(context) {
     this.context = context;
-    // A curve and no compressor: that one fades in for half a second, lets the start of a chord through, and makes up for what it takes.
+    // A curve and no compressor: that one fades in for half a second, and lets the start of a large chord through.
     this.input = new GainNode(context, { gain: 1 / LOUDEST });
-    this.output = new WaveShaperNode(context, { curve: Float32Array.from({ length: 8193 }, (_, i) => limited(LOUDEST * (i / 4096 - 1))) });
+    const curve = Float32Array.from({ length: 8193 }, (_, i) => limited(LOUDEST * (i / 4096 - 1)));
+    this.output = new WaveShaperNode(context, { curve });
     this.input.connect(this.output);
   }
 
@@ -47,14 +51,18 @@ export class Piano {
 
   #bring(name) {
     const [samples, decoded] = [this.#samples, this.#decoded];
-    if (!samples.has(name)) samples.set(name, this.#decode(name).then(buffer => decoded.set(name, buffer), error => { samples.delete(name); throw error; }));
+    if (!samples.has(name)) samples.set(name, this.#decode(name)
+      .then(buffer => decoded.set(name, buffer), error => { samples.delete(name); throw error; }));
     return samples.get(name);
   }
 
   async #decode(name) {
     const bytes = await (await get(name)).arrayBuffer();
     try { return await this.context.decodeAudioData(bytes); }
-    catch { throw new Error("This browser cannot decode Ogg Vorbis, so the piano is not heard here; pieces can be downloaded as MIDI and WAV."); }
+    catch {
+      throw new Error("This browser cannot decode Ogg Vorbis, so the piano is not heard here; "
+        + "pieces can be downloaded as MIDI and WAV.");
+    }
   }
 
   #sampleOf({ pitch, velocity }) {
@@ -63,16 +71,19 @@ export class Piano {
     return { sampled, name: `${sampled}-${layers.find(layer => velocity <= layer.up_to).name}.ogg` };
   }
 
-  // Sound a note whose sample is here, `at` s of the context's time. A key that still sounds is damped first, and rings until the later of both ends.
+  // Sound a note whose sample is here, `at` s of the context's time. A key that still sounds is damped first, and
+  // rings until the later of both ends.
   strike(note, at) {
     const { context, about } = this, { sampled, name } = this.#sampleOf(note);
     const [low, high] = [about.pitches[0], about.pitches.at(-1)];
-    const source = new AudioBufferSourceNode(context, { buffer: this.#decoded.get(name), playbackRate: 2 ** ((note.pitch - sampled) / 12) });
+    const buffer = this.#decoded.get(name), playbackRate = 2 ** ((note.pitch - sampled) / 12);
+    const source = new AudioBufferSourceNode(context, { buffer, playbackRate });
     const level = new GainNode(context, { gain: about.gain * (note.velocity / 127) ** 2 });
     const place = new StereoPannerNode(context, { pan: about.width * (sampled - (low + high) / 2) / (high - low) });
     source.connect(level).connect(place).connect(this.input);
     source.start(at);
-    const before = this.#struck.get(note.pitch), release = sampled < about.undamped_from ? about.release_s : about.undamped_release_s;
+    const release = sampled < about.undamped_from ? about.release_s : about.undamped_release_s;
+    const before = this.#struck.get(note.pitch);
     const voice = { source, level, end: Math.max(at + note.duration_s, before?.end ?? 0) };
     if (before?.end > at) this.#damp(before, at, release);
     this.#damp(voice, voice.end, release);

@@ -34,7 +34,8 @@ export class Player extends EventTarget {
   // Notes that replace those known so far: the music up to `written` seconds.
   update(notes, written) {
     [this.notes, this.written] = [[...notes].sort((a, b) => a.onset_s - b.onset_s), written];
-    this.piano?.fetch(this.notes).catch(() => {}); // Ahead of time; what fails is asked for again, and told of, when it is due
+    // Ahead of time; what fails is asked for again, and told of, when it is due.
+    this.piano?.fetch(this.notes).catch(() => {});
     if (this.playing && this.starved) this.#begin();
   }
 
@@ -64,7 +65,8 @@ export class Player extends EventTarget {
   // Start the clock once the first samples are here.
   async #begin() {
     this.starved = false;
-    const mine = this.beginning = Symbol(), first = n => n.onset_s >= this.position && n.onset_s < this.position + AHEAD_S;
+    const mine = this.beginning = Symbol();
+    const first = n => n.onset_s >= this.position && n.onset_s < this.position + AHEAD_S;
     try { await this.piano.fetch(this.notes.filter(first)); }
     catch (error) { if (mine === this.beginning) this.#fail(error); return; }
     if (mine !== this.beginning) return; // Paused or moved meanwhile
@@ -77,7 +79,10 @@ export class Player extends EventTarget {
 
   #tick() {
     const now = this.context.currentTime - this.origin, { notes, piano } = this;
-    for (; notes[this.next]?.onset_s < now + AHEAD_S && piano.has(notes[this.next]); this.next++) piano.strike(notes[this.next], Math.max(this.origin + notes[this.next].onset_s, this.context.currentTime));
+    for (; notes[this.next]?.onset_s < now + AHEAD_S && piano.has(notes[this.next]); this.next++) {
+      const note = notes[this.next];
+      piano.strike(note, Math.max(this.origin + note.onset_s, this.context.currentTime));
+    }
     const due = notes[this.next]?.onset_s; // A note that waits for its sample
     if (now >= this.seconds) { this.position = this.seconds; this.playing = false; this.#stopClock(); }
     else if (now >= due) { this.position = due; this.#stopClock(); this.#begin(); }
