@@ -27,7 +27,7 @@ PLAYED = dict( # What every player of these samples does alike
     release_s=0.5, # From the end of a note until it is 80 dB quieter
     undamped_from=90, undamped_release_s=5.0, # MIDI number from which strings have no damper, and ring on
     width=0.6, # Of the pan from the lowest key to the highest, of 1 on each side
-    gain=1.0) # Of a sample at velocity 127; it goes with the square of the velocity
+    gain=0.8) # Of a sample at velocity 127; it goes with the square of the velocity
 QUALITY = 0.4 # Of Vorbis, 0 to 1
 LICENCE = """# The piano
 

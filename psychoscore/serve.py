@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'MeasuredProfile', 'MUSICXML', 'WRITERS', 'STREAMS',
            'REPORTED', 'SECURITY_HEADERS', 'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'logger', 'METHODS', 'SECONDS', 'api',
-           'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings', 'Keyframe', 'ComposeRequest',
+           'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'PIANO', 'Settings', 'Keyframe', 'ComposeRequest',
            'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error', 'parse_upload', 'parse_base64',
            'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows', 'describe', 'render', 'choose',
            'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited', 'drain', 'refusal',
            'Guard', 'Metrics', 'Error', 'Errors', 'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame',
            'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload',
-           'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'load_composer', 'make_app', 'Patient',
-           'serve']
+           'model', 'page', 'healthz', 'readyz', 'metrics', 'model_version', 'Samples', 'load_composer', 'make_app',
+           'Patient', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, contextlib, hashlib, json, logging, math, re, secrets, socket, time, traceback
@@ -574,7 +574,7 @@ async def model(request: HTTPRequest) -> dict:
 
 # %% ../nbs/05_serve.ipynb #fc6b8c6b
 operations = APIRouter()
-PAGE = files("psychoscore")/"assets"/"page"
+PAGE, PIANO = (files("psychoscore")/"assets"/name for name in ("page", "piano"))
 
 @operations.get("/", response_class=FileResponse, include_in_schema=False)
 async def page():
@@ -604,6 +604,13 @@ def model_version(composer: Composer) -> str:
     digest = hashlib.sha256()
     for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
     return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
+
+class Samples(StaticFiles):
+    "Files that a client may keep for a day."
+    def file_response(self, *args, **kwargs) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=86400"
+        return response
 
 def load_composer(settings: Settings) -> Composer:
     "Load the model of the settings."
@@ -638,6 +645,7 @@ def make_app(
     app.include_router(api, dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else [])
     app.include_router(operations)
     app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/piano", Samples(directory=PIANO))
     for error in (RequestValidationError, StarletteHTTPException, Refused): app.add_exception_handler(error, on_error)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins: app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=["Content-Type", "X-API-Key"], expose_headers=["Retry-After", *REPORTED])

@@ -107,7 +107,7 @@ def one_string_a_key(
 # %% ../nbs/foundations/sound.ipynb #snd18cod
 RATE = 48_000 # Hz, of the renderer and of the samples
 VOLUME, REVERB, CHORUS = 7, 91, 93 # MIDI controllers
-MASTER = 0.5 # What rustysynth scales all sound by
+MASTER = 0.5*(16256/16383)**4 # What rustysynth scales all sound by: a half, and the squares of volume and expression, of which 127 is 16256/16383
 
 def _played(notes: np.ndarray, soundfont: bytes, volume: int) -> np.ndarray: # (N, 2) int16
     "Render notes at a volume of the channel, and let the last of them die away."

@@ -231,7 +231,8 @@ player.addEventListener("change", () => {
   $("clock").value = `${clockOf(player.now)} / ${clockOf(player.seconds)}`;
   roll.moveHead(player.now);
 });
-$("play").addEventListener("click", async () => { await player.unlock(); player.playing ? player.pause() : player.play(); });
+player.addEventListener("error", event => fail(event.detail));
+$("play").addEventListener("click", async () => { fail(null); await player.unlock(); player.playing ? player.pause() : player.play(); });
 $("position").addEventListener("input", () => player.seek(Number($("position").value)));
 
 function save(blob, suffix) {
