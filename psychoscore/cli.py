@@ -27,7 +27,7 @@ class ByUse(typer.core.TyperGroup):
 app = typer.Typer(cls=ByUse, help="Piano music from a psychometric profile.", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 def main():
-    "Run the command; a mistake in the request is one line on stderr and exit code 2, Ctrl-C is exit code 130. Alone, it says what it can do."
+    "Run the command; a mistake in the request is one line on stderr and exit code 2, Ctrl-C is 130. Alone, it says what it can do."
     warnings.formatwarning = lambda message, *_: f"psychoscore: {message}\n" # without the line of code that gave it
     try: code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (typer.TyperException, ValueError, OSError, FloatingPointError, MemoryError) as error:
@@ -151,9 +151,12 @@ def coherence(
 # %% ../nbs/08_command.ipynb #06fc8fc8
 Root = Annotated[Optional[Path], typer.Option("--emopia", help="EMOPIA's folder or zip; by default PSYCHOSCORE_DATA, else a download.")]
 Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write.")]
-Split = Annotated[Literal["published", "song"], typer.Option(help="EMOPIA's split that figures are published for, which leaves 27 clips of version 1.0 out, or one of our own, by songs, which takes all.")]
-Placement = Annotated[Literal["measured", "uniform"], typer.Option(help="Where a clip stands within its class: measured from its notes, or drawn.")]
-Reading = Annotated[Literal["russell", "plan"], typer.Option("--labels-reading", help="How EMOPIA's class numbers are read: russell, as the dataset means them, or plan.")]
+Split = Annotated[Literal["published", "song"], typer.Option(
+    help="EMOPIA's published split, which leaves 27 clips of version 1.0 out, or one of our own, by songs, which takes all.")]
+Placement = Annotated[Literal["measured", "uniform"], typer.Option(
+    help="Where a clip of EMOPIA stands within its class: measured from its notes, or drawn.")]
+Reading = Annotated[Literal["russell", "plan"], typer.Option("--labels-reading",
+    help="How EMOPIA's class numbers are read: russell, as the dataset means them, or plan.")]
 Corpus = Annotated[Optional[Path], typer.Option(exists=True, help="Folder of unlabelled piano MIDI.")]
 
 @app.command()
@@ -209,7 +212,7 @@ def prepare(
 ):
     "Tokenise EMOPIA or your own labelled MIDI, and other sources if given, into one folder for training."
     if labels and not root and (split, placement, labels_reading) != ("published", "measured", "russell"):
-        raise ValueError("--split, --placement and --labels-reading say how EMOPIA is read: name it with --emopia, or leave them out")
+        raise ValueError("--split, --placement and --labels-reading are for EMOPIA: name it with --emopia, or leave them out")
     from itertools import chain
     from psychoscore.dataset import corpus_pieces, emopia_pieces, labelled_pieces, prepare as prepare_dataset, synthetic_pieces
     from psychoscore.emopia import load_emopia

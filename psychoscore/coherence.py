@@ -199,7 +199,7 @@ def plot_sweep(
 # %% ../nbs/02c_coherence.ipynb #5eedm001
 def change_by_seed(
     table: pd.DataFrame, # From `sweep_table`, with rows of weight 0
-) -> pd.DataFrame: # A row an arm, named like "info_nce-0.1": seeds, and mean changes of rank_correlation and, in per cent, of nats
+) -> pd.DataFrame: # A row an arm, named like "info_nce-0.1": seeds, and the mean changes
     "Compare each arm with the runs without the loss, seed by seed; seeds that have none are left out."
     pairs = table[table.weight > 0].merge(table[table.weight == 0], on="seed", suffixes=("", "_without"))
     pairs["arm"] = [f"{kind}-{weight:g}" for kind, weight in zip(pairs.kind, pairs.weight)]

@@ -48,7 +48,8 @@ def emopia_pieces(
     from psychoscore.notes import read_midi
     kept = clips[clips.split.isin(SPLITS)]
     if len(kept) < len(clips):
-        warnings.warn(f"{len(clips) - len(kept)} of {len(clips)} clips of EMOPIA are left out, for the published split does not list them; the split by songs (split=\"song\", or --split song) takes all", stacklevel=2)
+        warnings.warn(f"{len(clips) - len(kept)} of {len(clips)} clips of EMOPIA are left out, for the published split does not "
+                      "list them; the split by songs (split=\"song\", or --split song) takes all", stacklevel=2)
     for clip in kept.itertuples():
         yield SourcePiece(clip.clip_id, clip.song_id, "emopia", clip.split, EMOPIA_LICENCE, read_midi(clip.path),
                           PsychometricProfile(clip.trauma, clip.entropy))
@@ -239,9 +240,13 @@ class PreparedDataset:
         if missing: raise FileNotFoundError(f"no prepared dataset in {self.folder}: {', '.join(missing)} missing; run `psychoscore prepare` first")
         self.meta = read_json(self.folder/"meta.json", ("vocabulary", "key_relative", "tokens", "content_sha256"))
         if self.meta["vocabulary"] != VOCABULARY: raise ValueError(f"{self.folder} was prepared with another vocabulary: prepare it again with this version")
-        try: self.pieces, self.tokens = pd.read_parquet(self.folder/"pieces.parquet"), np.memmap(self.folder/"tokens.bin", np.uint16, mode="r")
-        except (ValueError, OSError) as error: raise ValueError(f"{self.folder} is damaged, prepare it again: {error}") from error
-        if lacks := [name for name in PIECES_SCHEMA.names if name not in self.pieces]: raise ValueError(f"{self.folder}/pieces.parquet is of another version, prepare it again: it lacks {', '.join(lacks)}")
+        try:
+            self.pieces = pd.read_parquet(self.folder/"pieces.parquet")
+            self.tokens = np.memmap(self.folder/"tokens.bin", np.uint16, mode="r")
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{self.folder} is damaged, prepare it again: {error}") from error
+        if lacks := [name for name in PIECES_SCHEMA.names if name not in self.pieces]:
+            raise ValueError(f"{self.folder}/pieces.parquet is of another version, prepare it again: it lacks {', '.join(lacks)}")
         self.profiles = self.pieces[[d.name for d in DIMENSIONS]].to_numpy(float) # (N, P), NaN where not known; the mean of what moves
         if len(self.tokens) != self.meta["tokens"]: raise ValueError(f"{self.folder}/tokens.bin holds {len(self.tokens)} tokens, meta.json says {self.meta['tokens']}: prepare it again")
 

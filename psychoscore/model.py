@@ -133,33 +133,42 @@ def read_json(
     return found
 
 # %% ../nbs/foundations/model.ipynb #rdcf0001
-SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings") # ModelConfig's fields, as config.json calls them
+SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+"ModelConfig's fields, as config.json calls them."
 
 def _read_config(path: Path) -> LlamaConfig:
     written = read_json(path, (*SHAPE, "vocab_size"))
     for name in SHAPE:
-        if not isinstance(written[name], int) or written[name] < 1: raise ValueError(f"{path} is damaged: {name} must be a whole number above 0, got {written[name]!r}")
+        if isinstance(written[name], int) and written[name] > 0: continue
+        raise ValueError(f"{path} is damaged: {name} must be a whole number above 0, got {written[name]!r}")
     try: return LlamaConfig.from_dict(written)
     except (StrictDataclassError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 def _check_weights(path: Path, config: LlamaConfig):
+    "Compare names and shapes; what is tied to another tensor may be left out."
     with torch.device("meta"): model = LlamaForCausalLM(config)
     expected = {name: [*p.shape] for name, p in model.state_dict().items()}
     try:
         with safe_open(path, "pt") as file: found = {name: file.get_slice(name).get_shape() for name in file.keys()}
     except SafetensorError as error: raise ValueError(f"{path} is damaged or cut short: {error}") from error
-    found = {name: expected[name] for name in expected.keys() - dict(model.named_parameters())} | found # a tied tensor may be left out
-    wrong = [f"{name} is {found.get(name, 'missing')}, should be {expected.get(name, 'left out')}" for name in sorted(expected | found) if expected.get(name) != found.get(name)]
-    if wrong: raise ValueError(f"{path} does not hold the weights of the model in config.json: {wrong[0]}" + (f", and {len(wrong) - 1} more" if wrong[1:] else ""))
+    found = {name: expected[name] for name in expected.keys() - dict(model.named_parameters())} | found
+    wrong = [f"{name} is {found.get(name, 'missing')}, should be {expected.get(name, 'left out')}"
+             for name in sorted(expected | found) if expected.get(name) != found.get(name)]
+    more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
+    if wrong: raise ValueError(f"{path} does not hold the weights of the model in config.json: {wrong[0]}{more}")
 
 # %% ../nbs/foundations/model.ipynb #rdab0001
 def _check_vocabulary(folder: Path, about: dict):
     "Refuse weights whose tokens are not those of this version."
-    if about["vocabulary"] != len(VOCABULARY): raise ValueError(f"{folder} was trained with {about['vocabulary']} tokens, this version has {len(VOCABULARY)}: use the version that made it")
+    known, theirs = len(VOCABULARY), about["vocabulary"]
+    if theirs != known:
+        raise ValueError(f"{folder} was trained with {theirs} tokens, this version has {known}: use the version that made it")
     if "vocabulary_sha256" not in about:
-        raise ValueError(f"{folder}/psychoscore.json does not say which tokens it was trained with: if this version made it, add \"vocabulary_sha256\": \"{VOCABULARY_SHA256}\" to it, otherwise use the version that did")
-    if about["vocabulary_sha256"] != VOCABULARY_SHA256: raise ValueError(f"{folder} was trained with other tokens than this version has, though as many: use the version that made it")
+        raise ValueError(f"{folder}/psychoscore.json does not say which tokens it was trained with: if this version made it, "
+                         f"add \"vocabulary_sha256\": \"{VOCABULARY_SHA256}\" to it, otherwise use the version that did")
+    if about["vocabulary_sha256"] != VOCABULARY_SHA256:
+        raise ValueError(f"{folder} was trained with other tokens than this version has, though as many: use the version that made it")
 
 def load_model(
     folder: "str|Path", # As `save_model` wrote it

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'nearest', 'Probe', 'fit_probe', 'model_sha256',
-           'save_probe', 'load_probe', 'make_probe', 'unit_length', 'Hit', 'Index', 'read_index', 'load_index',
-           'tokens_of_midi', 'Embedder', 'index_folder']
+           'save_probe', 'load_probe', 'make_probe', 'unit_length', 'Hit', 'Index', 'tokens_of_midi', 'Embedder',
+           'index_folder']
 
 # %% ../nbs/02b_search.ipynb #c5906689
 import hashlib, json, os, time
@@ -171,10 +171,19 @@ def read_index(
     try:
         table = pq.read_table(path)
         about, embeddings = json.loads(table.schema.metadata[b"psychoscore"]), table["embedding"].combine_chunks()
+<<<<<<< ours
         return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()), embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
                      np.stack([table[d.name].to_numpy() for d in CIRCUMPLEX], axis=1), **about)
     except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are cut short, or of another kind
         raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: remove it and index the folder again") from error
+=======
+        return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()),
+                     embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
+                     np.stack([table[d.name].to_numpy() for d in DIMENSIONS], axis=1), **about)
+    except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are not whole
+        raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: "
+                         "remove it and index the folder again") from error
+>>>>>>> theirs
 
 def load_index(
     path: "str|Path", # Written by `psychoscore index`
@@ -211,7 +220,8 @@ class Embedder:
         known: "Index|None" = None, # What was embedded before; of no use when by another model
     ):
         from psychoscore.model import load_model # only here: a search by profile needs no torch
-        (self.model, about), self.sha256, self.probe = load_model(model_folder), model_sha256(model_folder), load_probe(model_folder) # damaged weights are told first
+        self.model, about = load_model(model_folder) # first, for it says what is damaged
+        self.sha256, self.probe = model_sha256(model_folder), load_probe(model_folder)
         self.key_relative, self.context = about["key_relative"], self.model.config.max_position_embeddings
         self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 

@@ -33,7 +33,8 @@ from tqdm.auto import tqdm
 from . import __version__
 from .contrastive import LOSSES, BalancedSampler, contrastive_loss, null_headers, pool_notes
 from .dataset import Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
-from .model import MODEL_CONFIGS, SHAPE, ModelConfig, add_residual_dropout, make_model, mixed_precision, multiplies_bf16, read_json, save_model, load_model
+from .model import (MODEL_CONFIGS, SHAPE, ModelConfig, add_residual_dropout, load_model, make_model, mixed_precision,
+                               multiplies_bf16, read_json, save_model)
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 
@@ -69,7 +70,7 @@ class TrainConfig:
     log_interval: PositiveInt = 10 # Steps; the device is waited for this often
     eval_interval: PositiveInt = 200 # Steps
     seed: NonNegativeInt = 0
-    init: str|None = None # Weights to start from instead of random ones: "packaged", or a checkpoint folder; "" where they must be given
+    init: str|None = None # Weights to start from, not random ones: "packaged", or a checkpoint folder; "" must be replaced by one
 
 # %% ../nbs/03_train.ipynb #conf1g04
 TRAIN_CONFIGS = {
@@ -91,7 +92,8 @@ def load_config(
 
 def check_init(config: TrainConfig) -> TrainConfig: # The same
     "Refuse to begin with random weights what was made to go on from trained ones."
-    if config.init == "": raise ValueError("this configuration goes on from trained weights: give init (--init), packaged or a checkpoint folder")
+    if config.init == "":
+        raise ValueError("this configuration goes on from trained weights: give init (--init), packaged or a checkpoint folder")
     return config
 
 # %% ../nbs/03_train.ipynb #c138d578
@@ -395,7 +397,7 @@ def load_checkpoint(out: Path, model, optimizers, run: dict) -> TrainState:
 def refuse_damage(path: Path):
     "Say what to do with a file that is cut short or lacks something."
     try: yield
-    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error: # what torch raises for such files
+    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error: # as torch does
         raise ValueError(f"{path} is damaged: delete it and start again") from error
 
 # %% ../nbs/03_train.ipynb #bests001
@@ -409,11 +411,14 @@ def save_best(model, out: Path, about: dict):
     folder.rmdir()
 
 # %% ../nbs/03_train.ipynb #commit02
-def find_commit() -> "str|None": # Ends in -dirty where files differ from it; None where the package is no checkout, and has a version alone
+def find_commit() -> "str|None": # Ends in -dirty where files differ from it; None where the package is no checkout
     "Which commit of psychoscore this code is."
-    clone, own = Path(str(files("psychoscore"))).parent, ["nbs/03_train.ipynb", "psychoscore/__init__.py"] # both are tracked by a clone alone
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} # in a hook of another repository these name that one
-    def git(*command): return subprocess.run(["git", *command], cwd=clone, env=outside, capture_output=True, text=True, check=False).stdout.split()
+    clone = Path(str(files("psychoscore"))).parent
+    own = ["nbs/03_train.ipynb", "psychoscore/__init__.py"] # tracked by a clone of psychoscore alone
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} # which, in a hook, name another repository
+    def git(*command):
+        said = subprocess.run(["git", *command], cwd=clone, env=outside, capture_output=True, text=True, check=False)
+        return said.stdout.split()
     if not shutil.which("git") or git("ls-files", "--full-name", *own) != own: return None
     return next(iter(git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")), None)
 
@@ -543,7 +548,7 @@ def fit(
     progress: bool = True, # Show a bar
     stop: "threading.Event|None" = None, # Set it, from another thread say, and the run saves and returns, to be resumed
 ) -> pd.DataFrame: # The log
-    "Train a model, and keep the one that validates best; KeyboardInterrupt, once all is saved, when Ctrl-C asked for it."
+    "Train a model, and keep the one that validates best; after Ctrl-C, KeyboardInterrupt once all is saved."
     data, out, start = data if isinstance(data, PreparedDataset) else PreparedDataset(data), Path(out), time.perf_counter()
     accelerator, stop = make_accelerator(out, cpu), stop or threading.Event()
     main = accelerator.is_main_process
@@ -560,8 +565,10 @@ def fit(
     optimizers[0].register_step_pre_hook(lambda *_: whole.clear())
     def save(ends: bool):
         whole.clear()
-        if main: save_checkpoint(out, state, model, optimizers, run)
-        if main and ends and state.step < config.max_steps: bar.write(f"stopped and saved at step {state.step} of {config.max_steps}: resume to go on", file=sys.stderr)
+        if not main: return
+        save_checkpoint(out, state, model, optimizers, run)
+        if not ends or state.step == config.max_steps: return
+        bar.write(f"stopped and saved at step {state.step} of {config.max_steps}: resume to go on", file=sys.stderr)
     if main: write_log(out, state.log, "w")
     bar = tqdm(initial=state.step, total=config.max_steps, unit="step", disable=not (progress and main))
     with set_by_signals(stop) as came, explain_memory(config), bar, saved_on_error(whole, lambda: save(True)):
@@ -587,7 +594,8 @@ def fit(
             whole.set()
             if not logs and accelerator.num_processes > 1: continue # what all must agree on costs a message
             now = time.perf_counter()
-            ends, saves = agree([stop.is_set() or now - start > 60*max_minutes, now - saved > 60*checkpoint_minutes], accelerator)
+            wishes = [stop.is_set() or now - start > 60*max_minutes, now - saved > 60*checkpoint_minutes]
+            ends, saves = agree(wishes, accelerator)
             if ends or saves or last:
                 save(ends)
                 saved = now
