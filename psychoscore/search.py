@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'nearest', 'Probe', 'fit_probe', 'model_sha256',
-           'save_probe', 'load_probe', 'make_probe', 'unit_length', 'Hit', 'Index', 'tokens_of_midi', 'Embedder',
-           'index_folder']
+           'save_probe', 'load_probe', 'make_probe', 'unit_length', 'Hit', 'Index', 'read_index', 'load_index',
+           'tokens_of_midi', 'Embedder', 'index_folder']
 
 # %% ../nbs/02b_search.ipynb #c5906689
 import hashlib, json, os, time
@@ -171,19 +171,12 @@ def read_index(
     try:
         table = pq.read_table(path)
         about, embeddings = json.loads(table.schema.metadata[b"psychoscore"]), table["embedding"].combine_chunks()
-<<<<<<< ours
-        return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()), embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
-                     np.stack([table[d.name].to_numpy() for d in CIRCUMPLEX], axis=1), **about)
-    except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are cut short, or of another kind
-        raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: remove it and index the folder again") from error
-=======
         return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()),
                      embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
-                     np.stack([table[d.name].to_numpy() for d in DIMENSIONS], axis=1), **about)
+                     np.stack([table[d.name].to_numpy() for d in CIRCUMPLEX], axis=1), **about)
     except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are not whole
         raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: "
                          "remove it and index the folder again") from error
->>>>>>> theirs
 
 def load_index(
     path: "str|Path", # Written by `psychoscore index`
