@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
-from .tokens import BOS, EOS, PAD, VOCABULARY
+from .tokens import BOS, EOS, PAD, VOCABULARY, miditok_tokenizer
 
 # %% ../nbs/foundations/model.ipynb #6d4eaf00
 @dataclass(frozen=True, config=dict(extra="forbid"))
@@ -108,6 +108,7 @@ def save_model(
     folder = Path(folder)
     config, weights = model.config.to_dict() | {"dtype": "bfloat16"}, {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
     LlamaForCausalLM(LlamaConfig.from_dict(config)).to(torch.bfloat16).save_pretrained(folder, state_dict=weights)
+    (folder/"tokenizer.json").write_text(json.dumps(miditok_tokenizer(), indent=1) + "\n") # for MidiTok
     (folder/"psychoscore.json").write_text(json.dumps(about | {"vocabulary": len(VOCABULARY)}, indent=1) + "\n")
 
 def load_model(

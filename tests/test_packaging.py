@@ -26,7 +26,7 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_code_weights_and_split(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"psychoscore/cli.py", "psychoscore/py.typed", "psychoscore/assets/emopia_split.csv",
-              *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "psychoscore.json")),
+              *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json")),
               *(f"psychoscore/assets/page/{path.name}" for path in (ROOT/"psychoscore/assets/page").iterdir())}
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests", "nbs", ".ci"))]
