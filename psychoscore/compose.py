@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WRITERS', 'SUFFIXES', 'MAX_SECONDS', 'TONICS', 'IS_END', 'IS_MODE', 'IS_PITCH', 'IS_WAIT', 'PASSES', 'OTHER_FORM',
            'DURATION_TEMPERATURE', 'HASTE', 'TOUCH', 'MAX_ROWS', 'CUES', 'Piece', 'wav_bytes', 'png_bytes',
-           'musicxml_bytes', 'json_bytes', 'check_suffixes', 'Request', 'Outline', 'warmed', 'Material', 'Draft',
-           'Segment', 'read_segment', 'hold_to_the_end', 'Composer', 'shared_notes', 'compare', 'measure_windows',
+           'json_bytes', 'check_suffixes', 'Request', 'Outline', 'warmed', 'Material', 'Draft', 'Segment',
+           'read_segment', 'hold_to_the_end', 'Composer', 'shared_notes', 'compare', 'measure_windows',
            'plot_asked_and_heard']
 
 # %% ../nbs/04b_compose.ipynb #63c12c4c
@@ -20,15 +20,17 @@ import pandas as pd
 from transformers import LlamaForCausalLM
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
-from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
+from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll, to_pretty_midi
 from .plots import DPI, themed
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory
+from .score import musicxml_bytes
 from .temperature import sampling_temperature
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
 if TYPE_CHECKING: # matplotlib takes a second to load
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-else: Axes = Figure = Any # what reads hints at run time, as the docs do, finds the names
+    from pretty_midi import PrettyMIDI
+else: Axes = Figure = PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the names
 
 # %% ../nbs/04b_compose.ipynb #bde4877a
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ class Piece:
         suffix: str, # .mid, .wav, .musicxml, .png (its piano roll) or .json (its tokens)
     ) -> bytes: # What a file of that kind holds
         "The piece as a file."
-        return json_bytes(self) if suffix == ".json" else WRITERS[suffix](self.notes)
+        if suffix == ".json": return json_bytes(self)
+        return musicxml_bytes(self.notes, self.key) if suffix == ".musicxml" else WRITERS[suffix](self.notes)
+
+    def to_pretty_midi(self) -> "PrettyMIDI": # `notes.from_pretty_midi` takes one back, for `prompt` or `vary`
+        "The notes for pretty_midi."
+        return to_pretty_midi(self.notes)
 
     def plot(self,
         ax: "Axes|None" = None, # A new figure by default
@@ -101,21 +108,6 @@ def png_bytes(notes: np.ndarray) -> bytes: # A PNG picture
     plot_piano_roll(notes, figure.subplots())
     figure.savefig(buffer, dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-def musicxml_bytes(notes: np.ndarray) -> bytes: # A MusicXML document
-    "Write notes as a score for piano."
-    from music21 import layout, meter, note, stream, tempo
-    from music21.musicxml.m21ToXml import GeneralObjectExporter
-    score, beat = stream.Score(), 0.5 # seconds
-    for upper in (True, False):
-        staff = stream.PartStaff([tempo.MetronomeMark(number=120), meter.TimeSignature("4/4")] if upper else [meter.TimeSignature("4/4")])
-        for n in notes[(notes["pitch"] >= 60) == upper]:
-            written = note.Note(int(n["pitch"]), quarterLength=max(round(n["duration_s"]/beat*4), 1)/4)
-            written.volume.velocity = int(n["velocity"])
-            staff.insert(round(n["onset_s"]/beat*4)/4, written)
-        score.insert(0, staff.chordify() if len(staff.notes) else staff)
-    score.insert(0, layout.StaffGroup(list(score.parts), symbol="brace"))
-    return GeneralObjectExporter(score).parse()
 
 # %% ../nbs/04b_compose.ipynb #9a93f862
 def json_bytes(piece: Piece) -> bytes: # A JSON object
