@@ -24,7 +24,7 @@ DPI = 120 # Of files and stored notebooks; half of it on screen
 def theme() -> dict[str, Any]: # For matplotlib's rcParams
     "Say how figures look."
     import seaborn as sns
-    from cycler import cycler
+    from matplotlib import cycler
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper", font_scale=1.1), "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
             "figure.dpi": DPI//2, "savefig.dpi": DPI, "figure.constrained_layout.use": True, "image.cmap": "viridis",
             "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9, "legend.frameon": False, "legend.fontsize": 7.5, "legend.title_fontsize": 8}
