@@ -122,8 +122,10 @@ def plot_held_out(
     clips: "dict[str, Clips]", # From `compare_models`
 ): # The figure
     "Lay out real held-out clips, models side by side."
-    colors = {name: {"trauma": c.profiles[:, 0], "entropy": c.profiles[:, 1], "quadrant": quadrant_names(quadrants(c.profiles))} for name, c in clips.items()}
-    return _plot_models([c.embeddings for c in clips.values()], colors, QUADRANT_PALETTE)
+    def ways(profiles):
+        return {"trauma": profiles[:, 0], "entropy": profiles[:, 1], "quadrant": quadrant_names(quadrants(profiles))}
+    colors = {name: ways(found.profiles) for name, found in clips.items()}
+    return _plot_models([found.embeddings for found in clips.values()], colors, QUADRANT_PALETTE)
 
 @themed
 def plot_sources(
@@ -131,9 +133,12 @@ def plot_sources(
     made: "dict[str, Clips]", # Rule-made ones, of the same models
 ): # The figure
     "Lay out real and rule-made pieces together, models side by side."
-    colors = {name: {"source": np.repeat(["real", "rule-made"], [len(real.songs), len(made[name].songs)]),
-                     "entropy": np.concatenate([real.profiles, made[name].profiles])[:, 1]} for name, real in clips.items()}
-    return _plot_models([np.concatenate([real.embeddings, made[name].embeddings]) for name, real in clips.items()], colors)
+    def ways(real, made):
+        source = np.repeat(["real", "rule-made"], [len(real.songs), len(made.songs)])
+        return {"source": source, "entropy": np.concatenate([real.profiles, made.profiles])[:, 1]}
+    colors = {name: ways(real, made[name]) for name, real in clips.items()}
+    embeddings = [np.concatenate([real.embeddings, made[name].embeddings]) for name, real in clips.items()]
+    return _plot_models(embeddings, colors)
 
 # %% ../nbs/02c_coherence.ipynb #63056ffb
 def embed_made(
@@ -165,8 +170,10 @@ def write_report(
     save_figure(plot_held_out(clips), out.with_name(f"{out.stem}_held_out.png"))
     data = open_both(models[0][1], data_folder)[0]
     if ((data.pieces.source == "synthetic") & (data.pieces.split == split)).any():
-        save_figure(plot_sources(clips, embed_made(models, data_folder, split)), out.with_name(f"{out.stem}_sources.png"))
-    if len(table := sweep_table(report)) > 1: save_figure(plot_sweep(table)[0].figure, out.with_name(f"{out.stem}_sweep.png"))
+        made = embed_made(models, data_folder, split)
+        save_figure(plot_sources(clips, made), out.with_name(f"{out.stem}_sources.png"))
+    if len(table := sweep_table(report)) > 1:
+        save_figure(plot_sweep(table)[0].figure, out.with_name(f"{out.stem}_sweep.png"))
     return report
 
 # %% ../nbs/02c_coherence.ipynb #0474c8eb

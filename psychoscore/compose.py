@@ -456,7 +456,9 @@ def measure_windows(
     inside = [(start, notes[(notes["onset_s"] >= start) & (notes["onset_s"] < start + window_s)]) for start in starts]
     return pd.DataFrame([dict(at_s=start + window_s/2, density=len(part)/window_s, velocity=part["velocity"].mean(), mode=measure_mode(part)) for start, part in inside if len(part)])
 
-CUES = {"density": ("notes a second", (0, 25)), "velocity": ("velocity", (0, 127)), "mode": ("minor to major", (-0.5, 0.5))} # Column of `measure_windows` -> name and full scale, about what eight seconds of EMOPIA reach
+# Column of `measure_windows` -> its name and its full scale, which is about what eight seconds of EMOPIA reach
+CUES = {"density": ("notes a second", (0, 25)), "velocity": ("velocity", (0, 127)),
+        "mode": ("minor to major", (-0.5, 0.5))}
 
 @themed
 def plot_asked_and_heard(

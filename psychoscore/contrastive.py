@@ -544,13 +544,13 @@ def plot_embeddings(
 ): # The axes, (2, len(colors))
     "Draw the two layouts, once for each way of colouring them."
     import matplotlib.pyplot as plt, seaborn as sns
-    keyed = axes is None
+    keyed, dots = axes is None, dict(s=7, linewidth=0, antialiased=False) # smooth edges would make the picture large
     if keyed: axes = plt.figure(figsize=(2.2*len(colors) + 0.8, 4.2)).subplots(2, len(colors), squeeze=False)
     for row, (method, points) in zip(axes, project(embeddings, seed).items(), strict=True):
         for ax, (name, values) in zip(row, colors.items(), strict=True):
             numbers = np.issubdtype(np.asarray(values).dtype, np.number)
             hue = dict(palette="viridis", hue_norm=(0, 1)) if numbers else dict(palette=palette, hue_order=palette)
-            sns.scatterplot(x=points[:, 0], y=points[:, 1], hue=values, s=7, linewidth=0, antialiased=False, legend=not numbers, ax=ax, **hue) # smooth edges would make the picture large
+            sns.scatterplot(x=points[:, 0], y=points[:, 1], hue=values, legend=not numbers, ax=ax, **dots, **hue)
             ax.set(title=name, xlabel=f"{method} 1", ylabel=f"{method} 2", xticks=[], yticks=[])
     if keyed: add_key(axes)
     return axes
@@ -560,7 +560,10 @@ def add_key(
 ):
     "Say what colours mean: one bar for all numbers, one legend for all groups."
     from matplotlib import cm, colors
-    grouped = [ax for ax in axes.flat if ax.get_legend()]
-    if len(grouped) < axes.size: axes.flat[0].figure.colorbar(cm.ScalarMappable(colors.Normalize(0, 1), "viridis"), ax=axes, shrink=0.6, label="place on the dial")
-    if grouped: axes.flat[0].figure.legend(*grouped[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, markerscale=2)
+    figure, grouped = axes[0, 0].figure, [ax for ax in axes.flat if ax.get_legend()]
+    dial = cm.ScalarMappable(colors.Normalize(0, 1), "viridis")
+    if len(grouped) < axes.size: figure.colorbar(dial, ax=axes, shrink=0.6, label="place on the dial")
+    if grouped:
+        names = grouped[0].get_legend_handles_labels()
+        figure.legend(*names, loc="outside lower center", ncols=4, markerscale=2)
     for ax in grouped: ax.get_legend().remove()

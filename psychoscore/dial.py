@@ -21,7 +21,7 @@ from .compose import MAX_ROWS, Composer, Piece, Request
 from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import excerpt, features_table
-from .plots import QUADRANT_PALETTE, profile_square, quadrant_names, themed
+from .plots import by_quadrant, profile_square, themed
 from .profile import DIMENSIONS, PsychometricProfile
 
 # %% ../nbs/06b_dial.ipynb #d4e2bc02
@@ -220,11 +220,13 @@ def plot_dial(
     "Draw what was asked against what is heard."
     import matplotlib.pyplot as plt, seaborn as sns
     figure, axes = plt.subplots(1, 3, figsize=(9.5, 3))
-    dots, jitter = dict(linewidth=0, antialiased=False, legend=False), np.random.default_rng(0).uniform(-0.02, 0.02, len(heard)) # smooth edges would make the picture large
+    dots = dict(linewidth=0, antialiased=False, legend=False) # smooth edges would make the picture large
+    jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(heard))
     for ax, axis, other in zip(axes, AXES, reversed(AXES)):
         ax.plot([0, 1], [0, 1], color="0.8")
         sns.scatterplot(x=heard[axis] + jitter, y=heard[f"heard_{axis}"], s=5, color="0.6", ax=ax, **dots)
-        sns.lineplot(heard, x=axis, y=f"heard_{axis}", hue=other, palette="viridis", hue_norm=(0, 1), legend="full", err_style="bars", seed=0, lw=1, ax=ax)
+        sns.lineplot(heard, x=axis, y=f"heard_{axis}", err_style="bars", seed=0, lw=1, ax=ax,
+                     hue=other, palette="viridis", hue_norm=(0, 1), legend="full")
         ax.set(xlabel=f"{axis} asked for", ylabel=f"{axis} heard", xlim=(-0.05, 1.05), ylim=(0, 1))
     _plot_grid(heard.groupby(AXES)[[f"heard_{a}" for a in AXES]].mean(), profile_square(axes[2]), dots)
     return figure
@@ -234,10 +236,11 @@ def _plot_grid(middle, ax, dots): # Mean heard by what was asked; what to draw o
     levels = middle.index.unique(0)
     for a in levels:
         for fixed in (0, 1):
-            asked_line, line = np.array([[a, b][::1 - 2*fixed] for b in levels]), middle.xs(a, level=fixed).to_numpy()
-            ax.plot(*asked_line.T, color="0.88", lw=1, zorder=0, antialiased=False); ax.plot(*line.T, color="0.3", lw=0.8)
-    corners = quadrant_names(PROBES["quadrant"](np.array([*middle.index])))
-    sns.scatterplot(x=middle.iloc[:, 0], y=middle.iloc[:, 1], hue=corners, palette=QUADRANT_PALETTE, s=20, zorder=3, ax=ax, **dots)
+            asked, line = np.array([[a, b][::1 - 2*fixed] for b in levels]), middle.xs(a, level=fixed).to_numpy()
+            ax.plot(*asked.T, color="0.88", lw=1, zorder=0, antialiased=False)
+            ax.plot(*line.T, color="0.3", lw=0.8)
+    corners = by_quadrant(PROBES["quadrant"](np.array([*middle.index])))
+    sns.scatterplot(x=middle.iloc[:, 0], y=middle.iloc[:, 1], s=20, zorder=3, ax=ax, **dots, **corners)
     ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="where the grid ends up")
 
 # %% ../nbs/06b_dial.ipynb #f1f34d33

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pooch
 import requests
-from .plots import QUADRANT_PALETTE, profile_square, quadrant_names, themed
+from .plots import by_quadrant, profile_square, themed
 from .notes import KEY_PROFILES, end_s, note_density, read_midi
 
 # %% ../nbs/00_emopia.ipynb #72007fb5
@@ -324,5 +324,5 @@ def plot_affect_plane(
 ): # The axes
     "Place every clip on the profile square, coloured by its class."
     import seaborn as sns
-    return sns.scatterplot(clips, x="trauma", y="entropy", hue=quadrant_names(clips["quadrant"]), hue_order=QUADRANT_PALETTE, palette=QUADRANT_PALETTE,
-                           s=6, linewidth=0, antialiased=False, legend=legend, ax=profile_square(ax))
+    dots = dict(s=6, linewidth=0, antialiased=False, legend=legend)
+    return sns.scatterplot(clips, x="trauma", y="entropy", ax=profile_square(ax), **dots, **by_quadrant(clips["quadrant"]))

@@ -86,8 +86,10 @@ def to_pretty_midi(
 ) -> "pretty_midi.PrettyMIDI": # With one piano
     "Hand notes to pretty_midi."
     import pretty_midi
-    midi, piano = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=QPM), pretty_midi.Instrument(0, name="piano")
-    piano.notes = [pretty_midi.Note(int(n["velocity"]), int(n["pitch"]), float(n["onset_s"]), float(n["onset_s"] + n["duration_s"])) for n in notes]
+    midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=QPM)
+    piano, ends = pretty_midi.Instrument(0, name="piano"), notes["onset_s"] + notes["duration_s"]
+    columns = (notes["velocity"], notes["pitch"], notes["onset_s"], ends)
+    piano.notes = [pretty_midi.Note(*note) for note in zip(*(column.tolist() for column in columns))]
     midi.instruments.append(piano)
     return midi
 

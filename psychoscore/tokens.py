@@ -243,7 +243,8 @@ def miditok_tokenizer() -> dict: # What MidiTok reads from a tokenizer.json
     tokens = {family: [_miditok_token(family, value) for value in values] for family, values in FAMILIES.items()}
     longest, pitches = MAX_DURATION//_STEPS_A_QUARTER, FAMILIES["PITCH"]
     config = dict(
-        pitch_range=[pitches[0], pitches[-1]], num_velocities=len(VELOCITIES), use_velocities=True, remove_duplicated_notes=True, # which also puts chords in order
+        pitch_range=[pitches[0], pitches[-1]], num_velocities=len(VELOCITIES), use_velocities=True,
+        remove_duplicated_notes=True, # which also puts chords in order
         beat_res={f"0_{longest}": _STEPS_A_QUARTER, f"{longest}_{longest + 1}": 1}, # the longest note is whole quarters
         use_time_signatures=True, time_signature_range={"4": [SEGMENT_STEPS//_STEPS_A_QUARTER]},
         special_tokens=[token for family in FAMILIES if family not in MIDITOK_FAMILIES for token in tokens[family]],
