@@ -12,6 +12,7 @@ LINT_EXCEPT := B905,B008
 help:
 	@echo "make setup      install everything into .venv"
 	@echo "make compose    compose 30 seconds for trauma 0.8, entropy 0.2 into out/"
+	@echo "make lab        open JupyterLab on the tutorial"
 	@echo "make test       run everything CI runs (PSYCHOSCORE_DATA=folder adds what needs EMOPIA)"
 	@echo "make notebooks  export and execute the notebooks, store their outputs, write README.md (NOTEBOOKS=... for some)"
 	@echo "make readme     write README.md from nbs/index.ipynb"
@@ -56,6 +57,10 @@ setup: .venv/.installed
 compose: .venv/.installed
 	@echo "== composing 30 seconds for trauma 0.8, entropy 0.2"
 	@OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore compose --trauma 0.8 --entropy 0.2 --seconds 30 --seed 0 --takes 8 -o out/piece.mid -o out/piece.wav -o out/piece.png
+
+lab: .venv/.installed
+	@$(BIN)/jupyter trust nbs/tutorials/*.ipynb # or JupyterLab hides the pictures that are stored in them
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/first_arc.ipynb $(LAB_OPTIONS)
 
 # Files are handed out whole: a long one that came last would leave one core idle. As listed, not by their number of tests.
 LONGEST_FIRST := --no-loadscope-reorder tests/test_pipeline.py tests/test_serve.py tests/test_docs.py
@@ -148,5 +153,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators report bench-compose bench-serve bench-sound piano docs examples coverage dist clean
+.PHONY: help setup compose lab test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators report bench-compose bench-serve bench-sound piano docs examples coverage dist clean
 .DEFAULT_GOAL := help

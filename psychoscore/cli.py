@@ -443,6 +443,7 @@ def calibrate(
     _check_figure(figure); _make_room(table); _say_what_is_unheard()
     from psychoscore.compose import Composer, Request
     from psychoscore.dial import FLOORS, Grid, calibrate as calibrate_dial, compare_settings, plot_dial
+    from psychoscore.plots import save_figure
     grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [Request.guidance], temperature or [None]
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
@@ -452,7 +453,7 @@ def calibrate(
     dial = calibrate_dial(composer, grid, progress=True, takes=takes, processes=processes, guidance=guidances[0], temperature=temperatures[0])
     typer.echo(f"{len(dial.heard)} pieces of {seconds:g} s, 95 % intervals over pieces; baseline: a published design\n{dial.summary.round(3).to_string(na_rep='')}\n\n"
                f"distance to real EMOPIA, in its standard deviations\n{dial.distances.round(3).to_string()}")
-    if figure: plot_dial(dial.heard).savefig(figure); typer.echo(figure)
+    if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
     if table: dial.heard.to_csv(table, index=False); typer.echo(table)
     if gate and (below := dial.below_floor()):
         typer.echo("below the floor: " + ", ".join(f"{name} {value:.3f} (floor {FLOORS[name]:g})" for name, value in below.items()), err=True)
@@ -475,9 +476,10 @@ def explain(
     _check_figure(figure)
     from psychoscore.compose import Composer
     from psychoscore.dial import explain as explain_moves, moved_most, plot_moves
+    from psychoscore.plots import save_figure
     moves = moved_most(explain_moves(Composer.from_pretrained(model), profile, seed, step, seconds), top)
     typer.echo("moves in standard deviations of real music; \"by seed\" is what another seed does\n" + moves.round(2).to_string())
-    if figure: plot_moves(moves).figure.savefig(figure); typer.echo(figure)
+    if figure: save_figure(plot_moves(moves).figure, figure); typer.echo(figure)
 
 # %% ../nbs/08_command.ipynb #eval0005
 @app.command()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from .contrastive import Clips, Score, coherence, embed_split, open_both, plot_embeddings, quadrants, summaries
-from .emopia import CLASS_COLORS
+from .contrastive import Clips, Score, add_key, coherence, embed_split, open_both, plot_embeddings, quadrants, summaries
+from .plots import QUADRANT_PALETTE, plot_intervals, quadrant_names, save_figure, themed
 
 # %% ../nbs/02c_coherence.ipynb #809d9f29
 def flat(
@@ -107,32 +107,38 @@ def compare_models(
     return make_report(judged), clips
 
 # %% ../nbs/02c_coherence.ipynb #1d2587ca
+def _plot_models(embeddings, colors, palette=None): # A list of arrays; for each model its ways of colouring, by name
+    import matplotlib.pyplot as plt
+    width = len(next(iter(colors.values())))
+    axes = plt.figure(figsize=(2.2*width*len(colors) + 0.8, 4.4)).subplots(2, width*len(colors), squeeze=False)
+    for k, (model, ways) in enumerate(colors.items()):
+        titled = {f"{model}\n{name}": values for name, values in ways.items()}
+        plot_embeddings(embeddings[k], titled, palette, axes=axes[:, k*width:(k + 1)*width])
+    add_key(axes)
+    return axes[0, 0].figure
+
+@themed
 def plot_held_out(
     clips: "dict[str, Clips]", # From `compare_models`
 ): # The figure
-    "Lay out real held-out clips, a block for each model."
-    import matplotlib.pyplot as plt
-    figure = plt.figure(figsize=(7.2*len(clips), 4.4), layout="constrained")
-    for block, (name, found) in zip(np.atleast_1d(figure.subfigures(1, len(clips))), clips.items(), strict=True):
-        block.suptitle(name)
-        classes = np.array([f"Q{q}" for q in quadrants(found.profiles)])
-        plot_embeddings(found.embeddings, {"trauma": found.profiles[:, 0], "entropy": found.profiles[:, 1], "quadrant": classes},
-                        {f"Q{q}": color for q, color in CLASS_COLORS.items()}, figure=block)
-    return figure
+    "Lay out real held-out clips, models side by side."
+    def ways(profiles):
+        return {"trauma": profiles[:, 0], "entropy": profiles[:, 1], "quadrant": quadrant_names(quadrants(profiles))}
+    colors = {name: ways(found.profiles) for name, found in clips.items()}
+    return _plot_models([found.embeddings for found in clips.values()], colors, QUADRANT_PALETTE)
 
+@themed
 def plot_sources(
     clips: "dict[str, Clips]", # Real ones, from `compare_models`
     made: "dict[str, Clips]", # Rule-made ones, of the same models
 ): # The figure
-    "Lay out real and rule-made pieces together, a block for each model."
-    import matplotlib.pyplot as plt
-    figure = plt.figure(figsize=(4.8*len(clips), 4.4), layout="constrained")
-    for block, (name, real) in zip(np.atleast_1d(figure.subfigures(1, len(clips))), clips.items(), strict=True):
-        block.suptitle(name)
-        both = np.concatenate([real.embeddings, made[name].embeddings])
-        source = np.repeat(["real", "rule-made"], [len(real.songs), len(made[name].songs)])
-        plot_embeddings(both, {"source": source, "entropy": np.concatenate([real.profiles, made[name].profiles])[:, 1]}, figure=block)
-    return figure
+    "Lay out real and rule-made pieces together, models side by side."
+    def ways(real, made):
+        source = np.repeat(["real", "rule-made"], [len(real.songs), len(made.songs)])
+        return {"source": source, "entropy": np.concatenate([real.profiles, made.profiles])[:, 1]}
+    colors = {name: ways(real, made[name]) for name, real in clips.items()}
+    embeddings = [np.concatenate([real.embeddings, made[name].embeddings]) for name, real in clips.items()]
+    return _plot_models(embeddings, colors)
 
 # %% ../nbs/02c_coherence.ipynb #63056ffb
 def embed_made(
@@ -161,11 +167,13 @@ def write_report(
     out.parent.mkdir(parents=True, exist_ok=True)
     report, clips = compare_models(models, data_folder, split, n_bootstrap)
     out.write_text(json.dumps(report, indent=1) + "\n")
-    plot_held_out(clips).savefig(out.with_name(f"{out.stem}_held_out.png"), dpi=90)
+    save_figure(plot_held_out(clips), out.with_name(f"{out.stem}_held_out.png"))
     data = open_both(models[0][1], data_folder)[0]
     if ((data.pieces.source == "synthetic") & (data.pieces.split == split)).any():
-        plot_sources(clips, embed_made(models, data_folder, split)).savefig(out.with_name(f"{out.stem}_sources.png"), dpi=90)
-    if len(table := sweep_table(report)) > 1: plot_sweep(table)[0].figure.savefig(out.with_name(f"{out.stem}_sweep.png"), dpi=90)
+        made = embed_made(models, data_folder, split)
+        save_figure(plot_sources(clips, made), out.with_name(f"{out.stem}_sources.png"))
+    if len(table := sweep_table(report)) > 1:
+        save_figure(plot_sweep(table)[0].figure, out.with_name(f"{out.stem}_sweep.png"))
     return report
 
 # %% ../nbs/02c_coherence.ipynb #0474c8eb
@@ -180,20 +188,22 @@ def sweep_table(
     table = pd.DataFrame(rows, columns=columns).rename(columns={"value": "rank_correlation"})
     return table.assign(kind=table.kind.where(table.weight > 0, "none")).sort_values(["weight", "kind", "seed"], ignore_index=True)
 
+@themed
 def plot_sweep(
     table: pd.DataFrame, # From `sweep_table`
 ): # The axes, (2,)
     "Draw rank correlation and likelihood over the weight; all kinds begin where there is no loss."
     import matplotlib.pyplot as plt
-    _, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    _, axes = plt.subplots(1, 2, figsize=(8, 3))
+    table = table.rename(columns={"low": "rank_correlation_low", "high": "rank_correlation_high"})
     none = table[table.kind == "none"]
     for kind, group in table[table.kind != "none"].groupby("kind"):
         mean = pd.concat([none, group]).groupby("weight").mean(numeric_only=True)
-        axes[0].errorbar(mean.index, mean.rank_correlation, [mean.rank_correlation - mean.low, mean.high - mean.rank_correlation], marker="o", capsize=2, label=kind)
+        plot_intervals(mean, mean.index, "rank_correlation", axes[0], label=kind)
         axes[1].plot(mean.index, mean.val_nats_per_note, marker="o", label=kind)
     for ax, name in zip(axes, ("rank correlation, 95 % over songs", "validation nats per note"), strict=True): ax.set(xlabel="weight of the contrastive loss", ylabel=name)
     for ax in axes: ax.set_xscale("symlog", linthresh=0.03) # Weight 0 has a place, too
-    axes[0].legend(fontsize=7)
+    axes[0].legend()
     return axes
 
 # %% ../nbs/02c_coherence.ipynb #5eedm001

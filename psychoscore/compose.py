@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOUNDS', 'WRITERS', 'SUFFIXES', 'MAX_SECONDS', 'TONICS', 'IS_END', 'IS_MODE', 'IS_PITCH', 'IS_WAIT', 'PASSES',
-           'OTHER_FORM', 'DURATION_TEMPERATURE', 'HASTE', 'TOUCH', 'MAX_ROWS', 'Piece', 'png_bytes', 'musicxml_bytes',
+           'OTHER_FORM', 'DURATION_TEMPERATURE', 'HASTE', 'TOUCH', 'MAX_ROWS', 'CUES', 'Piece', 'png_bytes',
            'json_bytes', 'check_suffixes', 'Request', 'Outline', 'warmed', 'Material', 'Draft', 'Segment',
            'read_segment', 'hold_to_the_end', 'Composer', 'shared_notes', 'compare', 'measure_windows',
            'plot_asked_and_heard']
@@ -20,15 +20,18 @@ import pandas as pd
 from transformers import LlamaForCausalLM
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
-from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll
+from .notes import MODES, PITCH_NAMES, Key, end_s, estimate_key, midi_bytes, note_density, plot_piano_roll, to_pretty_midi
+from .plots import DPI, themed
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
+from .score import musicxml_bytes
 from .sound import mp3_bytes, player_html, wav_bytes
 from .temperature import sampling_temperature
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
 if TYPE_CHECKING: # matplotlib takes a second to load
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-else: Axes = Figure = Any # what reads hints at run time, as the docs do, finds the names
+    from pretty_midi import PrettyMIDI
+else: Axes = Figure = PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the names
 
 # %% ../nbs/04b_compose.ipynb #bde4877a
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ class Piece:
     ) -> bytes: # What a file of that kind holds
         "The piece as a file."
         if suffix == ".json": return json_bytes(self)
+        if suffix == ".musicxml": return musicxml_bytes(self.notes, self.key)
         return SOUNDS[suffix](self.notes, soundfont) if suffix in SOUNDS else WRITERS[suffix](self.notes)
+
+    def to_pretty_midi(self) -> "PrettyMIDI": # `notes.from_pretty_midi` takes one back, for `prompt` or `vary`
+        "The notes for pretty_midi."
+        return to_pretty_midi(self.notes)
 
     def plot(self,
         ax: "Axes|None" = None, # A new figure by default
@@ -89,23 +97,8 @@ def png_bytes(notes: np.ndarray) -> bytes: # A PNG picture
     from matplotlib.figure import Figure
     figure, buffer = Figure(figsize=(9, 2.6), layout="constrained"), io.BytesIO()
     plot_piano_roll(notes, figure.subplots())
-    figure.savefig(buffer, dpi=90, metadata={"Software": None})
+    figure.savefig(buffer, dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-def musicxml_bytes(notes: np.ndarray) -> bytes: # A MusicXML document
-    "Write notes as a score for piano."
-    from music21 import layout, meter, note, stream, tempo
-    from music21.musicxml.m21ToXml import GeneralObjectExporter
-    score, beat = stream.Score(), 0.5 # seconds
-    for upper in (True, False):
-        staff = stream.PartStaff([tempo.MetronomeMark(number=120), meter.TimeSignature("4/4")] if upper else [meter.TimeSignature("4/4")])
-        for n in notes[(notes["pitch"] >= 60) == upper]:
-            written = note.Note(int(n["pitch"]), quarterLength=max(round(n["duration_s"]/beat*4), 1)/4)
-            written.volume.velocity = int(n["velocity"])
-            staff.insert(round(n["onset_s"]/beat*4)/4, written)
-        score.insert(0, staff.chordify() if len(staff.notes) else staff)
-    score.insert(0, layout.StaffGroup(list(score.parts), symbol="brace"))
-    return GeneralObjectExporter(score).parse()
 
 # %% ../nbs/04b_compose.ipynb #9a93f862
 def json_bytes(piece: Piece) -> bytes: # A JSON object
@@ -471,19 +464,23 @@ def measure_windows(
     inside = [(start, notes[(notes["onset_s"] >= start) & (notes["onset_s"] < start + window_s)]) for start in starts]
     return pd.DataFrame([dict(at_s=start + window_s/2, density=len(part)/window_s, velocity=part["velocity"].mean(), mode=measure_mode(part)) for start, part in inside if len(part)])
 
+# Column of `measure_windows` -> its name and its full scale, which is about what eight seconds of EMOPIA reach
+CUES = {"density": ("notes a second", (0, 25)), "velocity": ("velocity", (0, 127)),
+        "mode": ("minor to major", (-0.5, 0.5))}
+
+@themed
 def plot_asked_and_heard(
-    pieces: "list[Piece]", # One, or several of the same trajectory, which are averaged
+    pieces: "list[Piece]", # One, or several of the same trajectory
 ) -> "Figure":
-    "Draw each dial and what it should move."
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), layout="constrained")
+    "Draw the dials, and beside them what they should move: the mean over pieces, with its 95 % interval."
+    import matplotlib.pyplot as plt, seaborn as sns
+    figure, axes = plt.subplots(1, 1 + len(CUES), figsize=(10, 2.2), sharex=True)
     seconds = pieces[0].seconds
-    heard, times = pd.concat([measure_windows(p.notes, seconds) for p in pieces]).groupby("at_s").mean(), np.linspace(0, seconds, 101)
-    asked = dict(zip((d.name for d in DIMENSIONS), pieces[0].trajectory.vectors(times).T))
-    for ax, cue, dial in zip(axes, ("density", "velocity", "mode"), ("entropy", "entropy", "trauma")):
-        ax.plot(heard.index, heard[cue], "C0o-", ms=3)
-        ax.set_xlabel("time (s)"); ax.set_ylabel(dict(density="notes/s", velocity="velocity", mode="major - minor")[cue], color="C0")
-        right = ax.twinx()
-        right.plot(times, asked[dial], "C1--")
-        right.set_ylim((1, 0) if dial == "trauma" else (0, 1)); right.set_ylabel(f"{dial} asked for", color="C1")
+    heard, times = pd.concat([measure_windows(p.notes, seconds) for p in pieces]), np.linspace(0, seconds, 101)
+    for d, column in zip(DIMENSIONS, pieces[0].trajectory.vectors(times).T): axes[0].plot(times, column, label=d.name)
+    axes[0].set(ylabel="asked for", ylim=(0, 1)); axes[0].legend()
+    for ax, (cue, (label, scale)) in zip(axes[1:], CUES.items()):
+        sns.lineplot(heard, x="at_s", y=cue, color="0.3", marker="o", ms=4, seed=0, ax=ax)
+        ax.set(ylabel=label, ylim=(min(scale[0], heard[cue].min()), max(scale[1], heard[cue].max())))
+    for ax in axes: ax.set(xlabel="time (s)", xlim=(0, seconds))
     return figure

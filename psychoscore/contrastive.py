@@ -9,7 +9,7 @@ __all__ = ['KERNELS', 'SIGMA', 'LOSSES', 'SIMILARITY_TEMPERATURES', 'TWIN_DISTAN
            'null_headers', 'whole_segment_windows', 'embed_ids', 'embed', 'Score', 'song_bootstrap', 'song_interval',
            'shuffle_songs', 'song_pairs', 'rank_correlation', 'Clips', 'neighbor_error', 'quadrants', 'check_songs',
            'linear_probe', 'pair_distances', 'alignment', 'uniformity', 'coherence', 'open_both', 'embed_split',
-           'summaries', 'coherence_report', 'project', 'plot_embeddings']
+           'summaries', 'coherence_report', 'project', 'plot_embeddings', 'add_key']
 
 # %% ../nbs/02_contrastive.ipynb #5c21f1c4
 import math, warnings
@@ -24,6 +24,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from .notes import read_midi
+from .plots import themed
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 from .tokens import FIRST, IS_NOTE, NULL, PAD, SOURCES, encode, segment_starts, window, with_profile
 
@@ -534,23 +535,36 @@ def project(
     return {"PCA": PCA(2, random_state=seed).fit_transform(unit), "t-SNE": TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)}
 
 # %% ../nbs/02_contrastive.ipynb #9e64328c
+@themed
 def plot_embeddings(
     embeddings: np.ndarray, # (N, D)
     colors: dict, # Name -> (N,) numbers in [0, 1], or (N,) names of groups
-    palette: dict|None = None, # Group -> colour; Matplotlib's own by default
+    palette: dict|None = None, # Group -> colour; the theme's by default
     seed: int = 0,
-    figure=None, # To draw in; a new one by default
+    axes=None, # To draw on, (2, len(colors)), without a key; a new figure with one by default
 ): # The axes, (2, len(colors))
     "Draw the two layouts, once for each way of colouring them."
-    import matplotlib.pyplot as plt
-    dots = dict(s=5, linewidths=0, antialiased=False) # smooth edges would make the picture four times as large
-    figure = figure or plt.figure(figsize=(2.4*len(colors), 4.2), layout="constrained")
-    axes = figure.subplots(2, len(colors), squeeze=False)
+    import matplotlib.pyplot as plt, seaborn as sns
+    keyed, dots = axes is None, dict(s=7, linewidth=0, antialiased=False) # smooth edges would make the picture large
+    if keyed: axes = plt.figure(figsize=(2.2*len(colors) + 0.8, 4.2)).subplots(2, len(colors), squeeze=False)
     for row, (method, points) in zip(axes, project(embeddings, seed).items(), strict=True):
         for ax, (name, values) in zip(row, colors.items(), strict=True):
-            if np.issubdtype(np.asarray(values).dtype, np.number): figure.colorbar(ax.scatter(*points.T, c=values, vmin=0, vmax=1, **dots), ax=ax)
-            else:
-                for group in np.unique(values): ax.scatter(*points[values == group].T, label=group, color=(palette or {}).get(group), **dots)
-                ax.legend(fontsize=6)
+            numbers = np.issubdtype(np.asarray(values).dtype, np.number)
+            hue = dict(palette="viridis", hue_norm=(0, 1)) if numbers else dict(palette=palette, hue_order=palette)
+            sns.scatterplot(x=points[:, 0], y=points[:, 1], hue=values, legend=not numbers, ax=ax, **dots, **hue)
             ax.set(title=name, xlabel=f"{method} 1", ylabel=f"{method} 2", xticks=[], yticks=[])
+    if keyed: add_key(axes)
     return axes
+
+def add_key(
+    axes, # From `plot_embeddings`, of one figure
+):
+    "Say what colours mean: one bar for all numbers, one legend for all groups."
+    from matplotlib import cm, colors
+    figure, grouped = axes[0, 0].figure, [ax for ax in axes.flat if ax.get_legend()]
+    dial = cm.ScalarMappable(colors.Normalize(0, 1), "viridis")
+    if len(grouped) < axes.size: figure.colorbar(dial, ax=axes, shrink=0.6, label="place on the dial")
+    if grouped:
+        names = grouped[0].get_legend_handles_labels()
+        figure.legend(*names, loc="outside lower center", ncols=4, markerscale=2)
+    for ax in grouped: ax.get_legend().remove()

@@ -21,6 +21,7 @@ from .compose import MAX_ROWS, Composer, Piece, Request
 from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import excerpt, features_table
+from .plots import by_quadrant, profile_square, themed
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 
 # %% ../nbs/06b_dial.ipynb #d4e2bc02
@@ -212,27 +213,35 @@ def compare_settings(
     return pd.DataFrame(rows)
 
 # %% ../nbs/06b_dial.ipynb #ebf0f757
+@themed
 def plot_dial(
     heard: pd.DataFrame, # From `hear`
 ): # The figure
     "Draw what was asked against what is heard."
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
-    means, jitter = heard.groupby(AXES)[[f"heard_{a}" for a in AXES]].agg(["mean", "sem"]), np.random.default_rng(0).uniform(-0.02, 0.02, len(heard))
+    import matplotlib.pyplot as plt, seaborn as sns
+    figure, axes = plt.subplots(1, 3, figsize=(9.5, 3))
+    dots = dict(linewidth=0, antialiased=False, legend=False) # smooth edges would make the picture large
+    jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(heard))
     for ax, axis, other in zip(axes, AXES, reversed(AXES)):
         ax.plot([0, 1], [0, 1], color="0.8")
-        ax.scatter(heard[axis] + jitter, heard[f"heard_{axis}"], s=4, color="0.6", linewidths=0, antialiased=False) # smooth edges would make the picture large
-        for level, line in means[f"heard_{axis}"].reset_index().groupby(other):
-            ax.errorbar(line[axis], line["mean"], 1.96*line["sem"].fillna(0), color=plt.get_cmap("viridis")(level), lw=1, label=f"{other} {level:g}")
-        ax.set(xlabel=f"{axis} asked for", ylabel=f"{axis} heard", xlim=(-0.05, 1.05), ylim=(0, 1)); ax.legend(fontsize=6)
-    middle, levels = means.xs("mean", axis=1, level=1), sorted(set(heard[AXES[0]]))
+        sns.scatterplot(x=heard[axis] + jitter, y=heard[f"heard_{axis}"], s=5, color="0.6", ax=ax, **dots)
+        sns.lineplot(heard, x=axis, y=f"heard_{axis}", err_style="bars", seed=0, lw=1, ax=ax,
+                     hue=other, palette="viridis", hue_norm=(0, 1), legend="full")
+        ax.set(xlabel=f"{axis} asked for", ylabel=f"{axis} heard", xlim=(-0.05, 1.05), ylim=(0, 1))
+    _plot_grid(heard.groupby(AXES)[[f"heard_{a}" for a in AXES]].mean(), profile_square(axes[2]), dots)
+    return figure
+
+def _plot_grid(middle, ax, dots): # Mean heard by what was asked; what to draw on; how
+    import seaborn as sns
+    levels = middle.index.unique(0)
     for a in levels:
         for fixed in (0, 1):
-            asked_line, line = np.array([[a, b][::1 - 2*fixed] for b in levels]), middle.xs(a, level=fixed).to_numpy()
-            axes[2].plot(*asked_line.T, color="0.88", lw=0.8, zorder=0); axes[2].plot(*line.T, color="0.3", lw=0.8)
-    axes[2].scatter(*middle.to_numpy().T, c=[(t, 0.3, e) for t, e in middle.index], s=16, zorder=3)
-    axes[2].set(xlabel=AXES[0], ylabel=AXES[1], xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="where the grid ends up")
-    return figure
+            asked, line = np.array([[a, b][::1 - 2*fixed] for b in levels]), middle.xs(a, level=fixed).to_numpy()
+            ax.plot(*asked.T, color="0.88", lw=1, zorder=0, antialiased=False)
+            ax.plot(*line.T, color="0.3", lw=0.8)
+    corners = by_quadrant(PROBES["quadrant"](np.array([*middle.index])))
+    sns.scatterplot(x=middle.iloc[:, 0], y=middle.iloc[:, 1], s=20, zorder=3, ax=ax, **dots, **corners)
+    ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="where the grid ends up")
 
 # %% ../nbs/06b_dial.ipynb #f1f34d33
 OTHER_SEEDS = 4 # Pieces that show how much features vary when only the seed does
@@ -280,13 +289,14 @@ def moved_most(
     return moves.loc[(size/(moves["by seed"] + 0.25)).nlargest(n).index]
 
 # %% ../nbs/06b_dial.ipynb #0b64e51b
+@themed
 def plot_moves(
     moves: pd.DataFrame, # From `explain` or `moved_most`
     ax=None, # Matplotlib axes; a new figure by default
 ): # The axes
     "Draw how far each neighbour moved each feature; hatched where a change of seed moves as much."
     import matplotlib.pyplot as plt
-    ax = ax or plt.subplots(figsize=(7, 0.4*len(moves) + 1.2), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(7, 0.4*len(moves) + 1.2))[1]
     near = moves.drop(columns=["here", "by seed"])
     height = 0.8/near.shape[1]
     for k, (name, column) in enumerate(near.items()):
@@ -294,5 +304,5 @@ def plot_moves(
         for mask, style in ((beyond, {}), (~beyond, {"alpha": 0.35, "hatch": "////"})):
             ax.barh(np.flatnonzero(mask) + k*height, column[mask], height, color=f"C{k}", label=name if not style else None, **style)
     ax.set(yticks=np.arange(len(moves)) + 0.4 - height/2, yticklabels=moves.index, xlabel="change, in standard deviations of real music")
-    ax.axvline(0, color="k", lw=0.6); ax.invert_yaxis(); ax.legend(fontsize=7)
+    ax.axvline(0, color="k", lw=0.6); ax.invert_yaxis(); ax.legend()
     return ax

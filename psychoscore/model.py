@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
-from .tokens import BOS, EOS, PAD, VOCABULARY
+from .tokens import BOS, EOS, PAD, VOCABULARY, miditok_tokenizer
 
 # %% ../nbs/foundations/model.ipynb #6d4eaf00
 @dataclass(frozen=True, config=dict(extra="forbid"))
@@ -116,6 +116,7 @@ def save_model(
     folder = Path(folder)
     config, weights = model.config.to_dict() | {"dtype": "bfloat16"}, {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
     LlamaForCausalLM(LlamaConfig.from_dict(config)).to(torch.bfloat16).save_pretrained(folder, state_dict=weights)
+    (folder/"tokenizer.json").write_text(json.dumps(miditok_tokenizer(), indent=1) + "\n") # for MidiTok
     about = about | {"vocabulary": len(VOCABULARY), "vocabulary_sha256": VOCABULARY_SHA256}
     (folder/"psychoscore.json").write_text(json.dumps(about, indent=1) + "\n")
 

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['NOTE', 'PITCH_MIN', 'PITCH_MAX', 'MIDI_SUFFIXES', 'TICKS_PER_QUARTER', 'QPM', 'MODES', 'PITCH_NAMES', 'KEY_PROFILES',
-           'make_notes', 'end_s', 'find_midi', 'read_midi', 'midi_score', 'midi_bytes', 'Key', 'estimate_key',
-           'note_density', 'plot_piano_roll']
+           'make_notes', 'end_s', 'find_midi', 'read_midi', 'midi_score', 'midi_bytes', 'to_pretty_midi',
+           'from_pretty_midi', 'Key', 'estimate_key', 'note_density', 'plot_piano_roll']
 
 # %% ../nbs/foundations/notes.ipynb #8ca2fe7c
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
+if TYPE_CHECKING: import pretty_midi # a training machine has no MIDI library
 
 # %% ../nbs/foundations/notes.ipynb #1ee5f821
 NOTE = np.dtype([("onset_s", "f8"), ("duration_s", "f8"), ("pitch", "i2"), ("velocity", "i2")])
@@ -84,6 +85,27 @@ def midi_bytes(
 ) -> bytes: # A MIDI file with one piano track; the same notes give the same bytes
     "Write notes as MIDI."
     return midi_score(notes).dumps_midi()
+
+# %% ../nbs/foundations/notes.ipynb #pmid0002
+def to_pretty_midi(
+    notes: np.ndarray, # Note table
+) -> "pretty_midi.PrettyMIDI": # With one piano
+    "Hand notes to pretty_midi."
+    import pretty_midi
+    midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=QPM)
+    piano, ends = pretty_midi.Instrument(0, name="piano"), notes["onset_s"] + notes["duration_s"]
+    columns = (notes["velocity"], notes["pitch"], notes["onset_s"], ends)
+    piano.notes = [pretty_midi.Note(*note) for note in zip(*(column.tolist() for column in columns))]
+    midi.instruments.append(piano)
+    return midi
+
+def from_pretty_midi(
+    midi: "pretty_midi.PrettyMIDI",
+) -> np.ndarray: # Note table; ValueError when there are no notes
+    "Take the notes of a PrettyMIDI as one piano part."
+    played = [note for instrument in midi.instruments if not instrument.is_drum for note in instrument.notes]
+    if not played: raise ValueError("no piano notes in the PrettyMIDI: its instruments are drums or hold none")
+    return make_notes(*zip(*((note.start, note.end - note.start, note.pitch, note.velocity) for note in played)))
 
 # %% ../nbs/foundations/notes.ipynb #1c9747ec
 MODES = ("major", "minor")

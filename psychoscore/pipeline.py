@@ -100,9 +100,10 @@ def phase_calibrate(config: PipelineConfig, out: Path, given: dict[str, Path]) -
     import joblib
     from psychoscore.compose import Composer
     from psychoscore.dial import calibrate, plot_dial
+    from psychoscore.plots import save_figure
     dial = calibrate(Composer.from_pretrained(given["train"]), quick_grid(config), progress=not config.quick, n_bootstrap=100 if config.quick else 1000)
     dial.heard.to_csv(out/"pieces.csv", index=False); dial.summary.to_csv(out/"dial.csv")
-    plot_dial(dial.heard).savefig(out/"dial.png", dpi=90, metadata={"Software": None})
+    save_figure(plot_dial(dial.heard), out/"dial.png")
     joblib.dump(dial, out/"dial.joblib") # for the report, which need not compose again
     return ", ".join(f"{name} {value:.2f}" for name, value in dial.summary["value"].items() if name.startswith("rank correlation"))
 

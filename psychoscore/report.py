@@ -21,6 +21,7 @@ from .contrastive import embed_ids, song_interval
 from .dataset import PreparedDataset
 from .dial import AXES, BASELINE, HEARD, Dial, Grid, calibrate, plot_dial
 from .evaluate import estimator_report
+from .plots import save_figure
 from .tokens import FAMILY, SEGMENT_S, segment_starts, window
 from .train import evaluate, find_commit, nats_per_note
 
@@ -276,6 +277,6 @@ def save_report(
     out.mkdir(parents=True, exist_ok=True)
     paths = [out/"report.json", out/"dial.png", out/"report.md"]
     paths[0].write_text(json.dumps(report, indent=1) + "\n")
-    plot_dial(dial.heard).savefig(paths[1], dpi=90, metadata={"Software": None})
+    save_figure(plot_dial(dial.heard), paths[1])
     paths[2].write_text(page(report))
     return paths

@@ -38,11 +38,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from .audition import mismatches, take_requests
 from .batching import Engine, Full, Job, Late, Refused, Unavailable, close
-from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment, musicxml_bytes
+from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
 from .evaluate import estimate_profile
 from .midi import MAX_MIDI_BYTES, parse_midi
 from .notes import MODES, end_s, estimate_key, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
+from .score import musicxml_bytes
 from .search import PACKAGED, load_index
 from .sound import wav_bytes
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, encode, ids_of_notes, quantise
@@ -208,7 +209,7 @@ def describe(
 # %% ../nbs/05_serve.ipynb #answerco
 MUSICXML = "application/vnd.recordare.musicxml+xml"
 WRITERS = {"audio/midi": lambda piece, about: midi_bytes(piece.notes), "audio/wav": lambda piece, about: wav_bytes(piece.notes),
-           MUSICXML: lambda piece, about: musicxml_bytes(piece.notes), "application/json": lambda piece, about: about.model_dump_json().encode()}
+           MUSICXML: lambda piece, about: musicxml_bytes(piece.notes, piece.key), "application/json": lambda piece, about: about.model_dump_json().encode()}
 STREAMS = ("application/x-ndjson", "text/event-stream")
 REPORTED = ("Psychoscore-Seed", "Psychoscore-Temperatures", "Psychoscore-Key", "Psychoscore-Measured", "Psychoscore-Model")
 

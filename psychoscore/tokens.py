@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
            'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
-           'IS_PREDICTED', 'MAX_HELD', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids', 'ids_of_notes',
-           'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar']
+           'IS_PREDICTED', 'MAX_HELD', 'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'Grid', 'quantise', 'Encoded', 'key_shift',
+           'header_ids', 'ids_of_notes', 'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar',
+           'miditok_tokenizer']
 
 # %% ../nbs/foundations/tokens.ipynb #a2198295
 from typing import NamedTuple
@@ -223,3 +224,30 @@ class Grammar:
         elif family == "DURATION": self.notes += 1; self.releases[self.pitch] = self.position + value + 1; self.reach = self.releases.max()
         elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.releases -= SEGMENT_STEPS; self.reach -= SEGMENT_STEPS
         self.last = "MODE" if family == "SEG" else family
+
+# %% ../nbs/foundations/tokens.ipynb #mtok0001
+MIDITOK_FAMILIES = {"BOS": "TimeSig", "SEG": "Bar", "TIMESHIFT": "TimeShift", "PITCH": "Pitch", "VELOCITY": "Velocity",
+                    "DURATION": "Duration"} # MidiTok's names; it gives those of the other families no meaning
+MIDITOK_TICKS = 32 # In a quarter, two to a step: PerTok misplaces what begins with a bar when a step is one tick
+_STEPS_A_QUARTER = 16 # At 120 quarters a minute, MidiTok's default
+
+def _miditok_token(family: str, value) -> str: # Such as Duration_1.30.32: quarters, ticks, ticks in a quarter
+    if family == "BOS": value = f"{SEGMENT_STEPS//_STEPS_A_QUARTER}/4"
+    if family in ("TIMESHIFT", "DURATION"):
+        quarters, steps = divmod(value, _STEPS_A_QUARTER)
+        value = f"{quarters}.{steps*MIDITOK_TICKS//_STEPS_A_QUARTER}.{MIDITOK_TICKS}"
+    return f"{MIDITOK_FAMILIES.get(family, family)}_{value if value != '' else None}"
+
+def miditok_tokenizer() -> dict: # What MidiTok reads from a tokenizer.json
+    "Describe the vocabulary as a tokenizer of MidiTok, with the same ids."
+    tokens = {family: [_miditok_token(family, value) for value in values] for family, values in FAMILIES.items()}
+    longest, pitches = MAX_DURATION//_STEPS_A_QUARTER, FAMILIES["PITCH"]
+    config = dict(
+        pitch_range=[pitches[0], pitches[-1]], num_velocities=len(VELOCITIES), use_velocities=True,
+        remove_duplicated_notes=True, # which also puts chords in order
+        beat_res={f"0_{longest}": _STEPS_A_QUARTER, f"{longest}_{longest + 1}": 1}, # the longest note is whole quarters
+        use_time_signatures=True, time_signature_range={"4": [SEGMENT_STEPS//_STEPS_A_QUARTER]},
+        special_tokens=[token for family in FAMILIES if family not in MIDITOK_FAMILIES for token in tokens[family]],
+        additional_params=dict(ticks_per_quarter=MIDITOK_TICKS, use_microtiming=False, max_microtiming_shift=0))
+    vocabulary = {token: i for i, token in enumerate(token for family in tokens.values() for token in family)}
+    return dict(tokenization="PerTok", config=config, _vocab_base=vocabulary)

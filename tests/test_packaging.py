@@ -26,7 +26,7 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_code_weights_split_page_and_piano(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"psychoscore/cli.py", "psychoscore/py.typed", "psychoscore/assets/emopia_split.csv",
-              *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "psychoscore.json")),
+              *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json")),
               *(f"psychoscore/assets/{folder}/{path.name}" for folder in ("page", "piano") for path in (ROOT/"psychoscore/assets"/folder).iterdir())}
     assert sum(name.startswith("psychoscore/assets/piano/") and name.endswith(".ogg") for name in names) == 90
     assert wanted <= names

@@ -359,7 +359,7 @@ def test_who_gives_up_before_the_draft_is_written_has_asked_for_nothing(slow_dra
 def test_long_scores_hold_nobody_up(monkeypatch):
     "Three clients wait for scores that take long; what others ask for is read and written meanwhile."
     begun, free = threading.Event(), threading.Event()
-    def slow(notes):
+    def slow(notes, key):
         begun.set()
         assert free.wait(20), "nobody could let it go: others waited for it"
         return b"<score/>"
