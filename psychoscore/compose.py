@@ -70,9 +70,7 @@ class Piece:
         soundfont: bytes|None = None, # As for `save`
     ) -> bytes: # What a file of that kind holds
         "The piece as a file."
-        if suffix == ".json": return json_bytes(self)
-        if suffix == ".musicxml": return musicxml_bytes(self.notes, self.key)
-        return SOUNDS[suffix](self.notes, soundfont) if suffix in SOUNDS else WRITERS[suffix](self.notes)
+        return SOUNDS[suffix](self.notes, soundfont) if suffix in SOUNDS else WRITERS[suffix](self)
 
     def to_pretty_midi(self) -> "PrettyMIDI": # `notes.from_pretty_midi` takes one back, for `prompt` or `vary`
         "The notes for pretty_midi."
@@ -107,7 +105,8 @@ def json_bytes(piece: Piece) -> bytes: # A JSON object
     return json.dumps(dict(ids=piece.ids.tolist(), tonic=piece.key.tonic, mode=piece.key.mode, seconds=piece.seconds, seed=piece.seed, profile=frames)).encode()
 
 SOUNDS = {".wav": wav_bytes, ".mp3": mp3_bytes} # What an instrument is needed for
-WRITERS = {".mid": midi_bytes, ".musicxml": musicxml_bytes, ".png": png_bytes} # What is made of notes alone
+WRITERS = {".mid": lambda piece: midi_bytes(piece.notes), ".musicxml": lambda piece: musicxml_bytes(piece.notes, piece.key),
+           ".png": lambda piece: png_bytes(piece.notes), ".json": json_bytes}
 SUFFIXES = (".mid", *SOUNDS, ".musicxml", ".png", ".json")
 
 def check_suffixes(paths: "list[Path]"):
