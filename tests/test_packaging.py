@@ -47,6 +47,26 @@ import psychoscore.train
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_nothing_that_draws_is_loaded_before_something_is_drawn():
+    code = """
+import sys, psychoscore.cli, psychoscore.compose, psychoscore.serve, psychoscore.train
+assert not {"seaborn", "matplotlib", "music21", "pretty_midi", "miditok"} & sys.modules.keys(), sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_checkpoint_is_saved_without_midi_libraries(tmp_path):
+    code = f"""
+import json, sys
+for name in ("symusic", "miditok", "pretty_midi", "music21"): sys.modules[name] = None # importing these now fails
+from psychoscore.model import ModelConfig, make_model, save_model
+save_model(make_model(ModelConfig(width=16, layers=1, heads=2, mlp_width=16)), {str(tmp_path)!r}, {{"key_relative": True}})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    packaged = ROOT/"psychoscore"/"assets"/"model"/"tokenizer.json"
+    assert (tmp_path/"tokenizer.json").read_bytes() == packaged.read_bytes()
+
+
 def run_time_distributions():
     "What `pip install psychoscore` brings, without extras, as it is installed here."
     settings = ConfigParser(delimiters=["="])
