@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from psychoscore.emopia import published_split
 from psychoscore.notes import make_notes, midi_bytes
-from psychoscore.pipeline import PHASES, PipelineConfig, run_pipeline
+from psychoscore.pipeline import PHASES, PipelineConfig, phase_train, run_pipeline
 
 needs_emopia = pytest.mark.skipif("PSYCHOSCORE_DATA" not in os.environ, reason="PSYCHOSCORE_DATA is not set: no EMOPIA files here")
 
@@ -71,3 +72,10 @@ def test_quick_on_emopia_from_the_shell(tmp_path):
     assert result.returncode == 0, result.stderr
     assert computing() - before < 300
     assert [line.split()[0] for line in result.stdout.splitlines()[:7]] == list(PHASES) and "7 of 7 phases were run" in result.stdout
+
+
+@pytest.mark.parametrize("stopped_at", [5, None])
+def test_training_that_was_told_to_stop_is_not_done(data, tmp_path, monkeypatch, stopped_at):
+    log = pd.DataFrame(dict(step=[stopped_at] if stopped_at else [], val_nats_per_note=[9.0] if stopped_at else []))
+    monkeypatch.setattr("psychoscore.train.fit", lambda *arguments, **options: log)
+    with pytest.raises(InterruptedError, match="the same command goes on"): phase_train(PipelineConfig(config="tiny"), tmp_path, dict(tokenise=data))
