@@ -11,7 +11,7 @@ from importlib.resources import files
 import anywidget
 import ipywidgets as widgets
 import traitlets
-from .compose import Composer, Piece, Request, TONICS, png_bytes, wav_bytes
+from .compose import Composer, Piece, TONICS, png_bytes, wav_bytes
 from .profile import ProfileTrajectory, PsychometricProfile, as_trajectory
 
 # %% ../nbs/tutorials/play.ipynb #b9284e50
@@ -70,7 +70,8 @@ class Play:
         self.arc = widgets.Checkbox(False, description="draw an arc: drag a path", indent=False)
         self.seconds = widgets.FloatSlider(20, min=4, max=120, step=1, description="seconds", **wide)
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)
-        self.guidance = widgets.FloatSlider(Request.guidance, min=1, max=5, step=0.1, description="guidance", **wide)
+        own = self.composer.sampling.guidance
+        self.guidance = widgets.FloatSlider(own, min=0, max=max(5, own), step=0.1, description="guidance", **wide)
         self.key = widgets.Dropdown(options=[("any", None), *((name, name) for name in TONICS)], description="key", **wide)
         self.button = widgets.Button(description="Compose", button_style="primary")
         self.shown = widgets.VBox()

@@ -26,7 +26,7 @@ from starlette.datastructures import State
 from bench_serve import Soak, verdicts
 from conftest import Server
 from psychoscore.batching import Engine, Full, Job, Late, close
-from psychoscore.compose import Composer, Draft, Request
+from psychoscore.compose import Composer, Draft, Request, Sampling
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
@@ -394,7 +394,7 @@ def test_who_has_gone_keeps_nobody_out():
     "Room for two: given up or too late, both leave it to others, before a decoding thread has looked."
     engine, told, wish = Engine(small_composer, max_waiting=2), [], Request(PsychometricProfile(0.5, 0.5), 4, seed=0)
     until(lambda: engine.composer)
-    given_up, late, *alive, third = [Job(wish, True, told.append) for _ in range(5)]
+    given_up, late, *alive, third = [Job(wish, True, Sampling(), told.append) for _ in range(5)]
     given_up.unwanted, late.deadline = True, time.monotonic() - 1
     with engine.changed: # no thread can take any meanwhile
         for job in (given_up, late, *alive): engine.submit(job)
