@@ -601,8 +601,8 @@ async def metrics(request: HTTPRequest):
 
 # %% ../nbs/05_serve.ipynb #a0c8755b
 def model_version(composer: Composer) -> str:
-    "Name a model by the package's version and its weights."
-    digest = hashlib.sha256()
+    "Name a model by the package's version, its weights and how they are sampled."
+    digest = hashlib.sha256(repr(composer.sampling).encode())
     for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
     return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
 

@@ -2,13 +2,14 @@
 
 Profiles are those of clips of EMOPIA's validation split, ten a quadrant; every setting gets the same profiles and seeds.
 What the temperature acts on (`schedule`) and the constants of sampling (`sampling`) are compared over the whole square,
-by the listener, since something is chosen; they need no data, and add to the tables that are there.
+by the listener, since something is chosen. They run when they are asked for, need no data, and add to the tables that are there.
 Usage: PSYCHOSCORE_DATA=folder python tests/bench_compose.py [--only guidance] [--size 10] [--out reports/compose]
        python tests/bench_compose.py --only schedule [--settings "plan, pitches" ...] [--processes 2]
 """
 import argparse
 import json
 import time
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -36,7 +37,6 @@ STATISTICS = ["density", "velocity", "velocity_sd", "mode", "consonance", "pitch
 GUIDANCE = (1, 1.5, 2, 3, 4, 5)
 ARC_S, HELD_S, ARC_ENDS = 40, 12, (0.2, 0.8) # An arc stays where it begins for HELD_S, and as long where it ends
 TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
-SQUARE = Grid(steps=5, repeats=8, seconds=SECONDS, seed=10_000) # 200 pieces; the report's have the seeds 0 to 199
 
 
 def entropy_bits(values):
@@ -207,7 +207,7 @@ class Trial(Draft):
 class Trials(Composer):
     "A composer of such drafts."
     def __init__(self, composer, on, **sampling):
-        super().__init__(composer.model, composer.about | {"sampling": composer.about["sampling"] | sampling})
+        super().__init__(composer.model, composer.about | {"sampling": asdict(composer.sampling) | sampling})
         self.on, self.weights = tuple(on), composer.weights
 
     def draft(self, request):
@@ -223,11 +223,15 @@ SCHEDULED = {"calibrated, pitches": (["pitches"], "calibrated"), "constant 1": (
         ["octaves", "velocities"], ["pitches", "velocities"])}
 
 
-def measure_schedule(composer, size, out, settings=None, processes=1):
+def square(repeats): # 25 pieces times `repeats`; the report's have the seeds 0 to 199
+    return Grid(steps=5, repeats=repeats, seconds=SECONDS, seed=10_000)
+
+
+def measure_schedule(composer, size, out, settings=None, processes=1, repeats=8):
     "What the temperature acts on, over the square."
     def heard_by(name):
         on, schedule = SCHEDULED[name]
-        return hear(*compose_grid(Trials(composer, on), SQUARE, processes=processes, schedule=schedule)[:2], "listener")
+        return hear(*compose_grid(Trials(composer, on), square(repeats), processes=processes, schedule=schedule)[:2], "listener")
     compare_over_square(settings or list(SCHEDULED), heard_by, next(iter(SCHEDULED)), out/"schedule")
 
 
@@ -237,11 +241,11 @@ SAMPLED = {"as packaged": {}} | {
         haste=(0.0, 0.011, 0.033), touch=(0.0, 0.25, 1.0), duration_temperature=(1.0, 1.05, 1.13), guidance=(1.0, 1.5, 2.5)).items() for value in values}
 
 
-def measure_sampling(composer, size, out, settings=None, processes=1):
+def measure_sampling(composer, size, out, settings=None, processes=1, repeats=8):
     "The constants of sampling, one at a time, over the square."
     def heard_by(name):
-        varied = Composer(composer.model, composer.about | {"sampling": composer.about["sampling"] | SAMPLED[name]})
-        return hear(*compose_grid(varied, SQUARE, processes=processes)[:2], "listener")
+        varied = Composer(composer.model, composer.about | {"sampling": asdict(composer.sampling) | SAMPLED[name]})
+        return hear(*compose_grid(varied, square(repeats), processes=processes)[:2], "listener")
     compare_over_square(settings or list(SAMPLED), heard_by, next(iter(SAMPLED)), out/"sampling")
 
 
@@ -395,20 +399,23 @@ def write(path, report):
 
 MEASURES = dict(guidance=measure_guidance, temperature=measure_temperature, schedule=measure_schedule, sampling=measure_sampling, arcs=measure_arcs, seams=measure_seams, pieces=measure_pieces)
 
+SEARCHES = ("schedule", "sampling") # Asked for by name: a setting takes minutes, and each has a dozen
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--only", nargs="*", choices=MEASURES, default=[name for name in MEASURES if name not in SEARCHES], help="all but schedule and sampling by default")
     parser.add_argument("--size", type=int, default=10, help="pieces a quadrant")
     parser.add_argument("--settings", nargs="*", choices=[*SCHEDULED, *SAMPLED], help="of schedule or sampling; all by default")
     parser.add_argument("--processes", type=int, default=1, help="of schedule and sampling")
+    parser.add_argument("--repeats", type=int, default=8, help="pieces at each of 25 points, of schedule and sampling")
     parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
     parser.add_argument("--out", type=Path, default=Path("reports/compose"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     composer = Composer.from_pretrained(args.model)
     for name in args.only:
-        more = dict(settings=args.settings, processes=args.processes) if name in ("schedule", "sampling") else {}
+        more = dict(settings=args.settings, processes=args.processes, repeats=args.repeats) if name in SEARCHES else {}
         MEASURES[name](composer, args.size, args.out, **more)
 
 
