@@ -223,15 +223,11 @@ SCHEDULED = {"calibrated, pitches": (["pitches"], "calibrated"), "constant 1": (
         ["octaves", "velocities"], ["pitches", "velocities"])}
 
 
-def square(repeats): # 25 pieces times `repeats`; the report's have the seeds 0 to 199
-    return Grid(steps=5, repeats=repeats, seconds=SECONDS, seed=10_000)
-
-
-def measure_schedule(composer, size, out, settings=None, processes=1, repeats=8):
+def measure_schedule(composer, size, out, square, settings=None, processes=1):
     "What the temperature acts on, over the square."
     def heard_by(name):
         on, schedule = SCHEDULED[name]
-        return hear(*compose_grid(Trials(composer, on), square(repeats), processes=processes, schedule=schedule)[:2], "listener")
+        return hear(*compose_grid(Trials(composer, on), square, processes=processes, schedule=schedule)[:2], "listener")
     compare_over_square(settings or list(SCHEDULED), heard_by, next(iter(SCHEDULED)), out/"schedule")
 
 
@@ -241,11 +237,11 @@ SAMPLED = {"as packaged": {}} | {
         haste=(0.0, 0.011, 0.033), touch=(0.0, 0.25, 1.0), duration_temperature=(1.0, 1.05, 1.13), guidance=(1.0, 1.5, 2.5)).items() for value in values}
 
 
-def measure_sampling(composer, size, out, settings=None, processes=1, repeats=8):
+def measure_sampling(composer, size, out, square, settings=None, processes=1):
     "The constants of sampling, one at a time, over the square."
     def heard_by(name):
         varied = Composer(composer.model, composer.about | {"sampling": asdict(composer.sampling) | SAMPLED[name]})
-        return hear(*compose_grid(varied, square(repeats), processes=processes)[:2], "listener")
+        return hear(*compose_grid(varied, square, processes=processes)[:2], "listener")
     compare_over_square(settings or list(SAMPLED), heard_by, next(iter(SAMPLED)), out/"sampling")
 
 
@@ -257,30 +253,35 @@ def square_figures():
     return figures | {"distance, mean": lambda rows: np.mean([far(rows, feature) for feature in FEATURES.values()])}
 
 
-def compare_over_square(settings, heard_by, first, path, draws=500):
-    "Compose what is asked for, keep the rows of what was composed before, and write the pieces and the summary, paired with the first."
-    kept = pd.read_csv(f"{path}_pieces.csv") if Path(f"{path}_pieces.csv").exists() else None
+def compare_over_square(settings, heard_by, first, path, draws=300):
+    "Compose what is asked for, keep the rows of other seeds and settings, and write the pieces and the summary, paired with the first."
     path.parent.mkdir(parents=True, exist_ok=True)
+    kept = pd.read_csv(f"{path}_pieces.csv") if Path(f"{path}_pieces.csv").exists() else None
     for name in settings:
         start = time.perf_counter()
         rows = heard_by(name)[[*AXES, "seed", *HEARD, *FEATURES.values()]].round(4)
         print(f"{name}: {len(rows)} pieces, {time.perf_counter() - start:.0f} s", flush=True)
         rows.insert(0, "setting", name)
-        kept = rows if kept is None else pd.concat([kept[kept.setting != name], rows])
+        kept = rows if kept is None else pd.concat([kept[(kept.setting != name) | ~kept.seed.isin(rows.seed)], rows])
         kept.to_csv(f"{path}_pieces.csv", index=False)
-    tables = {name: rows.reset_index(drop=True) for name, rows in kept.groupby("setting", sort=False)}
-    rng, lines = np.random.default_rng(0), []
-    samples = [rng.integers(0, len(tables[first]), len(tables[first])) for _ in range(draws)]
-    resampled = {name: pd.DataFrame([{f: figure(rows.iloc[s]) for f, figure in square_figures().items()} for s in samples]) for name, rows in tables.items()}
-    for name, rows in tables.items():
-        assert (rows[[*AXES, "seed"]] == tables[first][[*AXES, "seed"]]).all(axis=None), f"{name} and {first} are not the same requests"
-        for figure, of in square_figures().items():
-            drawn, difference = resampled[name][figure], resampled[name][figure] - resampled[first][figure]
-            lines.append(dict(setting=name, figure=figure, value=of(rows), low=drawn.quantile(0.025), high=drawn.quantile(0.975), difference=of(rows) - of(tables[first]),
-                              difference_low=difference.quantile(0.025), difference_high=difference.quantile(0.975), pieces=len(rows)))
-    table = pd.DataFrame(lines)
+    tables = {name: rows.set_index("seed", drop=False).sort_index() for name, rows in kept.groupby("setting", sort=False)}
+    table = pd.DataFrame([line for name, rows in tables.items() for line in compared(name, rows, tables[first], draws)])
     table.round(4).to_csv(f"{path}.csv", index=False)
     print(table.pivot(index="figure", columns="setting", values="value").round(3).to_string(), flush=True)
+
+
+def compared(name, rows, first, draws):
+    "Each figure of a setting, and its difference from the first over the seeds that both have; 95 % intervals over pieces."
+    shared = rows.index.intersection(first.index)
+    assert rows.loc[shared, AXES].equals(first.loc[shared, AXES]), f"{name} and the first are not the same requests"
+    rng = np.random.default_rng(0)
+    samples = [rng.choice(shared, len(shared)) for _ in range(draws)]
+    for figure, of in square_figures().items():
+        drawn = np.array([[of(rows.loc[s]), of(first.loc[s])] for s in samples])
+        low, high = np.quantile(drawn[:, 0], [0.025, 0.975])
+        difference_low, difference_high = np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
+        yield dict(setting=name, figure=figure, value=of(rows.loc[shared]), low=low, high=high, difference=of(rows.loc[shared]) - of(first.loc[shared]),
+                   difference_low=difference_low, difference_high=difference_high, pieces=len(shared))
 
 
 def finish(tables, reference, path):
@@ -409,13 +410,14 @@ def main():
     parser.add_argument("--settings", nargs="*", choices=[*SCHEDULED, *SAMPLED], help="of schedule or sampling; all by default")
     parser.add_argument("--processes", type=int, default=1, help="of schedule and sampling")
     parser.add_argument("--repeats", type=int, default=8, help="pieces at each of 25 points, of schedule and sampling")
+    parser.add_argument("--seed", type=int, default=10_000, help="of the first piece of schedule and sampling; the report's have 0 to 199")
     parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
     parser.add_argument("--out", type=Path, default=Path("reports/compose"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     composer = Composer.from_pretrained(args.model)
     for name in args.only:
-        more = dict(settings=args.settings, processes=args.processes, repeats=args.repeats) if name in SEARCHES else {}
+        more = dict(square=Grid(5, args.repeats, SECONDS, args.seed), settings=args.settings, processes=args.processes) if name in SEARCHES else {}
         MEASURES[name](composer, args.size, args.out, **more)
 
 
