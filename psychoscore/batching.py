@@ -10,7 +10,7 @@ import logging, math, threading, time
 from collections import deque
 from typing import Callable
 from threadpoolctl import ThreadpoolController
-from .compose import MAX_ROWS, Composer, Draft, Request
+from .compose import MAX_ROWS, Composer, Draft, Request, Sampling
 from .decoding import Sampler
 
 # %% ../nbs/05a_batching.ipynb #e7db6b9e
@@ -29,14 +29,15 @@ class Job(Draft):
     def __init__(self,
         request: Request,
         key_relative: bool, # As the model was trained
+        sampling: Sampling, # As the model is sampled
         report: Callable, # Called with each `Segment`, then with the `Piece`, or with a `Refused`; from any thread
         deadline: float = math.inf, # By `time.monotonic`, s; none by default
     ):
-        super().__init__(request, key_relative)
+        super().__init__(request, key_relative, sampling)
         self.report, self.deadline, self.n_reported = report, deadline, 0
         self.unwanted = False # Set at any time, by whoever asked
         self.gone = False # Set by the engine's thread between two steps, so that both rows of a job leave together
-        self.n_rows = 1 if request.guidance == 1 else 2 # With guidance, one more that does not see the profile
+        self.n_rows = 1 if self.asked_guidance == 1 else 2 # With guidance, one more that does not see the profile
         self.began = time.monotonic()
 
     @property

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['SOUNDS', 'WRITERS', 'SUFFIXES', 'MAX_SECONDS', 'TONICS', 'IS_END', 'IS_MODE', 'IS_PITCH', 'IS_WAIT', 'PASSES',
-           'OTHER_FORM', 'DURATION_TEMPERATURE', 'HASTE', 'TOUCH', 'MAX_ROWS', 'CUES', 'Piece', 'png_bytes',
-           'json_bytes', 'check_suffixes', 'Request', 'Outline', 'warmed', 'Material', 'Draft', 'Segment',
-           'read_segment', 'hold_to_the_end', 'Composer', 'shared_notes', 'compare', 'measure_windows',
-           'plot_asked_and_heard']
+           'OTHER_FORM', 'MAX_ROWS', 'CUES', 'Piece', 'png_bytes', 'json_bytes', 'check_suffixes', 'Request',
+           'Sampling', 'read_sampling', 'Outline', 'warmed', 'Material', 'Draft', 'Segment', 'read_segment',
+           'hold_to_the_end', 'Composer', 'shared_notes', 'compare', 'measure_windows', 'plot_asked_and_heard']
 
 # %% ../nbs/04b_compose.ipynb #63c12c4c
 import base64, io, json
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Iterator, NamedTuple
 import numpy as np
 import pandas as pd
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 from transformers import LlamaForCausalLM
 from .decoding import Precisions, Sampler, Sequence
 from .model import load_model
@@ -25,7 +26,7 @@ from .plots import DPI, themed
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
 from .score import musicxml_bytes
 from .sound import mp3_bytes, player_html, wav_bytes
-from .temperature import sampling_temperature
+from .temperature import SCHEDULES
 from .tokens import BOS, FAMILY, FIRST, EOS, HEADER_LENGTH, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES, STEP_S, Grammar, ids_of_notes, VOCABULARY, decode, header_ids, key_shift, quantise
 if TYPE_CHECKING: # matplotlib takes a second to load
     from matplotlib.axes import Axes
@@ -125,20 +126,22 @@ class Request:
     seconds: float|None = None # Length, met to within a grid step, 31 ms; that of `vary` when not given, else 30
     seed: int|None = None # Same seed, same piece; drawn when not given
     temperature: float|None = None # Of the choice of pitches; overrides the schedule
-    use_dynamic_temperature: bool = True # Follow the profile; otherwise 1.0
+    use_dynamic_temperature: bool|None = None # Whether the temperature follows the profile; True when not given
     key: str|None = None # Tonic such as "C", "F#" or "Bb"; drawn when not given
     mode: str|None = None # "major" or "minor"; up to the model when not given
-    guidance: float = 2.0 # Above 1, the profile counts for more, half as much so for a note's velocity and duration; 1 is cheaper
+    guidance: float|None = None # 0: the profile does not count; 1: as in training, and cheaper; above, for more; the composer's when not given
     top_p: float = 1.0 # Draw among the likeliest tokens that hold this share
     min_p: float = 0.0 # Draw among tokens at least this share as likely as the likeliest
     prompt: np.ndarray|None = None # Notes to go on from; they open the piece, which sounds in their key
     no_repeat: int = 0 # No this many pitches in a row are played twice; 0 lets them
     vary: np.ndarray|None = None # Notes to keep where the profile lets them be; `key` is the one they are in, estimated when not given
     keep: float = 3.0 # By how many nats they are made likelier
+    schedule: str|None = None # How the temperature follows the profile: "plan" (when not given), "calibrated", or "constant" (it does not)
 
     def __post_init__(self):
         if self.seconds is None: self.seconds = 30 if self.vary is None else self._length_of_vary()
         self._check_numbers()
+        self._choose_schedule()
         if self.mode not in (None, *MODES): raise ValueError(f"mode must be one of {MODES}, got {self.mode!r}")
         if self.key not in (None, *TONICS): raise ValueError(f"key must be one of {', '.join(TONICS)}, got {self.key!r}")
         self.profile = make_arc(self.profile, self.seconds) if isinstance(self.profile, str) else as_trajectory(self.profile)
@@ -167,17 +170,46 @@ class Request:
     def _check_numbers(self):
         for name, low, high in (("seconds", 1, MAX_SECONDS), ("temperature", 0.05, 5), ("guidance", 0, 10), ("top_p", 0.01, 1), ("min_p", 0, 0.99), ("keep", 0, 20)):
             value = getattr(self, name)
-            if value is None and name == "temperature": continue
+            if value is None and name in ("temperature", "guidance"): continue
             if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not low <= value <= high:
                 raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
         if isinstance(self.no_repeat, bool) or self.no_repeat not in (0, *range(2, 65)): raise ValueError(f"no_repeat must be 0 or a whole number from 2 to 64, got {self.no_repeat!r}")
         if self.seed is None: self.seed = int(np.random.default_rng().integers(2**31))
         if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or self.seed < 0: raise ValueError(f"seed must be a whole number >= 0, got {self.seed!r}")
 
+    def _choose_schedule(self):
+        "One rule: the constant schedule is the one that is not dynamic."
+        if self.schedule not in (None, *SCHEDULES): raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        if self.use_dynamic_temperature not in (None, True, False): raise ValueError(f"use_dynamic_temperature must be True or False, got {self.use_dynamic_temperature!r}")
+        if self.schedule is None: self.schedule = "constant" if self.use_dynamic_temperature is False else "plan"
+        if self.use_dynamic_temperature is None: self.use_dynamic_temperature = self.schedule != "constant"
+        if self.use_dynamic_temperature != (self.schedule != "constant"):
+            raise ValueError(f"schedule {self.schedule!r} and use_dynamic_temperature={self.use_dynamic_temperature} contradict each other: give one of them")
+
 # %% ../nbs/04b_compose.ipynb #is0masks
 IS_END = np.isin(np.arange(len(VOCABULARY)), [SEG, EOS])
 IS_MODE, IS_PITCH, IS_WAIT = (FAMILY == family for family in ("MODE", "PITCH", "TIMESHIFT"))
 PASSES = np.where(IS_WAIT, np.arange(len(VOCABULARY)) - FIRST["TIMESHIFT"] + 1, np.where(IS_END, SEGMENT_STEPS, 0)) # Steps that a token lets pass, an end all that are left
+
+# %% ../nbs/04b_compose.ipynb #samp0co1
+@checked_dataclass(frozen=True, config=dict(extra="forbid", allow_inf_nan=False, strict=True))
+class Sampling:
+    "How a checkpoint is sampled; the defaults take the model as it is."
+    haste: Annotated[float, Field(ge=0, le=1)] = 0.0 # Nats that every step of waiting (31 ms) costs
+    touch: Annotated[float, Field(ge=0, le=1)] = 1.0 # Share of the guidance above 1 that a note's touch takes: its velocity and its duration
+    duration_temperature: Annotated[float, Field(ge=0.05, le=5)] = 1.0 # Of the choice of durations
+    guidance: Annotated[float, Field(ge=0, le=10)] = 1.0 # Of requests that give none
+
+def read_sampling(
+    about: "dict[str, Any]", # psychoscore.json
+) -> Sampling: # Neutral when nothing is said
+    "Read how a checkpoint is to be sampled."
+    stored = about.get("sampling", {})
+    if not isinstance(stored, dict): raise ValueError(f"sampling in psychoscore.json must be an object, got {stored!r}")
+    try: return Sampling(**stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"sampling in psychoscore.json: {first['loc'][0]}: {first['msg']}, got {first['input']!r}") from None
 
 # %% ../nbs/04b_compose.ipynb #0264667b
 class Outline(Sequence):
@@ -185,9 +217,11 @@ class Outline(Sequence):
     def __init__(self,
         request: Request,
         key_relative: bool, # As the model was trained
+        sampling: Sampling, # As the model is sampled
     ):
-        super().__init__([BOS, FIRST["SOURCE"] + SOURCES.index("emopia")], request.seed, top_p=request.top_p, min_p=request.min_p, guidance=request.guidance)
-        self.request, self.key_relative, self.temperatures, self.starts = request, key_relative, [], [] # Per segment; where each begins in `ids`
+        super().__init__([BOS, FIRST["SOURCE"] + SOURCES.index("emopia")], request.seed, top_p=request.top_p, min_p=request.min_p)
+        self.guidance = self.asked_guidance = sampling.guidance if request.guidance is None else request.guidance
+        self.request, self.key_relative, self.sampling, self.temperatures, self.starts = request, key_relative, sampling, [], [] # Per segment; where each begins in `ids`
         self.rest, left = -request.steps % SEGMENT_STEPS, -(-request.steps//SEGMENT_STEPS) - 1 # Silence before the piece, steps; segments after the first
         self.shift = key_shift(Key(request.tonic, "major")) if key_relative else 0
         self.grammar, self.has_note, self.prompted = Grammar(left, self.shift), False, 0 # Segments that the prompt fills
@@ -208,7 +242,7 @@ class Outline(Sequence):
         "Write the header that the profile asks for by now."
         now = self.request.profile.at(max((len(self.starts) + 0.5)*SEGMENT_S - self.rest*STEP_S, 0))
         asked = PsychometricProfile() if len(self.starts) < self.prompted else now # nobody asked the prompt to be anything
-        self.temperature = self.request.temperature or (sampling_temperature(now) if self.request.use_dynamic_temperature else 1.0)
+        self.temperature = self.request.temperature or SCHEDULES[self.request.schedule](now)
         self.temperatures.append(self.temperature)
         self.starts.append(len(self.ids) - 1 + len(opening))
         self.append(opening + header_ids(self.grammar.left, asked)[1:])
@@ -261,17 +295,14 @@ class Material:
         return np.array([FIRST["TIMESHIFT"] + wait - 1]) if wait < SEGMENT_STEPS - now % SEGMENT_STEPS else np.flatnonzero(IS_END)
 
 # %% ../nbs/04b_compose.ipynb #a75978be
-DURATION_TEMPERATURE = 1.09 # At 1 composed notes are shorter than real ones, and what is short stays short
-HASTE = 0.022 # Nats that every step of waiting costs; at 0 composed music has fewer notes than real music
-TOUCH = 0.5 # Share of the guidance that a note's touch takes: its velocity and its duration
-
 class Draft(Outline):
     "A piece that is being written."
     def __init__(self,
         request: Request,
         key_relative: bool, # As the model was trained
+        sampling: Sampling, # As the model is sampled
     ):
-        super().__init__(request, key_relative)
+        super().__init__(request, key_relative, sampling)
         self.pitches, self.followed = [], {} # Pitch tokens so far, and which came after every run of `no_repeat` - 1
         events, segment = ([], []) if request.prompt is None else ids_of_notes(quantise(request.prompt), self.rest, self.shift)
         if len(events): events[0, 0], self.prompted = -1, segment[-1] # the opening rest is written with the mode
@@ -299,8 +330,8 @@ class Draft(Outline):
     def scaled(self, logits: np.ndarray, allowed: np.ndarray) -> np.ndarray: # (V,), (V,) bool -> (V,)
         "Haste and temperature among waits and pitches, a fixed temperature among durations; then what is to be kept is made likelier."
         if self.grammar.last == "PITCH": return logits
-        if self.grammar.last == "VELOCITY": return logits/DURATION_TEMPERATURE
-        scaled = warmed(logits - HASTE*np.minimum(PASSES, SEGMENT_STEPS - self.grammar.position), allowed, self.temperature)
+        if self.grammar.last == "VELOCITY": return logits/self.sampling.duration_temperature
+        scaled = warmed(logits - self.sampling.haste*np.minimum(PASSES, SEGMENT_STEPS - self.grammar.position), allowed, self.temperature)
         if self.material:
             now = (len(self.starts) - 1)*SEGMENT_STEPS + self.grammar.position
             scaled[self.material.tokens(now, FIRST["PITCH"] + self.grammar.pitch)] += self.request.keep
@@ -317,7 +348,8 @@ class Draft(Outline):
             self.followed.setdefault(self._run(), set()).add(token)
             self.pitches.append(token)
         super().push(token)
-        self.guidance = 1 + (self.request.guidance - 1)*(TOUCH if self.grammar.last in ("PITCH", "VELOCITY") else 1)
+        self.guidance, above = self.asked_guidance, self.asked_guidance - 1
+        if above > 0 and self.grammar.last in ("PITCH", "VELOCITY"): self.guidance = 1 + above*self.sampling.touch
 
     def _run(self): return tuple(self.pitches[1 - self.request.no_repeat:])
 
@@ -370,7 +402,8 @@ MAX_ROWS = 32 # Sequences drawn side by side; more gain little and take 12 MB of
 
 class Composer:
     "A trained model that turns profiles into music."
-    def __init__(self, model: LlamaForCausalLM, about: "dict[str, Any]"): self.model, self.about, self.weights = model, about, Precisions(model)
+    def __init__(self, model: LlamaForCausalLM, about: "dict[str, Any]"):
+        self.model, self.about, self.weights, self.sampling = model, about, Precisions(model), read_sampling(about)
 
     @classmethod
     def from_pretrained(cls,
@@ -378,6 +411,10 @@ class Composer:
     ) -> "Composer":
         "Load a checkpoint."
         return cls(*load_model(files("psychoscore")/"assets"/"model" if folder is None else folder))
+
+    def draft(self, request: Request) -> Draft: # With nothing drawn yet
+        "Begin a piece."
+        return Draft(request, self.about["key_relative"], self.sampling)
 
     def compose(self,
         profile: "PsychometricProfile|ProfileTrajectory|list|str", # What the music should express; a trajectory or one of ARCS moves
@@ -393,7 +430,7 @@ class Composer:
         requests: "list[Request]",
     ) -> "list[Piece]": # In the order of the requests
         "Compose many pieces side by side."
-        drafts = [Draft(request, self.about["key_relative"]) for request in requests]
+        drafts = [self.draft(request) for request in requests]
         sampler, waiting = Sampler(self.weights), drafts
         while waiting or sampler.rows:
             free = max(MAX_ROWS - len(sampler.rows), 0)//2 # two rows each, with guidance
@@ -409,7 +446,7 @@ class Composer:
         **options: Any, # The rest of a `Request`
     ) -> "Iterator[Segment]": # Returns the `Piece` when it is exhausted
         "Compose a piece and yield each segment as soon as it is done."
-        draft, sampler = Draft(Request(profile, seconds, seed, temperature, **options), self.about["key_relative"]), Sampler(self.weights)
+        draft, sampler = self.draft(Request(profile, seconds, seed, temperature, **options)), Sampler(self.weights)
         sampler.add([draft])
         for number in range(-(-draft.request.steps//SEGMENT_STEPS)):
             while len(draft.starts) == number + 1 and not draft.done: sampler.step()

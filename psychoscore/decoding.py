@@ -356,4 +356,4 @@ def _passes(sequence): return (False, True) if sequence.guidance != 1 else (Fals
 
 def _seen(sequence, hidden): return NULLED[sequence.view] if hidden else np.array(sequence.view)
 
-def _guided(guidance, given, null): return given + (guidance - 1)*(given - null)
+def _guided(guidance, given, null): return null + guidance*(given - null) # exact at 0, and at 1 where both are the same row

@@ -198,8 +198,8 @@ def calibrate(
 def compare_settings(
     composer: Composer,
     grid: Grid,
-    guidances: "list[float]",
-    temperatures: "list[float|None]", # None is the schedule that follows the profile
+    guidances: "list[float|None]", # None is the composer's
+    temperatures: "list[float|str]", # Numbers, or names of schedules
     progress: bool = False,
     processes: int = 1, # Among which composing is shared
 ) -> pd.DataFrame: # A row a setting, the figures of the dial and the mean distance to real music; by the listener
@@ -207,9 +207,10 @@ def compare_settings(
     rows = []
     for guidance in guidances:
         for temperature in temperatures:
-            heard = hear(*compose_grid(composer, grid, progress, processes=processes, guidance=guidance, temperature=temperature)[:2], "listener")
+            wish = {"schedule" if isinstance(temperature, str) else "temperature": temperature}
+            heard = hear(*compose_grid(composer, grid, progress, processes=processes, guidance=guidance, **wish)[:2], "listener")
             far = np.mean([distance(heard[f].to_numpy(), reference()["train"][f].to_numpy()) for f in STATISTICS.values()])
-            rows.append({"guidance": guidance, "temperature": "schedule" if temperature is None else temperature, **{name: f(heard) for name, f in dial_figures().items()}, "distance to real": far})
+            rows.append({"guidance": composer.sampling.guidance if guidance is None else guidance, "temperature": temperature, **{name: f(heard) for name, f in dial_figures().items()}, "distance to real": far})
     return pd.DataFrame(rows)
 
 # %% ../nbs/06b_dial.ipynb #ebf0f757

@@ -11,7 +11,7 @@ from importlib.resources import files
 import anywidget
 import ipywidgets as widgets
 import traitlets
-from .compose import Composer, Piece, Request, TONICS, png_bytes
+from .compose import Composer, Piece, TONICS, png_bytes
 from .evaluate import estimate_profile
 from .profile import DIMENSIONS, ProfileTrajectory, PsychometricProfile, as_trajectory
 from .sound import mp3_bytes
@@ -76,7 +76,8 @@ class Play:
         self.arc = widgets.Checkbox(False, description="draw an arc: drag a path", indent=False)
         self.seconds = widgets.FloatSlider(20, min=4, max=120, step=1, description="seconds", **wide)
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)
-        self.guidance = widgets.FloatSlider(Request.guidance, min=1, max=5, step=0.1, description="guidance", **wide)
+        own = self.composer.sampling.guidance
+        self.guidance = widgets.FloatSlider(own, min=0, max=max(5, own), step=0.1, description="guidance", **wide)
         self.key = widgets.Dropdown(options=[("any", None), *((name, name) for name in TONICS)], description="key", **wide)
         self.button = widgets.Button(description="Compose", button_style="primary")
         self.shown = widgets.VBox()

@@ -15,7 +15,7 @@ __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'MeasuredPr
            'Patient', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
-import asyncio, base64, binascii, contextlib, hashlib, json, logging, math, re, secrets, socket, time, traceback
+import asyncio, base64, binascii, contextlib, dataclasses, hashlib, json, logging, math, re, secrets, socket, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from importlib.resources import files
@@ -46,6 +46,7 @@ from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTraject
 from .score import musicxml_bytes
 from .search import PACKAGED, load_index
 from .sound import wav_bytes
+from .temperature import SCHEDULES
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, encode, ids_of_notes, quantise
 
 # %% ../nbs/05_serve.ipynb #82a7f70a
@@ -86,8 +87,9 @@ class ComposeRequest(BaseModel):
     trajectory: Annotated[list[Keyframe], Field(min_length=1, max_length=1000, description="keyframes in the order of time; linear between them")]|None = None
     seconds: Annotated[Number, Field(ge=1, le=MAX_SECONDS, description="length; /v1/model says how much this server allows")] = 30
     temperature: Annotated[Number, Field(ge=0.05, le=5, description="of the choice of pitches; overrides the schedule")]|None = None
-    use_dynamic_temperature: Annotated[bool, Field(strict=True, description="let the temperature follow the profile; otherwise it is 1")] = True
-    guidance: Annotated[Number, Field(ge=0, le=10, description="above 1, the profile counts for more")] = Request.guidance
+    use_dynamic_temperature: Annotated[bool, Field(strict=True, description="false is the constant schedule, and agrees with no other")]|None = None
+    schedule: Annotated[Literal[tuple(SCHEDULES)], Field(description="how the temperature follows the profile: plan unless it is said, calibrated, or constant, which does not")]|None = None
+    guidance: Annotated[Number, Field(ge=0, le=10, description="0: the profile does not count; 1: as in training; above, for more; the model's own when not given, see /v1/model")]|None = None
     seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED, description="same seed, same bytes; drawn when not given")]|None = None
     key: Annotated[Literal[tuple(TONICS)], Field(description="tonic; drawn when not given")]|None = None
     mode: Literal[MODES]|None = None
@@ -154,8 +156,8 @@ def make_request(
     try: profile = ProfileTrajectory(tuple((k.seconds, k.profile) for k in body.trajectory)) if body.trajectory else body.profile or PsychometricProfile()
     except ValueError as error: raise FieldError("trajectory", "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())) from None
     prompt = None if body.prompt_midi is None else parse_base64(body.prompt_midi, "prompt_midi")
-    try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key, body.mode, body.guidance, prompt=prompt)
-    except ValueError as error: raise FieldError(re.match("[a-z]+", str(error))[0], str(error)) from None
+    try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key, body.mode, body.guidance, prompt=prompt, schedule=body.schedule)
+    except ValueError as error: raise FieldError(re.match("[a-z_]+", str(error))[0], str(error)) from None
     if prompt is not None:
         _, segment = ids_of_notes(quantise(prompt), -request.steps % SEGMENT_STEPS, 0)
         if (densest := np.bincount(segment).max()) > MAX_NOTES: raise FieldError("prompt_midi", f"must hold at most {MAX_NOTES} notes in {SEGMENT_S:g} s, got {densest}")
@@ -251,7 +253,8 @@ async def begin(
             try: loop.call_soon_threadsafe(arrived.put_nowait, part)
             except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
         state.engine.check()
-        job = await in_thread(state.pool, Job, request, state.engine.composer.about["key_relative"], report, deadline) # who is cancelled here has asked for nothing yet
+        composer = state.engine.composer
+        job = await in_thread(state.pool, Job, request, composer.about["key_relative"], composer.sampling, report, deadline) # who is cancelled here has asked for nothing yet
         state.engine.submit(job)
         try:
             yield # where `begin` leaves it
@@ -568,8 +571,8 @@ def embed_upload(
 @api.get("/model", responses=ERRORS)
 async def model(request: HTTPRequest) -> dict:
     "Say which model this is, what its dials mean, and what this server allows."
-    settings, about = request.app.state.settings, request.app.state.composer().about
-    return dict(version=request.app.state.version(), trained={name: about.get(name) for name in ("step", "tokens", "val_nats_per_note", "data_sha256")},
+    settings, composer = request.app.state.settings, request.app.state.composer()
+    return dict(version=request.app.state.version(), sampling=dataclasses.asdict(composer.sampling), trained={name: composer.about.get(name) for name in ("step", "tokens", "val_nats_per_note", "data_sha256")},
                 dimensions=[dict(name=d.name, low=d.low_label, high=d.high_label, source=d.source, estimated=d in CIRCUMPLEX) for d in DIMENSIONS], formats=list(WRITERS), streams=list(STREAMS),
                 limits=dict(seconds=settings.max_seconds, body_bytes=settings.max_body_bytes, midi_bytes=MAX_MIDI_BYTES, waiting=settings.max_waiting, deadline_s=settings.deadline_s))
 
@@ -601,8 +604,8 @@ async def metrics(request: HTTPRequest):
 
 # %% ../nbs/05_serve.ipynb #a0c8755b
 def model_version(composer: Composer) -> str:
-    "Name a model by the package's version and its weights."
-    digest = hashlib.sha256()
+    "Name a model by the package's version, its weights and how they are sampled."
+    digest = hashlib.sha256(repr(composer.sampling).encode())
     for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
     return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
 

@@ -1,11 +1,15 @@
 """What the settings of composing do to the music: guidance, temperature, repetition, arcs, seams, and a thousand pieces.
 
 Profiles are those of clips of EMOPIA's validation split, ten a quadrant; every setting gets the same profiles and seeds.
+What the temperature acts on (`schedule`) and the constants of sampling (`sampling`) are compared over the whole square,
+by the listener, since something is chosen. They run when they are asked for, need no data, and add to the tables that are there.
 Usage: PSYCHOSCORE_DATA=folder python tests/bench_compose.py [--only guidance] [--size 10] [--out reports/compose]
+       python tests/bench_compose.py --only schedule [--settings "plan, pitches" ...] [--processes 2]
 """
 import argparse
 import json
 import time
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +19,14 @@ import torch
 from scipy.stats import spearmanr, wasserstein_distance
 
 from psychoscore import decoding
-from psychoscore.compose import Composer, Draft, Request
+from psychoscore.compose import IS_END, IS_PITCH, IS_WAIT, Composer, Draft, Request
 from psychoscore.contrastive import song_interval
 from psychoscore.dataset import scoring_windows
 from psychoscore.decoding import NULLED, Sampler
+from psychoscore.dial import AXES, HEARD, Grid, compose_grid, dial_figures, hear
+from psychoscore.dial import distance as distance_of
 from psychoscore.emopia import PROXIES, RISES, load_emopia, measure_notes
-from psychoscore.evaluate import packaged_judge
+from psychoscore.evaluate import STATISTICS as FEATURES, packaged_judge, reference as real_music
 from psychoscore.features import excerpt, features_table
 from psychoscore.notes import end_s, midi_bytes, read_midi
 from psychoscore.profile import DIMENSIONS, PsychometricProfile
@@ -151,13 +157,131 @@ def measure_guidance(composer, size, out):
 
 
 def measure_temperature(composer, size, out):
-    "Statistics of pitch and rhythm against temperature, the profile held still; and the schedule against constants."
+    "Statistics of pitch and rhythm against temperature, the profile held still."
     still, reference = [PsychometricProfile(0.5, 0.5)]*(3*size), real("validation")
     finish({f"{t:g}": composed(composer, still, f"{t:g}", temperature=t) for t in TEMPERATURES}, reference, out/"temperature")
-    profiles = asked_profiles(size)
-    tables = {"constant 1": composed(composer, profiles, "constant 1", use_dynamic_temperature=False), "schedule": composed(composer, profiles, "schedule"),
-              "constant 0.8": composed(composer, profiles, "constant 0.8", temperature=0.8)}
-    finish(tables, reference, out/"schedule")
+
+
+def tempered(logits, tokens, groups, temperature):
+    "Temperature among some tokens, each group of which stays as likely as it was."
+    warm = logits.copy()
+    for group in np.unique(groups):
+        among = tokens[groups == group]
+        divided = logits[among]/temperature
+        warm[among] = divided - np.logaddexp.reduce(divided) + np.logaddexp.reduce(logits[among])
+    return warm
+
+
+def tempered_classes(logits, tokens, temperature):
+    "Temperature among pitch classes; the octaves of each stay as likely among themselves."
+    classes = tokens % 12
+    sums = np.array([np.logaddexp.reduce(logits[tokens[classes == c]]) if (classes == c).any() else -np.inf for c in range(12)])
+    moved = tempered(sums, np.flatnonzero(sums > -np.inf), np.zeros((sums > -np.inf).sum()), temperature)
+    warm = logits.copy()
+    warm[tokens] += (moved - np.where(sums > -np.inf, sums, 0))[classes]
+    return warm
+
+
+class Trial(Draft):
+    "A draft whose temperature acts on some family of tokens."
+    on = ()
+
+    def scaled(self, logits, allowed):
+        temperature, self.temperature = self.temperature, 1.0
+        try: scaled, last = super().scaled(logits, allowed), self.grammar.last
+        finally: self.temperature = temperature
+        if last in ("PITCH", "VELOCITY"): return scaled/temperature if {"PITCH": "velocities", "VELOCITY": "durations"}[last] in self.on else scaled
+        pitches, moves = np.flatnonzero(allowed & IS_PITCH), np.flatnonzero(allowed & (IS_WAIT | IS_END))
+        if len(moves) and "waits" in self.on: scaled = tempered(scaled, moves, np.zeros(len(moves)), temperature)
+        if len(pitches):
+            lowest = self.grammar.pitch < 0
+            if "pitches" in self.on or ("lowest" if lowest else "upper") in self.on: scaled = tempered(scaled, pitches, np.zeros(len(pitches)), temperature)
+            if "octaves" in self.on: scaled = tempered(scaled, pitches, pitches % 12, temperature)
+            if "classes" in self.on: scaled = tempered_classes(scaled, pitches, temperature)
+        return scaled
+
+    @property
+    def magnifies(self): return 3/min(self.temperature, 1) + 1
+
+
+class Trials(Composer):
+    "A composer of such drafts."
+    def __init__(self, composer, on, **sampling):
+        super().__init__(composer.model, composer.about | {"sampling": asdict(composer.sampling) | sampling})
+        self.on, self.weights = tuple(on), composer.weights
+
+    def draft(self, request):
+        draft = Trial(request, self.about["key_relative"], self.sampling)
+        draft.on = self.on
+        return draft
+
+
+# Name -> what the temperature acts on, and the schedule; the first is what the others are compared to
+SCHEDULED = {"calibrated, pitches": (["pitches"], "calibrated"), "constant 1": ([], "constant")} | {
+    f"plan, {' and '.join(on)}": (on, "plan") for on in (
+        ["pitches"], ["velocities"], ["octaves"], ["classes"], ["lowest"], ["upper"], ["durations"], ["waits"],
+        ["octaves", "velocities"], ["pitches", "velocities"])}
+
+
+def measure_schedule(composer, size, out, square, settings=None, processes=1):
+    "What the temperature acts on, over the square."
+    def heard_by(name):
+        on, schedule = SCHEDULED[name]
+        return hear(*compose_grid(Trials(composer, on), square, processes=processes, schedule=schedule)[:2], "listener")
+    compare_over_square(settings or list(SCHEDULED), heard_by, next(iter(SCHEDULED)), out/"schedule")
+
+
+# Haste, touch and the durations' temperature around what the packaged weights are sampled with
+SAMPLED = {"as packaged": {}} | {
+    f"{name} {value:g}": {name: value} for name, values in dict(
+        haste=(0.0, 0.011, 0.033), touch=(0.0, 0.25, 1.0), duration_temperature=(1.0, 1.05, 1.13), guidance=(1.0, 1.5, 2.5)).items() for value in values}
+
+
+def measure_sampling(composer, size, out, square, settings=None, processes=1):
+    "The constants of sampling, one at a time, over the square."
+    def heard_by(name):
+        varied = Composer(composer.model, composer.about | {"sampling": asdict(composer.sampling) | SAMPLED[name]})
+        return hear(*compose_grid(varied, square, processes=processes)[:2], "listener")
+    compare_over_square(settings or list(SAMPLED), heard_by, next(iter(SAMPLED)), out/"sampling")
+
+
+def square_figures():
+    "What a setting is judged by over the square: the dial's figures, and the distances to EMOPIA's training clips."
+    real = real_music()["train"]
+    def far(rows, feature): return distance_of(rows[feature].to_numpy(), real[feature].to_numpy())
+    figures = dial_figures() | {f"distance, {name}": lambda rows, feature=feature: far(rows, feature) for name, feature in FEATURES.items()}
+    return figures | {"distance, mean": lambda rows: np.mean([far(rows, feature) for feature in FEATURES.values()])}
+
+
+def compare_over_square(settings, heard_by, first, path, draws=300):
+    "Compose what is asked for, keep the rows of other seeds and settings, and write the pieces and the summary, paired with the first."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = pd.read_csv(f"{path}_pieces.csv") if Path(f"{path}_pieces.csv").exists() else None
+    for name in settings:
+        start = time.perf_counter()
+        rows = heard_by(name)[[*AXES, "seed", *HEARD, *FEATURES.values()]].round(4)
+        print(f"{name}: {len(rows)} pieces, {time.perf_counter() - start:.0f} s", flush=True)
+        rows.insert(0, "setting", name)
+        kept = rows if kept is None else pd.concat([kept[(kept.setting != name) | ~kept.seed.isin(rows.seed)], rows])
+        kept.to_csv(f"{path}_pieces.csv", index=False)
+    tables = {name: rows.set_index("seed", drop=False).sort_index() for name, rows in kept.groupby("setting", sort=False)}
+    table = pd.DataFrame([line for name, rows in tables.items() for line in compared(name, rows, tables[first], draws)])
+    table.round(4).to_csv(f"{path}.csv", index=False)
+    print(table.pivot(index="figure", columns="setting", values="value").round(3).to_string(), flush=True)
+
+
+def compared(name, rows, first, draws):
+    "Each figure of a setting, and its difference from the first over the seeds that both have; 95 % intervals over pieces."
+    shared = rows.index.intersection(first.index)
+    assert rows.loc[shared, AXES].equals(first.loc[shared, AXES]), f"{name} and the first are not the same requests"
+    rng = np.random.default_rng(0)
+    samples = [rng.choice(shared, len(shared)) for _ in range(draws)]
+    for figure, of in square_figures().items():
+        drawn = np.array([[of(rows.loc[s]), of(first.loc[s])] for s in samples])
+        low, high = np.quantile(drawn[:, 0], [0.025, 0.975])
+        difference_low, difference_high = np.quantile(drawn[:, 0] - drawn[:, 1], [0.025, 0.975])
+        yield dict(setting=name, figure=figure, value=of(rows.loc[shared]), low=low, high=high, difference=of(rows.loc[shared]) - of(first.loc[shared]),
+                   difference_low=difference_low, difference_high=difference_high, pieces=len(shared))
 
 
 def finish(tables, reference, path):
@@ -175,7 +299,7 @@ def finish(tables, reference, path):
 
 def composed_long(composer, seconds, n):
     "Long pieces, and for each the times at which the window was slid, s."
-    drafts = [Draft(Request(p, seconds, seed=i), composer.about["key_relative"]) for i, p in enumerate(asked_profiles(-(-n//4))[:n])]
+    drafts = [composer.draft(Request(p, seconds, seed=i)) for i, p in enumerate(asked_profiles(-(-n//4))[:n])]
     sampler, slid = Sampler(composer.weights), [[] for _ in drafts]
     sampler.add(drafts)
     seen = [len(d.view) for d in drafts]
@@ -274,19 +398,27 @@ def write(path, report):
     print(json.dumps(report, indent=1, default=float), flush=True)
 
 
-MEASURES = dict(guidance=measure_guidance, temperature=measure_temperature, arcs=measure_arcs, seams=measure_seams, pieces=measure_pieces)
+MEASURES = dict(guidance=measure_guidance, temperature=measure_temperature, schedule=measure_schedule, sampling=measure_sampling, arcs=measure_arcs, seams=measure_seams, pieces=measure_pieces)
+
+SEARCHES = ("schedule", "sampling") # Asked for by name: a setting takes minutes, and each has a dozen
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--only", nargs="*", choices=MEASURES, default=[name for name in MEASURES if name not in SEARCHES], help="all but schedule and sampling by default")
     parser.add_argument("--size", type=int, default=10, help="pieces a quadrant")
+    parser.add_argument("--settings", nargs="*", choices=[*SCHEDULED, *SAMPLED], help="of schedule or sampling; all by default")
+    parser.add_argument("--processes", type=int, default=1, help="of schedule and sampling")
+    parser.add_argument("--repeats", type=int, default=8, help="pieces at each of 25 points, of schedule and sampling")
+    parser.add_argument("--seed", type=int, default=10_000, help="of the first piece of schedule and sampling; the report's have 0 to 199")
     parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
     parser.add_argument("--out", type=Path, default=Path("reports/compose"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     composer = Composer.from_pretrained(args.model)
-    for name in args.only: MEASURES[name](composer, args.size, args.out)
+    for name in args.only:
+        more = dict(square=Grid(5, args.repeats, SECONDS, args.seed), settings=args.settings, processes=args.processes) if name in SEARCHES else {}
+        MEASURES[name](composer, args.size, args.out, **more)
 
 
 if __name__ == "__main__": main()

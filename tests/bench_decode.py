@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 import transformers
 
-from psychoscore.compose import Composer, Draft, Request
+from psychoscore.compose import Composer, Request
 from psychoscore.decoding import Sampler, Sequence
 from psychoscore.profile import PsychometricProfile
 
@@ -51,7 +51,7 @@ class Fixed(Sequence):
 
 def against_transformers(composer, rounds, n_tokens):
     "Tokens a second of both, without a grammar, at temperature 1."
-    prompt = Draft(Request(PROFILE, seed=0, mode="minor"), True).ids
+    prompt = composer.draft(Request(PROFILE, seed=0, mode="minor")).ids
     table = []
     for n_rows, target in ROWS.items():
         def theirs(turn, n_rows=n_rows):
@@ -94,7 +94,7 @@ def composing(composer, rounds):
 def grammar_cost(composer):
     "Milliseconds a token that the mask takes, over a piece written once more."
     request = Request(PROFILE, 30, seed=0)
-    ids, draft, spent = composer.compose_batch([request])[0].ids.tolist(), Draft(request, composer.about["key_relative"]), 0.0
+    ids, draft, spent = composer.compose_batch([request])[0].ids.tolist(), composer.draft(request), 0.0
     while not draft.done:
         start = time.perf_counter()
         draft.allowed()

@@ -25,11 +25,11 @@ def test_help_is_quick():
     assert not imported & {"torch", "transformers", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib", "music21", "symusic", "fastapi", "faiss"}
 
 
-def test_the_commands_guidance_is_the_librarys():
+def test_the_commands_defaults_are_the_librarys():
     import inspect
     from psychoscore import cli, compose
     options = inspect.signature(cli.compose).parameters
-    assert options["guidance"].default == compose.Request.guidance
+    for name in ("guidance", "temperature", "schedule"): assert options[name].default is getattr(compose.Request, name) is None, name
     assert f"; {compose.Request.keep:g} by default" in options["keep"].annotation.__metadata__[0].help
 
 
@@ -54,6 +54,18 @@ def test_compose_writes_every_format(tmp_path):
         audio, rate = soundfile.read(sound)
         assert chroma_match(read_midi(files[0]), audio, rate) > 0.4 # six seconds of few notes, of which some ring on
     assert b"score-partwise" in files[3].read_bytes() and files[4].read_bytes()[1:4] == b"PNG"
+
+
+def test_temperature_and_guidance(tmp_path):
+    "The plan's temperature unless another schedule or a temperature is asked for; at guidance 0 the profile does not count."
+    def composed(name, *options): return psychoscore("compose", "--seconds", 2, "--seed", 1, "-o", tmp_path/name, *options)
+    for options, temperature in ((), "0.49"), (("--schedule", "calibrated"), "0.84"), (("--schedule", "constant"), "1.00"), (("--temperature", 0.9, "--schedule", "plan"), "0.90"):
+        result = composed("a.mid", "--trauma", 0.7, "--entropy", 0, *options)
+        assert f"temperature {temperature} to {temperature}" in result.stdout, result.stdout + result.stderr
+    for trauma in (0.1, 0.9): assert composed(f"{trauma}.mid", "--trauma", trauma, "--guidance", 0, "--temperature", 1).returncode == 0
+    assert (tmp_path/"0.1.mid").read_bytes() == (tmp_path/"0.9.mid").read_bytes()
+    result = composed("a.mid", "--schedule", "wild")
+    assert result.returncode == 2 and result.stderr.strip() == "psychoscore: schedule must be one of plan, calibrated, constant, got 'wild'"
 
 
 def test_same_seed_same_bytes_in_two_processes(tmp_path):

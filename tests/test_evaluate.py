@@ -60,6 +60,8 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
     (["calibrate", "--seconds", "1", "--steps", "2"], "seconds must be at least 4"),
     (["calibrate", "--takes", "0"], "takes must be a whole number from 1 to 32"),
     (["calibrate", "--takes", "2", "--guidance", "1", "--guidance", "2"], "--takes are for one setting"),
+    (["calibrate", "--schedule", "plan", "--temperature", "1", "--gate"], "give one guidance and one schedule or temperature"),
+    (["calibrate", "--schedule", "wild"], "schedule must be one of plan, calibrated, constant, got 'wild'"),
     (["compose", "--trauma", "0.5", "--takes", "33", "-o", "a.mid"], "takes must be a whole number from 1 to 32"),
     (["explain", "--trauma", "0.5"], "--entropy"),
     (["explain", "--trauma", "0.5", "--entropy", "0.5", "--step", "0"], "step must be above 0"),
@@ -92,8 +94,10 @@ def test_the_gate_stops_an_untrained_model(tmp_path, command):
 
 
 def test_several_settings_are_heard_by_the_listener(command):
-    result = command("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2)
+    result = command("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2, "--schedule", "constant", "--temperature", 0.8)
     assert result.returncode == 0 and "heard by the listener" in result.stdout and "distance to real" in result.stdout
+    settings = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line.startswith(("guidance", "temperature")))
+    assert settings["guidance"].split() == ["1", "1", "2", "2"] and settings["temperature"].split() == ["constant", "0.8"]*2
 
 
 def test_scores_of_another_world_are_still_ranked():

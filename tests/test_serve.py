@@ -26,7 +26,7 @@ from starlette.datastructures import State
 from bench_serve import Soak, verdicts
 from conftest import Server
 from psychoscore.batching import Engine, Full, Job, Late, close
-from psychoscore.compose import Composer, Draft, Request
+from psychoscore.compose import Composer, Draft, Request, Sampling
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
@@ -79,7 +79,8 @@ def until(said, seconds=20):
     ({"trajectory": [{"seconds": 5, "profile": {}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]), ({"trajectory": [{"seconds": 0, "profile": {"trauma": 0.5}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]),
     ({"profile": {}, "trajectory": [{"seconds": 0, "profile": {}}]}, ["trajectory"]), ({"seconds": 0}, ["seconds"]), ({"seconds": 301}, ["seconds"]), ({"seconds": "10"}, ["seconds"]), ({"seconds": True}, ["seconds"]), ({"seconds": None}, ["seconds"]),
     ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"takes": 0}, ["takes"]), ({"takes": 9}, ["takes"]), ({"takes": True}, ["takes"]), ({"temperature": 0}, ["temperature"]), ({"guidance": 11}, ["guidance"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
-    ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
+    ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"schedule": "wild"}, ["schedule"]), ({"schedule": "constant", "use_dynamic_temperature": True}, ["schedule"]),
+    ({"schedule": "calibrated", "use_dynamic_temperature": False}, ["schedule"]), ({"guidance": -0.1}, ["guidance"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
     ({"prompt_midi": base64.b64encode(SCALE).decode(), "key": "C"}, ["key"]), ({"\ud800": 1}, ["body"]), ({"key": "\ud800"}, ["key"]), (None, ["body"]), (7, ["body"]), ([], ["body"]),
 ])
 @pytest.mark.parametrize("route", ["/v1/generate", "/v1/stream"])
@@ -240,6 +241,38 @@ def test_accept_that_cannot_be_met(client):
         assert answer.status_code == 406 and errors(answer) == ["Accept"]
 
 
+# --- temperature and guidance
+
+CORNERS = {(0, 0): 0.7, (0.8, 0): 1.1, (0, 0.7): 0.49, (0.8, 0.7): 0.89} # (entropy, trauma): the plan's temperature
+
+
+@pytest.mark.parametrize(("wish", "expected"), [
+    ({}, CORNERS), ({"use_dynamic_temperature": True}, CORNERS), ({"schedule": "plan"}, CORNERS), ({"schedule": "calibrated"}, {at: 0.6 + t/2 for at, t in CORNERS.items()}),
+    ({"schedule": "constant"}, dict.fromkeys(CORNERS, 1)), ({"use_dynamic_temperature": False}, dict.fromkeys(CORNERS, 1)), ({"temperature": 0.9, "schedule": "constant"}, dict.fromkeys(CORNERS, 0.9)),
+])
+def test_temperatures(client, wish, expected):
+    for (entropy, trauma), temperature in expected.items():
+        body = {"profile": {"entropy": entropy, "trauma": trauma}, "seconds": 2, "seed": 0} | wish
+        answer = client.post("/v1/generate", json=body, headers={"Accept": "application/json"})
+        assert answer.json()["temperatures"] == [pytest.approx(temperature, abs=1e-4)]
+        assert float(client.post("/v1/generate", json=body).headers["Psychoscore-Temperatures"]) == pytest.approx(temperature, abs=1e-4)
+
+
+def test_temperatures_of_an_arc_are_those_of_its_segments(client):
+    "From (E 0, T 0) at 2 s to (E .8, T .7) at 10 s: the middles of three segments are at 2, 6 and 10 s."
+    body = {"trajectory": [{"seconds": 2, "profile": {"entropy": 0, "trauma": 0}}, {"seconds": 10, "profile": {"entropy": 0.8, "trauma": 0.7}}], "seconds": 12, "seed": 0}
+    streamed = [json.loads(line) for line in client.post("/v1/stream", json=body).text.splitlines()]
+    whole = client.post("/v1/generate", json=body, headers={"Accept": "application/json"}).json()["temperatures"]
+    assert whole == pytest.approx([0.7, 0.795, 0.89], abs=1e-4)
+    assert [part["temperature"] for part in streamed if "temperature" in part] == whole
+
+
+def test_guidance_0_is_none(client):
+    def notes(trauma, **wish): return client.post("/v1/generate", json={"profile": {"trauma": trauma}, "seconds": 4, "seed": 1, "temperature": 1, **wish}, headers={"Accept": "application/json"}).json()["notes"]
+    assert notes(0.1, guidance=0) == notes(0.9, guidance=0)
+    assert notes(0.1) == notes(0.1, guidance=client.get("/v1/model").json()["sampling"]["guidance"]) == notes(0.1, guidance=None) # the checkpoint's
+
+
 # --- the same bytes, whoever else is there
 
 def test_a_piece_does_not_depend_on_the_others(client):
@@ -394,7 +427,7 @@ def test_who_has_gone_keeps_nobody_out():
     "Room for two: given up or too late, both leave it to others, before a decoding thread has looked."
     engine, told, wish = Engine(small_composer, max_waiting=2), [], Request(PsychometricProfile(0.5, 0.5), 4, seed=0)
     until(lambda: engine.composer)
-    given_up, late, *alive, third = [Job(wish, True, told.append) for _ in range(5)]
+    given_up, late, *alive, third = [Job(wish, True, Sampling(), told.append) for _ in range(5)]
     given_up.unwanted, late.deadline = True, time.monotonic() - 1
     with engine.changed: # no thread can take any meanwhile
         for job in (given_up, late, *alive): engine.submit(job)
