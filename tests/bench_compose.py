@@ -228,7 +228,7 @@ def measure_schedule(composer, size, out, square, settings=None, processes=1):
     def heard_by(name):
         on, schedule = SCHEDULED[name]
         return hear(*compose_grid(Trials(composer, on), square, processes=processes, schedule=schedule)[:2], "listener")
-    compare_over_square(settings or list(SCHEDULED), heard_by, next(iter(SCHEDULED)), out/"schedule")
+    compare_over_square(list(SCHEDULED) if settings is None else settings, heard_by, next(iter(SCHEDULED)), out/"schedule")
 
 
 # Haste, touch and the durations' temperature around what the packaged weights are sampled with
@@ -242,7 +242,7 @@ def measure_sampling(composer, size, out, square, settings=None, processes=1):
     def heard_by(name):
         varied = Composer(composer.model, composer.about | {"sampling": asdict(composer.sampling) | SAMPLED[name]})
         return hear(*compose_grid(varied, square, processes=processes)[:2], "listener")
-    compare_over_square(settings or list(SAMPLED), heard_by, next(iter(SAMPLED)), out/"sampling")
+    compare_over_square(list(SAMPLED) if settings is None else settings, heard_by, next(iter(SAMPLED)), out/"sampling")
 
 
 def square_figures():
@@ -407,7 +407,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=MEASURES, default=[name for name in MEASURES if name not in SEARCHES], help="all but schedule and sampling by default")
     parser.add_argument("--size", type=int, default=10, help="pieces a quadrant")
-    parser.add_argument("--settings", nargs="*", choices=[*SCHEDULED, *SAMPLED], help="of schedule or sampling; all by default")
+    parser.add_argument("--settings", nargs="*", choices=[*SCHEDULED, *SAMPLED], help="of schedule or sampling; all by default, and without any the tables are made again")
     parser.add_argument("--processes", type=int, default=1, help="of schedule and sampling")
     parser.add_argument("--repeats", type=int, default=8, help="pieces at each of 25 points, of schedule and sampling")
     parser.add_argument("--seed", type=int, default=10_000, help="of the first piece of schedule and sampling; the report's have 0 to 199")
