@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import scipy.signal
 import soundfile
 
 PIANO = Path(__file__).parent.parent/"psychoscore/assets/piano"
@@ -22,6 +23,7 @@ LAYERS = {"soft": (4, 53), "medium": (9, 82), "loud": (13, 127)} # Layer of the 
 KEYS = {f"{name}{octave}": 12*(octave + 1) + step for octave in range(9) for name, step in (("C", 0), ("D#", 3), ("F#", 6), ("A", 9)) if 21 <= 12*(octave + 1) + step <= 108}
 SECONDS, FADE = 8, 0.3 # Longest sample, and the share of it in which it dies away
 LEAD_S = 0.002 # Kept before the hammer strikes
+RUMBLE_HZ = 20 # What is lower is no sound; at the highest keys it was the strongest
 PEAK = 0.95 # Of the loudest sample
 PLAYED = dict( # What every player of these samples does alike
     release_s=0.5, # From the end of a note until it is 80 dB quieter
@@ -38,8 +40,8 @@ Salamander Grand Piano V3, a Yamaha C5 recorded by Alexander Holm, licensed unde
 """
 
 
-def fetch(layer: int, folder: Path) -> dict[int, np.ndarray]:
-    "Samples of a velocity layer by MIDI pitch, each (N, 2); and their rate."
+def fetch(layer: int, folder: Path) -> dict[int, tuple[np.ndarray, int]]:
+    "Samples of a velocity layer by MIDI pitch, each (N, 2) with its rate."
     spec = f"{PACKAGE.format(layer)}@{VERSION}"
     packed = subprocess.run(["npm", "pack", "--silent", spec], cwd=folder, capture_output=True, text=True, check=True).stdout.split()[-1]
     with tarfile.open(folder/packed) as archive: archive.extractall(folder/str(layer), filter="data")
@@ -47,7 +49,8 @@ def fetch(layer: int, folder: Path) -> dict[int, np.ndarray]:
 
 
 def cut(samples: np.ndarray, rate: int) -> np.ndarray: # (N,) -> (N',)
-    "From just before the hammer strikes, dying away at the end."
+    "Without rumble, from just before the hammer strikes, dying away at the end."
+    samples = scipy.signal.sosfiltfilt(scipy.signal.butter(4, RUMBLE_HZ, "highpass", fs=rate, output="sos"), samples)
     struck = np.flatnonzero(np.abs(samples) > 0.02*np.abs(samples).max())[0]
     kept = samples[max(struck - round(LEAD_S*rate), 0):][:SECONDS*rate].copy()
     fading = round(FADE*len(kept))
@@ -69,7 +72,7 @@ def make_piano():
     for pitch in KEYS.values():
         model = layers["medium"][pitch][0]
         near = (model[:rate//2]**2).sum(0).argmax() # the microphone that hears this key best
-        wanted = np.sqrt((model[:rate//2]**2).mean())
+        wanted = level(model, rate) # of both microphones
         for name in LAYERS:
             sample = cut(layers[name][pitch][0][:, near], rate)
             made[pitch, name] = sample*wanted/level(sample, rate)
