@@ -97,7 +97,7 @@ def test_several_settings_are_heard_by_the_listener(command):
     result = command("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2, "--schedule", "constant", "--temperature", 0.8)
     assert result.returncode == 0 and "heard by the listener" in result.stdout and "distance to real" in result.stdout
     settings = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line.startswith(("guidance", "temperature")))
-    assert settings["guidance"].split() == ["1", "1", "2", "2"] and settings["temperature"].split() == ["constant", "0.8"]*2
+    assert list(map(float, settings["guidance"].split())) == [1, 1, 2, 2] and settings["temperature"].split() == ["constant", "0.8"]*2
 
 
 def test_scores_of_another_world_are_still_ranked():
