@@ -20,10 +20,10 @@ import soundfile
 PIANO = Path(__file__).parent.parent/"psychoscore/assets/piano"
 PACKAGE, VERSION = "@audio-samples/piano-velocity{}", "1.0.5"
 LAYERS = {"soft": (4, 53), "medium": (9, 82), "loud": (13, 127)} # Layer of the Salamander, and the highest velocity here: halfway between those that it was recorded at
-KEYS = {f"{name}{octave}": 12*(octave + 1) + step for octave in range(9) for name, step in (("C", 0), ("D#", 3), ("F#", 6), ("A", 9)) if 21 <= 12*(octave + 1) + step <= 108}
+KEYS = {f"{name}{octave}": 12*(octave + 1) + step for octave in range(9) for name, step in (("C", 0), ("D#", 3), ("F#", 6), ("A", 9)) if 21 <= 12*(octave + 1) + step < 108} # its C8 sounds a semitone sharp, so A7 serves up to there
 SECONDS, FADE = 8, 0.3 # Longest sample, and the share of it in which it dies away
 LEAD_S = 0.002 # Kept before the hammer strikes
-RUMBLE_HZ = 20 # What is lower is no sound; at the highest keys it was the strongest
+RUMBLE_HZ, RUMBLE = 20, 1/8 # What is lower, or lower than this share of the fundamental, is rumble and mains hum; at the highest keys it was the strongest
 PEAK = 0.95 # Of the loudest sample
 PLAYED = dict( # What every player of these samples does alike
     release_s=0.5, # From the end of a note until it is 80 dB quieter
@@ -48,9 +48,10 @@ def fetch(layer: int, folder: Path) -> dict[int, tuple[np.ndarray, int]]:
     return {pitch: soundfile.read(folder/f"{layer}/package/audio/{name}v{layer}.ogg") for name, pitch in KEYS.items()}
 
 
-def cut(samples: np.ndarray, rate: int) -> np.ndarray: # (N,) -> (N',)
+def cut(samples: np.ndarray, rate: int, pitch: int) -> np.ndarray: # (N,) -> (N',)
     "Without rumble, from just before the hammer strikes, dying away at the end."
-    samples = scipy.signal.sosfiltfilt(scipy.signal.butter(4, RUMBLE_HZ, "highpass", fs=rate, output="sos"), samples)
+    lowest_hz = max(RUMBLE_HZ, RUMBLE*440*2**((pitch - 69)/12))
+    samples = scipy.signal.sosfiltfilt(scipy.signal.butter(4, lowest_hz, "highpass", fs=rate, output="sos"), samples)
     struck = np.flatnonzero(np.abs(samples) > 0.02*np.abs(samples).max())[0]
     kept = samples[max(struck - round(LEAD_S*rate), 0):][:SECONDS*rate].copy()
     fading = round(FADE*len(kept))
@@ -74,7 +75,7 @@ def make_piano():
         near = (model[:rate//2]**2).sum(0).argmax() # the microphone that hears this key best
         wanted = level(model, rate) # of both microphones
         for name in LAYERS:
-            sample = cut(layers[name][pitch][0][:, near], rate)
+            sample = cut(layers[name][pitch][0][:, near], rate, pitch)
             made[pitch, name] = sample*wanted/level(sample, rate)
     loudest = max(np.abs(sample).max() for sample in made.values())
     for old in PIANO.glob("*.ogg"): old.unlink()

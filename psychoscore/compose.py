@@ -61,9 +61,9 @@ class Piece:
     ) -> Path: # Where it was written
         "Write the piece, as what the suffix says."
         path = Path(path)
-        check_suffixes([path])
+        data = self.encoded(path.suffix, soundfont)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.encoded(path.suffix, soundfont))
+        path.write_bytes(data)
         return path
 
     def encoded(self,
@@ -71,7 +71,10 @@ class Piece:
         soundfont: bytes|None = None, # As for `save`
     ) -> bytes: # What a file of that kind holds
         "The piece as a file."
-        return SOUNDS[suffix](self.notes, soundfont) if suffix in SOUNDS else WRITERS[suffix](self)
+        check_suffixes([Path(f"piece{suffix}")])
+        if suffix in SOUNDS: return SOUNDS[suffix](self.notes, soundfont)
+        if soundfont is not None: raise ValueError(f"a soundfont is for {' and '.join(SOUNDS)}, not for {suffix}")
+        return WRITERS[suffix](self)
 
     def to_pretty_midi(self) -> "PrettyMIDI": # `notes.from_pretty_midi` takes one back, for `prompt` or `vary`
         "The notes for pretty_midi."
@@ -91,6 +94,7 @@ class Piece:
                 f'{player_html(self.notes)}<br>{self.summary()}')
 
 # %% ../nbs/04b_compose.ipynb #34f79c73
+@themed
 def png_bytes(notes: np.ndarray) -> bytes: # A PNG picture
     "Render notes as a piano roll."
     from matplotlib.figure import Figure
@@ -139,6 +143,7 @@ class Request:
     schedule: str|None = None # How the temperature follows the profile: "plan" (when not given), "calibrated", or "constant" (it does not)
 
     def __post_init__(self):
+        whose = " of the notes to vary" if self.seconds is None and self.vary is not None else ""
         if self.seconds is None: self.seconds = 30 if self.vary is None else self._length_of_vary()
         self._check_numbers()
         self._choose_schedule()
@@ -150,7 +155,7 @@ class Request:
         if self.vary is not None and self.key is None: self.tonic = estimate_key(self.vary)[0].tonic
         if self.prompt is None: return
         if self.key or self.mode: raise ValueError(f"key and mode must be left out with a prompt, whose own are kept, got {self.key!r} and {self.mode!r}")
-        if quantise(self.prompt).steps >= self.steps: raise ValueError(f"seconds must be more than the prompt's {end_s(self.prompt):.2f}, got {self.seconds:g}")
+        if quantise(self.prompt).steps >= self.steps: raise ValueError(f"seconds must be more than the prompt's {end_s(self.prompt):.2f}, got {self.seconds:g}{whose}")
         self.tonic, self.mode = estimate_key(self.prompt)[0]
 
     def _length_of_vary(self) -> float: # s, from the first onset to the last release
@@ -180,7 +185,7 @@ class Request:
     def _choose_schedule(self):
         "One rule: the constant schedule is the one that is not dynamic."
         if self.schedule not in (None, *SCHEDULES): raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
-        if self.use_dynamic_temperature not in (None, True, False): raise ValueError(f"use_dynamic_temperature must be True or False, got {self.use_dynamic_temperature!r}")
+        if not isinstance(self.use_dynamic_temperature, bool|None): raise ValueError(f"use_dynamic_temperature must be True or False, got {self.use_dynamic_temperature!r}")
         if self.schedule is None: self.schedule = "constant" if self.use_dynamic_temperature is False else "plan"
         if self.use_dynamic_temperature is None: self.use_dynamic_temperature = self.schedule != "constant"
         if self.use_dynamic_temperature != (self.schedule != "constant"):
@@ -410,7 +415,10 @@ class Composer:
         folder: "str|Path|None" = None, # A checkpoint; the packaged one by default
     ) -> "Composer":
         "Load a checkpoint."
-        return cls(*load_model(files("psychoscore")/"assets"/"model" if folder is None else folder))
+        folder = files("psychoscore")/"assets"/"model" if folder is None else folder
+        model, about = load_model(folder)
+        try: return cls(model, about)
+        except ValueError as error: raise ValueError(f"{folder} cannot be used: {error}") from None
 
     def draft(self, request: Request) -> Draft: # With nothing drawn yet
         "Begin a piece."

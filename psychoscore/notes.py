@@ -104,6 +104,7 @@ def from_pretty_midi(
 ) -> np.ndarray: # Note table; ValueError when there are no notes
     "Take the notes of a PrettyMIDI as one piano part."
     played = [note for instrument in midi.instruments if not instrument.is_drum for note in instrument.notes]
+    if wrong := [note.velocity for note in played if not 1 <= note.velocity <= 127]: raise ValueError(f"velocities must be from 1 to 127, got {wrong[0]}")
     if not played: raise ValueError("no piano notes in the PrettyMIDI: its instruments are drums or hold none")
     return make_notes(*zip(*((note.start, note.end - note.start, note.pitch, note.velocity) for note in played)))
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Number', 'MAX_SEED', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'MeasuredProfile', 'MUSICXML', 'WRITERS', 'STREAMS',
            'REPORTED', 'SECURITY_HEADERS', 'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'logger', 'METHODS', 'SECONDS', 'api',
-           'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'PIANO', 'Settings', 'Keyframe', 'ComposeRequest',
+           'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE', 'Settings', 'Keyframe', 'ComposeRequest',
            'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error', 'parse_upload', 'parse_base64',
            'make_request', 'Note', 'Estimated', 'measure', 'Composed', 'note_rows', 'describe', 'render', 'choose',
            'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited', 'drain', 'refusal',
@@ -45,7 +45,7 @@ from .notes import MODES, end_s, estimate_key, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
 from .score import musicxml_bytes
 from .search import PACKAGED, load_index
-from .sound import wav_bytes
+from .sound import PIANO, wav_bytes
 from .temperature import SCHEDULES
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, encode, ids_of_notes, quantise
 
@@ -578,7 +578,7 @@ async def model(request: HTTPRequest) -> dict:
 
 # %% ../nbs/05_serve.ipynb #fc6b8c6b
 operations = APIRouter()
-PAGE, PIANO = (files("psychoscore")/"assets"/name for name in ("page", "piano"))
+PAGE = files("psychoscore")/"assets"/"page"
 
 @operations.get("/", response_class=FileResponse, include_in_schema=False)
 async def page():
@@ -610,10 +610,10 @@ def model_version(composer: Composer) -> str:
     return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
 
 class Samples(StaticFiles):
-    "Files that a client may keep for a day."
+    "Files that a client keeps, and asks after before it uses them: another version may have others."
     def file_response(self, *args, **kwargs) -> Response:
         response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "public, max-age=86400"
+        response.headers["Cache-Control"] = "no-cache"
         return response
 
 def load_composer(settings: Settings) -> Composer:
@@ -635,7 +635,7 @@ def make_app(
         state = app.state
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
         state.metrics, state.index = Metrics(state.engine), index
-        state.pool, state.scores = ThreadPoolExecutor(2, "serve"), ThreadPoolExecutor(1, "scores") # a score of ten thousand notes takes a minute, in which others need the pool
+        state.pool, state.scores = ThreadPoolExecutor(2, "serve"), ThreadPoolExecutor(1, "scores") # a long score takes seconds, in which others need the pool
         yield
         await asyncio.to_thread(close, state.engine, settings.deadline_s)
         for pool in (state.pool, state.scores): pool.shutdown()

@@ -19,7 +19,7 @@ from .notes import TICKS_PER_SECOND, end_s, make_notes, midi_score
 PIANO = files("psychoscore")/"assets"/"piano"
 SAMPLED = json.loads((PIANO/"piano.json").read_text())
 
-@lru_cache(maxsize=None) # There are 90
+@lru_cache(maxsize=None) # There are 87
 def read_sample(
     pitch: int, # One of SAMPLED["pitches"]
     layer: str, # Name of one of SAMPLED["layers"]

@@ -429,8 +429,8 @@ def provenance(
     origin: "dict|None", # psychoscore.json of the weights it began with, when not random
     device: torch.device, # It is trained on
 ) -> dict: # For psychoscore.json
-    "Where a checkpoint comes from."
-    return dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=find_commit(), origin=origin, products="bf16" if multiplies_bf16(device) else "float32",
+    "Where a checkpoint comes from, and how it is sampled: as the weights that it began with."
+    return ({"sampling": origin["sampling"]} if origin and "sampling" in origin else {}) | dict(key_relative=data.meta["key_relative"], data_sha256=data.meta["content_sha256"], config=asdict(config), git_commit=find_commit(), origin=origin, products="bf16" if multiplies_bf16(device) else "float32",
                 versions=dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__, python=platform.python_version()))
 
 # %% ../nbs/03_train.ipynb #ed1f57c2

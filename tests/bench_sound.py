@@ -8,6 +8,7 @@ import io
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +44,6 @@ def by_tinysoundfont(notes, soundfont):
 
 
 def by_symusic(notes, soundfont):
-    import tempfile
     import symusic
     with tempfile.NamedTemporaryFile(suffix=".sf2") as file:
         file.write(soundfont); file.flush()
@@ -56,7 +56,8 @@ def wheels(name, of_version):
     for python in ("3.11", "3.13"):
         for platform, tag in (("Linux x86-64", "manylinux_2_34_x86_64"), ("Linux arm64", "manylinux_2_34_aarch64"), ("macOS arm64", "macosx_11_0_arm64"), ("Windows", "win_amd64")):
             older = [f"--platform={re.sub('2_34', glibc, tag)}" for glibc in ("2_17", "2_28") if "2_34" in tag] + ([f"--platform={re.sub('_2_34', '2014', tag)}"] if "2_34" in tag else [])
-            asked = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={python}", f"--platform={tag}", *older, "-d", "/tmp/wheels", f"{name}=={of_version}"], capture_output=True)
+            with tempfile.TemporaryDirectory() as folder:
+                asked = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={python}", f"--platform={tag}", *older, "-d", folder, f"{name}=={of_version}"], capture_output=True)
             found.setdefault(platform, []).append(asked.returncode == 0)
     return ", ".join(platform if all(has) else f"{platform} (3.11)" for platform, has in found.items() if has[0])
 

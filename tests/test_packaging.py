@@ -28,7 +28,7 @@ def test_wheel_holds_code_weights_split_page_and_piano(wheel):
     wanted = {"psychoscore/cli.py", "psychoscore/py.typed", "psychoscore/assets/emopia_split.csv",
               *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json")),
               *(f"psychoscore/assets/{folder}/{path.name}" for folder in ("page", "piano") for path in (ROOT/"psychoscore/assets"/folder).iterdir())}
-    assert sum(name.startswith("psychoscore/assets/piano/") and name.endswith(".ogg") for name in names) == 90
+    assert sum(name.startswith("psychoscore/assets/piano/") and name.endswith(".ogg") for name in names) == 87
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests", "nbs", ".ci"))]
     assert wheel.stat().st_size < 20e6
