@@ -388,8 +388,9 @@ def compose(
     if takes > 1: _say_what_is_unheard()
     piece = audition(Composer.from_pretrained(model), [request], takes)[0]
     for path, kind in zip(out, kinds):
-        if path == Path("-"): sys.stdout.buffer.write(piece.encoded(kind, instrument)); sys.stdout.buffer.flush()
-        else: typer.echo(piece.save(path, instrument), err=to_stdout)
+        played = instrument if kind in SOUNDS else None
+        if path == Path("-"): sys.stdout.buffer.write(piece.encoded(kind, played)); sys.stdout.buffer.flush()
+        else: typer.echo(piece.save(path, played), err=to_stdout)
     typer.echo(piece.summary(), err=to_stdout)
 
 # %% ../nbs/08_command.ipynb #eval0001
