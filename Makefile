@@ -56,7 +56,7 @@ setup: .venv/.installed
 
 compose: .venv/.installed
 	@echo "== composing 30 seconds for trauma 0.8, entropy 0.2"
-	@OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore compose --trauma 0.8 --entropy 0.2 --seconds 30 --seed 0 --takes 8 -o out/piece.mid -o out/piece.wav -o out/piece.png
+	@OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/psychoscore compose --trauma 0.8 --entropy 0.2 --seconds 30 --seed 0 -o out/piece.mid -o out/piece.wav -o out/piece.png
 
 lab: .venv/.installed
 	@$(BIN)/jupyter trust nbs/tutorials/*.ipynb # or JupyterLab hides the pictures that are stored in them
