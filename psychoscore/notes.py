@@ -9,9 +9,10 @@ __all__ = ['NOTE', 'PITCH_MIN', 'PITCH_MAX', 'MIDI_SUFFIXES', 'TICKS_PER_QUARTER
 
 # %% ../nbs/foundations/notes.ipynb #8ca2fe7c
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
-if TYPE_CHECKING: import pretty_midi # a training machine has no MIDI library
+if TYPE_CHECKING: from pretty_midi import PrettyMIDI # a training machine has no MIDI library
+else: PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the name
 
 # %% ../nbs/foundations/notes.ipynb #1ee5f821
 NOTE = np.dtype([("onset_s", "f8"), ("duration_s", "f8"), ("pitch", "i2"), ("velocity", "i2")])
@@ -89,7 +90,7 @@ def midi_bytes(
 # %% ../nbs/foundations/notes.ipynb #pmid0002
 def to_pretty_midi(
     notes: np.ndarray, # Note table
-) -> "pretty_midi.PrettyMIDI": # With one piano
+) -> "PrettyMIDI": # With one piano
     "Hand notes to pretty_midi."
     import pretty_midi
     midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=QPM)
@@ -100,7 +101,7 @@ def to_pretty_midi(
     return midi
 
 def from_pretty_midi(
-    midi: "pretty_midi.PrettyMIDI",
+    midi: "PrettyMIDI",
 ) -> np.ndarray: # Note table; ValueError when there are no notes
     "Take the notes of a PrettyMIDI as one piano part."
     played = [note for instrument in midi.instruments if not instrument.is_drum for note in instrument.notes]

@@ -126,7 +126,7 @@ def test_other_rules_in_the_same_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("wrong", [{"num_pairs": 0}, {"seed": -1}, {"shard_size": 0}])
 def test_wrong_request(tmp_path, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))): synthesize(tmp_path, **{"num_pairs": 10} | wrong)
-    with pytest.raises(ValueError, match="every dimension"): compose_pair(0, 0, PsychometricProfile(trauma=0.5))
+    with pytest.raises(ValueError, match="rules need trauma and entropy"): compose_pair(0, 0, PsychometricProfile(trauma=0.5))
 
 
 def test_midi_files(tmp_path):
