@@ -40,6 +40,8 @@ def is_run(cell, skipped: set) -> bool:
 def process_notebook(path: Path) -> Path:
     "Write the page of a notebook under its final name: docments as tables, exported code folded below them."
     notebook, skipped = read_nb(path), set(get_config().tst_flags.split())
+    title = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown" and cell.source.startswith("# "))
+    if title.count("\n\n") > 1: sys.exit(f"make_docs: {path.relative_to(ROOT)} says more than title and subtitle in its first cell, which nbdev drops: give the rest a cell of its own")
     for cell in notebook.cells:
         if cell.cell_type != "code": continue
         if module := re.match(r"#\|\s*default_exp\s+(\S+)", cell.source): cell.source += f"\nfrom psychoscore.{module[1]} import *" # annotations may name what a later cell defines
