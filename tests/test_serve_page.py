@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from psychoscore.notes import read_midi
+from psychoscore.notes import make_notes, read_midi
 from psychoscore.serve import SECURITY_HEADERS
+from psychoscore.sound import render, strongest_hz
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -271,12 +272,6 @@ def loudness(sound, start, end): # Root mean square between two times, s
 BEGIN_S = 0.05 # The player begins a piece so long after it is told to
 
 
-def strongest_hz(sound, start, end):
-    part = sound[:, round(start*RATE):round(end*RATE)].sum(0)
-    spectrum = np.abs(np.fft.rfft(part*np.hanning(len(part)), 4*len(part)))
-    return spectrum.argmax()*RATE/4/len(part)
-
-
 def test_the_page_plays_a_piano_at_pitch_and_loudness(hear):
     pitches, velocities, gap = (28, 40, 52, 64, 76, 88), (20, 64, 110), 1.5
     played = [(pitch, velocity) for pitch in pitches for velocity in velocities]
@@ -286,12 +281,19 @@ def test_the_page_plays_a_piano_at_pitch_and_loudness(hear):
     for note in notes:
         start = BEGIN_S + note["onset_s"]
         levels.append(loudness(sound, start, start + 0.5))
-        partial = strongest_hz(sound, start + 0.05, start + 0.75)/(440*2**((note["pitch"] - 69)/12))
+        partial = strongest_hz(sound[:, round((start + 0.05)*RATE):round((start + 0.75)*RATE)].T, RATE)/(440*2**((note["pitch"] - 69)/12))
         assert round(partial) in (1, 2, 3, 4) and abs(partial/round(partial) - 1) < 0.03, (note, partial)
         assert loudness(sound, start + 0.8 + 0.5, start + gap) < 1e-3*levels[-1], f"{note} does not end"
     levels = np.reshape(levels, (6, 3))
     expected = np.tile([(64/20)**2, (110/64)**2], (6, 1)) # the samples of a key are of one level
     np.testing.assert_allclose(levels[:, 1:]/levels[:, :2], expected, rtol=0.1)
+
+
+def test_the_page_and_the_wav_hear_a_note_from_the_same_side_and_as_loud(hear):
+    for pitch in 36, 60, 96:
+        page, wav = hear(table((0, 1, pitch, 100)), 2), render(make_notes([0], [1], [pitch], 100)).T
+        levels = [np.sqrt((sound[:, :RATE]**2).mean(1)) for sound in (page[:, round(BEGIN_S*RATE):], wav)]
+        np.testing.assert_allclose(*levels, rtol=0.03) # left and right
 
 
 def test_how_the_page_ends_a_note(hear):

@@ -2,6 +2,7 @@
 // damped, as piano.json says.
 
 const FOLDER = new URL("../piano/", import.meta.url);
+const LOW = 21, HIGH = 108; // The keys of a piano: the ends of the pan
 const QUIET = Math.log(1e4); // Time constants until a string is 80 dB quieter
 // The limiter leaves alone what is below STRAIGHT, as every single note is, and brings what is below LOUDEST under 1.
 const STRAIGHT = 0.7, LOUDEST = 8;
@@ -75,11 +76,10 @@ export class Piano {
   // rings until the later of both ends.
   strike(note, at) {
     const { context, about } = this, { sampled, name } = this.#sampleOf(note);
-    const [low, high] = [about.pitches[0], about.pitches.at(-1)];
     const buffer = this.#decoded.get(name), playbackRate = 2 ** ((note.pitch - sampled) / 12);
     const source = new AudioBufferSourceNode(context, { buffer, playbackRate });
     const level = new GainNode(context, { gain: about.gain * (note.velocity / 127) ** 2 });
-    const place = new StereoPannerNode(context, { pan: about.width * (sampled - (low + high) / 2) / (high - low) });
+    const place = new StereoPannerNode(context, { pan: about.width * (sampled - (LOW + HIGH) / 2) / (HIGH - LOW) });
     source.connect(level).connect(place).connect(this.input);
     source.start(at);
     const release = sampled < about.undamped_from ? about.release_s : about.undamped_release_s;
