@@ -61,6 +61,7 @@ class Piece:
     ) -> Path: # Where it was written
         "Write the piece, as what the suffix says."
         path = Path(path)
+        check_suffixes([path])
         data = self.encoded(path.suffix, soundfont)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
