@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CHORD_S', 'WINDOW_S', 'PULSE_HZ', 'LAGS', 'PAUSE_S', 'SHARPNESS', 'RHYTHM', 'PITCH', 'DEGREES', 'DIATONIC',
-           'MAX_STRETCHES', 'TRIADS', 'INTERVALS', 'MODE', 'DYNAMICS', 'TEXTURE', 'GROUPS', 'FEATURES', 'attacks',
-           'span_s', 'share_above', 'sliding', 'rate_change', 'pulse', 'rhythm', 'pitch', 'sounding', 'bass_notes',
-           'scale_degrees', 'sounding_in', 'harmonic_change', 'triads', 'local_mode', 'mode', 'loudness_change',
-           'dynamics', 'texture', 'features', 'features_table', 'excerpt']
+           'MAX_STRETCHES', 'TRIADS', 'INTERVALS', 'MODE', 'DYNAMICS', 'TEXTURE', 'GROUPS', 'FEATURES', 'EXTENT',
+           'attacks', 'span_s', 'share_above', 'sliding', 'rate_change', 'pulse', 'rhythm', 'pitch', 'sounding',
+           'bass_notes', 'scale_degrees', 'sounding_in', 'harmonic_change', 'triads', 'local_mode', 'mode',
+           'loudness_change', 'dynamics', 'texture', 'features', 'features_table', 'excerpt']
 
 # %% ../nbs/foundations/features.ipynb #119755e1
 from pathlib import Path
@@ -243,7 +243,8 @@ def loudness_change(notes: np.ndarray) -> float: # MIDI velocity
 DYNAMICS = {
     "velocity_mean": "mean MIDI velocity", "velocity_sd": "its standard deviation", "velocity_low": "10 % quantile", "velocity_high": "90 % quantile",
     "loudness_change": "standard deviation of the mean in any 2 s", "accent": "mean difference of the loudest note from attack to attack",
-    "voicing": "mean of the upper half of the notes minus that of the lower", "velocity_by_pitch": "correlation of velocity with pitch"}
+    "voicing": "mean of the upper half of the notes minus that of the lower", "velocity_by_pitch": "correlation of velocity with pitch",
+    "velocity_bits": "entropy of the velocities, bits: 0 when there is one, 5 and more in a performance"}
 
 def dynamics(notes: np.ndarray) -> dict: # As in `DYNAMICS`
     "Measure loudness."
@@ -253,7 +254,8 @@ def dynamics(notes: np.ndarray) -> dict: # As in `DYNAMICS`
     varies = v.std() > 0 and p.std() > 0
     return {"velocity_mean": v.mean(), "velocity_sd": v.std(), "velocity_low": low, "velocity_high": high, "loudness_change": loudness_change(notes),
             "accent": np.abs(np.diff(peak)).mean() if len(peak) > 1 else 0.0, "voicing": v[upper].mean() - (v[~upper].mean() if (~upper).any() else v.mean()),
-            "velocity_by_pitch": np.corrcoef(p, v)[0, 1] if varies else 0.0}
+            "velocity_by_pitch": np.corrcoef(p, v)[0, 1] if varies else 0.0,
+            "velocity_bits": entropy(np.bincount(notes["velocity"]), base=2)}
 
 # %% ../nbs/foundations/features.ipynb #622a5745
 TEXTURE = {
@@ -278,16 +280,17 @@ def texture(notes: np.ndarray) -> dict: # As in `TEXTURE`
 # %% ../nbs/foundations/features.ipynb #71e7e74e
 GROUPS = {"rhythm": RHYTHM, "pitch": PITCH, "mode": MODE, "dynamics": DYNAMICS, "texture": TEXTURE} # Group -> name -> meaning
 FEATURES = {name: meaning for group in GROUPS.values() for name, meaning in group.items()}
+EXTENT = {"notes": "number of notes, log2", "length": "from the first onset to the last release, log2 s"} # How much there is to go by, which says nothing about the music
 
 def features(
     midi: "np.ndarray|str|Path|bytes", # Note table, the path of a MIDI file, or its bytes
-) -> "dict[str, float]": # Name, as in `FEATURES`, to value
+) -> "dict[str, float]": # Name, as in `EXTENT` and `FEATURES`, to value
     "Measure a piece of music."
     notes = midi if isinstance(midi, np.ndarray) else read_midi(midi)
     if not len(notes): raise ValueError("cannot measure a piece without notes")
     notes = notes[np.lexsort((notes["pitch"], notes["onset_s"]))]
     notes["onset_s"] -= notes["onset_s"][0] # silence in front is no music
-    row = rhythm(notes) | pitch(notes) | mode(notes) | dynamics(notes) | texture(notes)
+    row = {"notes": np.log2(len(notes)), "length": np.log2(span_s(notes))} | rhythm(notes) | pitch(notes) | mode(notes) | dynamics(notes) | texture(notes)
     return {name: float(value) for name, value in row.items()}
 
 # %% ../nbs/foundations/features.ipynb #b05b33a0
@@ -295,7 +298,7 @@ def features_table(
     pieces: Iterable, # Each as for `features`
 ) -> pd.DataFrame: # A row a piece, a column a feature
     "Measure many pieces."
-    return pd.DataFrame([features(piece) for piece in pieces], columns=list(FEATURES))
+    return pd.DataFrame([features(piece) for piece in pieces], columns=[*EXTENT, *FEATURES])
 
 # %% ../nbs/foundations/features.ipynb #0532fa60
 def excerpt(
