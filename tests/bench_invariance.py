@@ -140,7 +140,7 @@ if __name__ == "__main__":
     parser.add_argument("--emopia", action="store_true", help="also EMOPIA (PSYCHOSCORE_DATA=folder, else a download)")
     parser.add_argument("--out", type=Path, help="CSV file to write the table to")
     args = parser.parse_args()
-    asked = {folder.resolve().name: find_midi([folder]) for folder in args.folders}
+    asked = {"/".join(folder.resolve().parts[-2:]): find_midi([folder]) for folder in args.folders}
     if args.emopia: asked["EMOPIA"] = sorted((find_emopia()/"midis").glob("*.mid"))
     if not asked: parser.error("give a folder of MIDI files, or --emopia")
     table = pd.concat([listen_to(music, paths) for music, paths in asked.items()])
