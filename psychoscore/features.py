@@ -18,7 +18,8 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import softmax
 from scipy.stats import entropy
 from .emopia import interval_shares, key_fits, pitch_class_sets
-from .notes import end_s, read_midi
+from .midi import as_notes
+from .notes import end_s
 
 # %% ../nbs/foundations/features.ipynb #85a052e3
 CHORD_S = 0.0437 # Notes that follow within this time belong to one attack, s
@@ -286,7 +287,7 @@ def features(
     midi: "np.ndarray|str|Path|bytes", # Note table, the path of a MIDI file, or its bytes
 ) -> "dict[str, float]": # Name, as in `EXTENT` and `FEATURES`, to value
     "Measure a piece of music."
-    notes = midi if isinstance(midi, np.ndarray) else read_midi(midi)
+    notes = as_notes(midi)
     if not len(notes): raise ValueError("cannot measure a piece without notes")
     notes = notes[np.lexsort((notes["pitch"], notes["onset_s"]))]
     notes["onset_s"] -= notes["onset_s"][0] # silence in front is no music

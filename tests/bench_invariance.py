@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from psychoscore.emopia import find_emopia
 from psychoscore.evaluate import estimate_table
 from psychoscore.features import features
-from psychoscore.notes import find_midi, read_midi
+from psychoscore.midi import find_midi, read_midi
 
 SMALL, LARGE = 0.005, 0.02 # Of a dial: 95 % must move by less than the first, all by less than the second
 TICKS = (96, 384, 960, 15360)
@@ -63,7 +63,7 @@ def saved_by_symusic(data):
 
 def with_ticks(data, ticks):
     "The notes rounded to another number of ticks a beat, at 120 beats a minute."
-    notes, per_s = read_midi(data), 2*ticks
+    notes, per_s = read_midi(data).notes, 2*ticks
     score, track = symusic.Score(ticks), symusic.Track("piano", 0, False)
     start, stop = (np.rint(t*per_s).astype("i4") for t in (notes["onset_s"], notes["onset_s"] + notes["duration_s"]))
     track.notes = symusic.Note.from_numpy(start, np.maximum(stop - start, 1), notes["pitch"].astype("i1"), notes["velocity"].astype("i1"))
@@ -73,17 +73,22 @@ def with_ticks(data, ticks):
 
 
 CHANGES = { # Name -> the bytes of a file to what `features` takes
-    **{f"jitter of 1 us, seed {seed}": lambda data, seed=seed: jittered(read_midi(data), seed) for seed in SEEDS},
-    "0.37 s of silence in front": lambda data: later(read_midi(data)),
+    **{f"jitter of 1 us, seed {seed}": lambda data, seed=seed: jittered(read_midi(data).notes, seed) for seed in SEEDS},
+    "0.37 s of silence in front": lambda data: later(read_midi(data).notes),
     "re-saved by pretty_midi": saved_by_pretty_midi, "re-saved by mido": saved_by_mido, "re-saved by symusic": saved_by_symusic,
     **{f"{ticks} ticks a beat": lambda data, ticks=ticks: with_ticks(data, ticks) for ticks in TICKS}}
 
 
+def heard(music):
+    "Features, without what the reader has to say."
+    return features(music if isinstance(music, np.ndarray) else read_midi(music).notes)
+
+
 def measured(data):
     "Features of a file as it is and after every change: name -> row; a change that the other library cannot make is left out."
-    rows = {"": features(data)}
+    rows = {"": heard(data)}
     for name, change in CHANGES.items():
-        try: rows[name] = features(change(data))
+        try: rows[name] = heard(change(data))
         except Exception as error: # whatever another library raises on an odd file
             if not name.startswith("re-saved"): raise
             rows[name] = f"{type(error).__name__}: {error}"
@@ -140,7 +145,7 @@ if __name__ == "__main__":
     parser.add_argument("--emopia", action="store_true", help="also EMOPIA (PSYCHOSCORE_DATA=folder, else a download)")
     parser.add_argument("--out", type=Path, help="CSV file to write the table to")
     args = parser.parse_args()
-    asked = {folder.resolve().name: find_midi([folder]) for folder in args.folders}
+    asked = {"/".join(folder.resolve().parts[-2:]): find_midi([folder]) for folder in args.folders}
     if args.emopia: asked["EMOPIA"] = sorted((find_emopia()/"midis").glob("*.mid"))
     if not asked: parser.error("give a folder of MIDI files, or --emopia")
     table = pd.concat([listen_to(music, paths) for music, paths in asked.items()])
