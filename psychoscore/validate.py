@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from .evaluate import estimate_curve, estimate_table
-from .features import features, features_table
+from .features import features_table
 from .midi import read_midi
-from .profile import CIRCUMPLEX
 
 # %% ../nbs/06d_validate.ipynb #val05cod
 RATED = {"trauma": ("valence", -1), "entropy": ("arousal", 1)} # Dial -> what people rated, and which way it runs
