@@ -157,6 +157,12 @@ def augmented(
     return notes
 
 # %% ../nbs/foundations/augment.ipynb #aug19cod
+def _few_notes(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    first = rng.integers(0, len(notes))
+    part = notes[first:first + rng.integers(1, 9)].copy()
+    part["onset_s"] -= part["onset_s"][0]
+    return part
+
 def _part(shortest_s: float, longest_s: float) -> Change:
     return lambda notes, rng: part_of(notes, rng, (shortest_s, longest_s), 1)
 
@@ -165,7 +171,7 @@ KINDS: "dict[str, tuple[Change, ...]]" = { # Name -> changes, one after the othe
     "pedal held": (pedalled,), "pedal lost": (capped,),
     "score": (on_grid, joined, flat_velocities), "sequenced": (on_grid, shortened, few_velocities),
     "arranged": (outlined, on_grid, voiced_velocities),
-    "8 s": (_part(4, 8),), "8 s of a score": (on_grid, joined, flat_velocities, _part(4, 8)), "a moment": (_part(0.3, 5),)}
+    "8 s": (_part(4, 8),), "8 s of a score": (on_grid, joined, flat_velocities, _part(4, 8)), "a moment": (_part(0.3, 5),), "a few notes": (_few_notes,)}
 
 def of_kind(
     notes: np.ndarray, # Note table

@@ -124,8 +124,8 @@ def fit_ridge(
 # %% ../nbs/06_evaluate.ipynb #9618320b
 LEVEL = 0.8 # Share of the truths that an interval should hold
 GRID = np.linspace(0, 1, 21) # Raw answers at which the interval is tabulated
-TIERS = np.array([0.1, 0.3, 0.5, 0.7, 0.85, 0.95]) # Quantiles of the expected error at which it is tabulated
-NEAR = (0.2, 300) # An entry is made of this share of the rows by expected error, and so many of these by answer
+TIERS = np.array([0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97]) # Quantiles of the expected error at which it is tabulated
+NEAR = (0.2, 400) # An entry is made of this share of the rows by expected error, and so many of these by answer
 
 def to_go_by(
     table: pd.DataFrame, # From `features_table`, (N, F)
@@ -169,7 +169,9 @@ def calibrate_answers(
         alike = np.argsort(np.abs(expected - tier), kind="stable")[:int(NEAR[0]*len(raw))]
         near = alike[np.argsort(np.abs(raw[alike] - GRID[:, None]), 1, kind="stable")[:, :NEAR[1]]]
         ends.append(np.maximum.accumulate(np.quantile(truth[near], [(1 - LEVEL)/2, (1 + LEVEL)/2], axis=1), axis=1))
-    return Calibration(*(np.asarray(a, np.float32) for a in (line, error, tiers, *np.stack(ends, 1))))
+    low, high = np.stack(ends, 1)
+    low, high = np.minimum.accumulate(low), np.maximum.accumulate(high) # who has less to go by never gets a narrower interval
+    return Calibration(*(np.asarray(a, np.float32) for a in (line, error, tiers, low, high)))
 
 # %% ../nbs/06_evaluate.ipynb #68a76c5e
 def song_folds(
