@@ -9,8 +9,10 @@ __all__ = ['PRESS', 'PEDAL_DOWN', 'DAMPER_S', 'RING_S', 'WRITTEN_OUT', 'LAST_S',
            'one_keyboard', 'read_midi', 'as_notes', 'find_midi', 'is_midi_name', 'is_hidden']
 
 # %% ../nbs/foundations/midi.ipynb #mid00003
-import math, warnings
+import warnings
+from bisect import bisect_right
 from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -33,14 +35,15 @@ class Reading(NamedTuple):
 def pair(
     strikes: "list[tuple[int, int]]", # (tick, velocity) of the note-ons of one key, in order
     releases: "list[int]", # Ticks of its note-offs, in order
-    silences: "list[int]", # Ticks at which all notes of its channel end
+    silences: "list[int]", # Ticks at which all notes of its channel end, in order
     end: int, # Of the track, tick
 ) -> "list[tuple[int, int, int, bool]]": # (on, off, velocity, whether it has no end of its own)
     "Give every strike of a key its release."
     if len(strikes) == len(releases) and all(on <= off for (on, _), off in zip(strikes, releases, strict=True)):
         return [(on, off, velocity, False) for (on, velocity), off in zip(strikes, releases, strict=True)] # also of voices that cross
     found, held = [], None # an end is missing, or there is one too many
-    for tick, velocity in sorted([*((tick, 0) for tick in [*releases, *silences]), *strikes], key=lambda event: event[0]):
+    after = (silences[k:k + 1] for on, _ in strikes for k in [bisect_right(silences, on)]) # of many, only the next one counts
+    for tick, velocity in sorted([*((tick, 0) for tick in chain(releases, *after)), *strikes], key=lambda event: event[0]):
         if held: found.append((held[0], tick, held[1], velocity > 0))
         held = (tick, velocity) if velocity else None
     if held: found.append((held[0], end, held[1], True))
@@ -53,11 +56,12 @@ def presses(
     tracks: "list[Track]", # That sound together
 ) -> np.ndarray: # (N,) of dtype PRESS, in ticks
     "Say when each key of each channel goes down and up, and which instrument it plays."
-    rows, silences, programs = [], defaultdict(list), defaultdict(list)
+    rows, silences, programs = [], defaultdict(set), defaultdict(list)
     for track in tracks:
         for tick, channel, number, _ in track.controls:
-            if number != SUSTAIN: silences[channel].append(tick)
+            if number != SUSTAIN: silences[channel].add(tick)
         for tick, channel, program in track.programs: programs[channel].append((tick, program))
+    silences = defaultdict(list, {channel: sorted(ticks) for channel, ticks in silences.items()})
     for track in tracks:
         for (channel, pitch), strikes in track.strikes.items():
             for on, off, velocity, no_end in pair(strikes, track.releases.get((channel, pitch), []), silences[channel], track.end):
@@ -124,10 +128,10 @@ def under_pedals(
     moves: "list[tuple[float, int, int]]", # Time in s, channel and value of sustain pedals, in order
 ) -> np.ndarray: # When the notes end, s, (N,)
     "Hold what the pedals hold, unless the file's notes are written down as they sound."
-    off_s, counts = played["off"].copy(), np.zeros(2)
-    for channel in sorted({of for _, of, _ in moves}):
-        if not (own := played["channel"] == channel).any(): continue
-        spans = pedal_spans([(now_s, value) for now_s, of, value in moves if of == channel], off_s.max())
+    off_s, counts, pedals = played["off"].copy(), np.zeros(2), defaultdict(list)
+    for now_s, channel, value in moves: pedals[channel].append((now_s, value))
+    for channel in pedals.keys() & set(played["channel"].tolist()):
+        own, spans = played["channel"] == channel, pedal_spans(pedals[channel], off_s.max())
         off_s[own] = damped(played["off"][own], spans)
         counts += releases_under(played[own], spans)
     under, by_chance = counts
@@ -219,15 +223,16 @@ def read_midi(
 
 def _read(data, limits):
     file, parts, begins_s = read_smf(unpack(data, limits.size)), [np.zeros(0, PRESS)], 0.0
+    if (strikes := sum(len(key) for track in file.tracks for key in track.strikes.values())) > limits.notes:
+        raise ValueError(f"more than {limits.notes:,.0f} notes: {strikes:,}")
     for tracks in [[track] for track in file.tracks] if file.format == 2 else [file.tracks]: # 2: one after the other
         parts.append(played := performance(tracks, file.division))
         for name in ("on", "off"): played[name] += begins_s
-        begins_s = float(np.concatenate(parts)["off"].max(initial=begins_s))
+        begins_s = float(played["off"].max(initial=begins_s))
     played, remarks = piano_part(np.concatenate(parts))
     if impossible := sum(track.impossible for track in file.tracks): remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
     if len(file.tracks) < file.promised: remarks.append(f"the file promises {file.promised} tracks and holds {len(file.tracks)}")
     if not len(played): raise ValueError("; ".join(["no piano notes", *remarks]))
-    if len(played) > limits.notes: raise ValueError(f"more than {limits.notes:,.0f} notes: {len(played):,}")
     if (last_s := float(played["off"].max())) > limits.seconds: raise ValueError(f"longer than {limits.seconds:,.0f} s: {last_s:,.0f} s")
     return Reading(one_keyboard(played), tuple(remarks))
 
