@@ -372,7 +372,7 @@ def compose(
     if format not in FORMATS: raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     from psychoscore.audition import audition, check_takes
     from psychoscore.compose import SOUNDS, Composer, Request, check_suffixes
-    from psychoscore.notes import read_midi
+    from psychoscore.midi import read_midi
     from psychoscore.sound import read_soundfont
     check_takes(takes)
     if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
@@ -382,7 +382,7 @@ def compose(
     if soundfont and not set(kinds) & set(SOUNDS): raise ValueError(f"--soundfont is for {' and '.join(SOUNDS)}, of which none is written")
     _make_room(*out)
     request = Request(trajectory, seconds, seed, temperature, schedule=schedule, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
-                      key=key, mode=mode, prompt=prompt and read_midi(prompt), vary=vary and read_midi(vary), keep=Request.keep if keep is None else keep)
+                      key=key, mode=mode, prompt=prompt and read_midi(prompt).notes, vary=vary and read_midi(vary).notes, keep=Request.keep if keep is None else keep)
     instrument = soundfont and read_soundfont(soundfont)
     if said := request.left_out(): typer.echo(said, err=True)
     if takes > 1: _say_what_is_unheard()
@@ -413,7 +413,7 @@ def listen(
     "Estimate the profile that music expresses; a musical description, not a diagnosis of anyone."
     import json
     from psychoscore.evaluate import listen as listen_to
-    from psychoscore.notes import find_midi
+    from psychoscore.midi import find_midi
     if as_json and as_csv: raise ValueError("choose one of --json and --csv")
     _say_what_is_unheard()
     found = find_midi(paths)

@@ -45,13 +45,13 @@ def emopia_pieces(
 ) -> Iterator[SourcePiece]: # The clips of the three splits, in order
     "Read the clips of EMOPIA; a warning says how many the split leaves out."
     from psychoscore.emopia import EMOPIA_LICENCE # only here: training reads no MIDI and loads no downloader
-    from psychoscore.notes import read_midi
+    from psychoscore.midi import read_midi
     kept = clips[clips.split.isin(SPLITS)]
     if len(kept) < len(clips):
         warnings.warn(f"{len(clips) - len(kept)} of {len(clips)} clips of EMOPIA are left out, for the published split does not "
                       "list them; the split by songs (split=\"song\", or --split song) takes all", stacklevel=2)
     for clip in kept.itertuples():
-        yield SourcePiece(clip.clip_id, clip.song_id, "emopia", clip.split, EMOPIA_LICENCE, read_midi(clip.path),
+        yield SourcePiece(clip.clip_id, clip.song_id, "emopia", clip.split, EMOPIA_LICENCE, read_midi(clip.path).notes,
                           PsychometricProfile(clip.trauma, clip.entropy))
 
 # %% ../nbs/foundations/dataset.ipynb #ba033bf3
@@ -79,13 +79,13 @@ def corpus_pieces(
     licence: str = "unknown",
 ) -> Iterator[SourcePiece]: # In the order of path, with null profiles
     "Read a folder of unlabelled piano MIDI."
-    from psychoscore.notes import find_midi, read_midi
+    from psychoscore.midi import find_midi, read_midi
     paths = find_midi([folder])
     top, unusable = Path(os.path.commonpath([p.parent for p in paths])), []
     for path in paths:
         name = path.relative_to(top)
         song_id = f"corpus-{name.parts[0] if len(name.parts) > 1 else name.stem}"
-        try: notes = check_playable(read_midi(path))
+        try: notes = check_playable(read_midi(path).notes)
         except ValueError as error: unusable.append(f"{name}: {error}")
         else: yield SourcePiece(f"corpus-{name.with_suffix('')}", song_id, "corpus", hashed_split(song_id), licence, notes, PsychometricProfile())
     if not unusable: return
@@ -144,9 +144,9 @@ def _labelled_piece(row: dict, folder: Path) -> SourcePiece: # ValueError or Fil
     if "arousal" in values: values["entropy"] = values["arousal"]
     profile = PsychometricProfile(**{d.name: values.get(d.name) for d in DIMENSIONS})
     if profile.is_null: raise ValueError("no dial is given: leave the row out, or put the piece into a corpus")
-    from psychoscore.notes import read_midi # only here: training reads no MIDI
+    from psychoscore.midi import read_midi # only here: training reads no MIDI
     name = str(Path(row["path"]).with_suffix(""))
-    return SourcePiece(name, row.get("song") or name, "emopia", row.get("split", ""), row.get("licence") or "unknown", check_playable(read_midi(folder/row["path"])), profile)
+    return SourcePiece(name, row.get("song") or name, "emopia", row.get("split", ""), row.get("licence") or "unknown", check_playable(read_midi(folder/row["path"]).notes), profile)
 
 def _unit_number(name: str, text: str) -> float|None: # None for an empty cell
     if not text.strip(): return None

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 from .features import DYNAMICS, FEATURES, excerpt, features, features_table
-from .notes import end_s, make_notes, read_midi
+from .midi import read_midi
+from .notes import end_s, make_notes
 from .profile import CIRCUMPLEX
 
 # %% ../nbs/06_evaluate.ipynb #20d11be0
@@ -42,7 +43,7 @@ def rows_of(
     seed: int = 0, # Of the excerpts
 ) -> Rows: # The whole clips first, in order
     "Measure clips, whole and in part."
-    rng, notes = np.random.default_rng(seed), [read_midi(path) for path in clips.path]
+    rng, notes = np.random.default_rng(seed), [read_midi(path).notes for path in clips.path]
     owner, pieces = list(range(len(clips))), list(notes)
     for _ in range(EXCERPTS):
         for i, clip in enumerate(notes):
@@ -372,7 +373,7 @@ def held_out_figures(
 ) -> dict: # Ready for JSON
     "Measure an estimator on whole clips."
     from psychoscore.contrastive import song_interval # only here, as above
-    notes, truth = [read_midi(path) for path in clips.path], clips[[d.name for d in CIRCUMPLEX]].to_numpy()
+    notes, truth = [read_midi(path).notes for path in clips.path], clips[[d.name for d in CIRCUMPLEX]].to_numpy()
     answers, songs = estimate(features_table(flattened(notes) if flat else notes)), clips.song_id.to_numpy()
     values = answers if answers.ndim == 2 else answers[..., 0]
     figures = {"clips": len(clips), "songs": len(set(songs)), **{name: score.summary() for name, score in accuracies(values, truth, songs).items()}}

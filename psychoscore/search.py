@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import pyarrow as pa, pyarrow.parquet as pq
 from tqdm.auto import tqdm
-from .notes import find_midi, read_midi
+from .midi import find_midi, read_midi
 from .profile import CIRCUMPLEX, PsychometricProfile, as_profile
 
 # %% ../nbs/02b_search.ipynb #2aa8c0d3
@@ -198,7 +198,7 @@ def tokens_of_midi(
     "Read a MIDI file as tokens; ValueError says why it cannot be embedded."
     from psychoscore.contrastive import whole_segment_windows
     from psychoscore.tokens import encode
-    ids = encode(read_midi(data), key_relative=key_relative).ids
+    ids = encode(read_midi(data).notes, key_relative=key_relative).ids
     whole_segment_windows(ids, context) # refuses a segment that no window holds
     return ids
 
