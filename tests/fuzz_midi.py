@@ -4,7 +4,7 @@ Usage: python tests/fuzz_midi.py [FOLDER ...] [--cases 20000] [--seed 0] [--keep
        python tests/fuzz_midi.py --parser symusic --python OTHER/bin/python --out other.json   (to compare; mido and pretty_midi likewise)
 
 Files of several origins are damaged in ways that have names: the ten examples, files that five libraries wrote, some
-made by hand, and MIDI of the folders that are given. Case i depends on the seed, on i and on these files alone. Two
+made by hand, some of them to cost time, and MIDI of the folders that are given. Case i depends on the seed, on i and on these files alone. Two
 processes read every case twice, the second backwards and with another PYTHONHASHSEED. They have 500 MB each beyond
 what they begin with, a case has two seconds, and a process that dies or hangs is counted and begun again after it.
 A case is read or refused; all else is a fault. Exit code 1 when there were faults.
@@ -40,7 +40,7 @@ LARGEST = 64*1024 # Bytes of an undamaged file; damage does not need larger ones
 def chunk(kind, body): return kind + struct.pack(">I", len(body)) + body
 
 
-def smf(*tracks, kind=1, division=480): return chunk(b"MThd", struct.pack(">HHh", kind, len(tracks), division)) + b"".join(chunk(b"MTrk", t) for t in tracks)
+def smf(*tracks, kind=1, division=480): return chunk(b"MThd", struct.pack(">HHh", kind, min(len(tracks), 65_535), division)) + b"".join(chunk(b"MTrk", t) for t in tracks)
 
 
 END, SCALE = b"\0\xff\x2f\0", b"".join(b"\0\x90%c\x50\x60\x80%c\0" % (p, p) for p in range(50, 80))
@@ -55,6 +55,19 @@ HAND = {
     "MacBinary": (b"\0\x08song.mid" + bytes(55) + b"Midi????" + bytes(56))[:128].ljust(128, b"\0") + smf(SCALE + END), "gzip": gzip.compress(smf(SCALE + END), mtime=0), "gzip bomb": gzip.compress(smf(SCALE + END) + bytes(30_000_000), mtime=0),
     "many tracks": smf(*[SCALE[:32] + END]*60), "dense": smf(b"\0\x90\x40\x40" + b"\1\x40\0\1\x40\x40"*8_000 + END, kind=0),
 }
+
+
+def hostile(size): # -> {name: bytes}
+    "Files that are well-formed, and made to cost time: each of about so many bytes."
+    note, port, few = b"\0\x90\x40\x40", b"\0\xff\x21\x01%c", size//3000 + 1
+    def on_all_channels(event): return b"".join(port % p + b"".join(event(c) for c in range(16)) for p in range(min(few, 128)))
+    return {
+        "silences": smf(b"\0\xb0\x7b\0" + b"\0\x7b\0"*(size//6) + END, *[note + END]*(size//40)), "silences of all keys": smf(b"\0\xb0\x7b\0" + b"\1\x7b\0"*(size//3) + b"".join(b"\0\x90%c\x40" % key for key in range(128)) + END),
+        "pedals": smf(on_all_channels(lambda c: b"\0%c\x40\x40\1%c\x40\0\0%c\x40\x7f" % (0x90 | c, 0x80 | c, 0xb0 | c) + b"\0\x40\x7f\1\x40\0"*25) + END),
+        "programs": smf(on_all_channels(lambda c: b"\0%c\x40\x40" % (0x90 | c) + b"\0\x41\x40"*7 + b"\0%c\x10" % (0xc0 | c) + b"\0\0"*50) + END), "tempos": smf(note + b"\0\xff\x51\x03\x07\xa1\x20"*(size//7) + END),
+        "strikes": smf(note + b"\1\x40\x40"*(size//3) + END), "tracks": smf(*[note + END]*(size//16)), "patterns": smf(*[note + b"\1\x40\0" + END]*(size//19), kind=2), "empty events": smf(b"\0\xff\1\0"*(size//4) + END),
+        "chunks": smf() + b"XXXX\0\0\0\0"*(size//8), "RMID of chunks": b"RIFF\0\0\0\0RMID" + b"XXXX\0\0\0\0"*(size//8), "one number": smf(b"\x80"*size), "gzip in gzip": gzip.compress(gzip.compress(smf(note + END), mtime=0), mtime=0),
+    }
 
 
 def by_libraries(): # -> {name: bytes}
@@ -88,7 +101,7 @@ def origins(
     for folder, paths in given.items():
         if not paths: raise SystemExit(f"no MIDI files of at most {LARGEST} bytes in {folder}")
     files = {Path(folder).name: [p.read_bytes() for p in random.Random(0).sample(paths, min(200, len(paths)))] for folder, paths in given.items()}
-    return files | {name: [data] for name, data in by_libraries().items()} | {"examples": [p.read_bytes() for p in sorted((ROOT/"reports/examples").glob("*.mid"))], "by hand": list(HAND.values())}
+    return files | {name: [data] for name, data in by_libraries().items()} | {"examples": [p.read_bytes() for p in sorted((ROOT/"reports/examples").glob("*.mid"))], "by hand": list(HAND.values()), "hostile": list(hostile(30_000).values())}
 
 
 # --- damage
@@ -250,12 +263,12 @@ def child(folder, parser, seed, cases):
 
 # --- the parent
 
-def run_cases(folder, parser, seed, cases, hash_seed=0, python=sys.executable): # -> {number: row}
+def run_cases(folder, parser, seed, cases, hash_seed=0, python=sys.executable, script=__file__): # -> {number: row}
     "Have cases, a range, read by a child, and by another when it dies."
     rows, files = {}, load(folder)
     while cases:
         given = ("--child", folder, "--parser", parser, "--seed", seed, "--range", cases.start, cases.stop, cases.step)
-        done = subprocess.run([python, __file__, *map(str, given)], capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": str(hash_seed)})
+        done = subprocess.run([python, script, *map(str, given)], capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": str(hash_seed)})
         read = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("]")]
         if not read and done.returncode > 0: raise RuntimeError(f"{parser} cannot be tried with {python}: {done.stderr[-500:]}")
         rows |= {row[0]: row[1:] for row in read}
@@ -268,11 +281,11 @@ def run_cases(folder, parser, seed, cases, hash_seed=0, python=sys.executable): 
     return rows
 
 
-def fuzz(folder, parser="psychoscore", cases=20_000, seed=0, python=sys.executable): # -> a pandas table, a row a case
+def fuzz(folder, parser="psychoscore", cases=20_000, seed=0, **how): # -> a pandas table, a row a case
     "Read every case in two processes, one backwards."
     import pandas as pd
     with ThreadPoolExecutor(2) as pool:
-        both = pool.map(partial(run_cases, folder, parser, seed, python=python), (range(cases), range(cases - 1, -1, -1)), (0, 1))
+        both = pool.map(partial(run_cases, folder, parser, seed, **how), (range(cases), range(cases - 1, -1, -1)), (0, 1))
     table, again = (pd.DataFrame.from_dict(rows, "index", columns=["origin", "damage", "bytes", "outcome", "digest", "notes", "seconds", "grown_mb"]).sort_index() for rows in both)
     table.loc[(table.outcome == again.outcome) & (table.digest != again.digest), "outcome"] = "another answer in another process"
     table.loc[table.outcome.isin(("read", "refused")) & (table.outcome != again.outcome), "outcome"] = again.outcome
@@ -288,6 +301,10 @@ def summarise(table): # -> dict
                 largest=dict(mb=float(largest.grown_mb), case=int(largest.name), damage=largest.damage, bytes=int(largest.bytes)),
                 by_damage={name: part.outcome.value_counts().to_dict() for name, part in table.groupby("damage")}, by_origin={name: part.outcome.value_counts().to_dict() for name, part in table.groupby("origin")},
                 examples={what: [int(n) for n in part.index[:5]] for what, part in faults.groupby("outcome")})
+
+
+def version_of(package, python):
+    return subprocess.run([python, "-c", f"from importlib.metadata import version; print(version({package!r}))"], capture_output=True, text=True).stdout.strip()
 
 
 def store(files, folder):
@@ -312,8 +329,8 @@ def main():
     if given.child: return child(given.child, given.parser, given.seed, range(*given.range))
     with tempfile.TemporaryDirectory() as folder:
         store(origins(given.folders), folder)
-        table, files = fuzz(folder, given.parser, given.cases, given.seed, given.python), load(folder)
-    report = dict(parser=given.parser, seed=given.seed, python=sys.version.split()[0], libraries={name: version(name) for name in ("mido", "pretty_midi", "symusic", "music21")}, files={name: len(f) for name, f in files.items()}) | summarise(table)
+        table, files = fuzz(folder, given.parser, given.cases, given.seed, python=given.python), load(folder)
+    report = dict(parser=given.parser, seed=given.seed, python=sys.version.split()[0], parser_version=version_of(given.parser, given.python), written_by={name: version(name) for name in ("mido", "pretty_midi", "symusic", "music21")}, files={name: len(f) for name, f in files.items()}) | summarise(table)
     given.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({k: v for k, v in report.items() if not k.startswith("by_")}, indent=1))
     if given.keep:
