@@ -101,7 +101,7 @@ def origins(
     for folder, paths in given.items():
         if not paths: raise SystemExit(f"no MIDI files of at most {LARGEST} bytes in {folder}")
     files = {Path(folder).name: [p.read_bytes() for p in random.Random(0).sample(paths, min(200, len(paths)))] for folder, paths in given.items()}
-    return files | {name: [data] for name, data in by_libraries().items()} | {"examples": [p.read_bytes() for p in sorted((ROOT/"reports/examples").glob("*.mid"))], "by hand": list(HAND.values()), "hostile": list(hostile(30_000).values())}
+    return files | {name: [data] for name, data in by_libraries().items()} | {"examples": [p.read_bytes() for p in sorted((ROOT/"reports/examples").glob("*.mid"))], "by hand": list(HAND.values()), "hostile": list(hostile(3000).values())}
 
 
 # --- damage
