@@ -21,7 +21,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-TINY = dict(width=16, layers=1, heads=2, mlp_width=16) # How it sounds does not matter here
+TINY = dict(width=32, layers=1, heads=2, mlp_width=32) # How it sounds does not matter here
 
 
 # --- readers: (file, a folder of its own) -> (whether it read the file, all that it said, estimates)
@@ -92,9 +92,8 @@ def by_index(path, folder):
 
 
 def by_prepare(path, folder):
-    code, said = command("prepare", "--no-emopia", "--corpus", beside_a_good_one(path, folder), "--max-unusable", 1, "--out", folder/"data", "--song-by", "stem")
-    pieces = len(json.loads((folder/"data"/"meta.json").read_text()).get("unusable", [None])) if (folder/"data"/"meta.json").exists() else None
-    return code == 0 and pieces == 0, said, None
+    code, said = command("prepare", "--no-emopia", "--corpus", beside_a_good_one(path, folder), "--max-unusable", 1, "--out", folder/"data")
+    return code == 0 and "cannot be used" not in said, said, None
 
 
 def by_prompt(path, folder): # with as little after it as may be
