@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRESS', 'PEDAL_DOWN', 'DAMPER_S', 'RING_S', 'WRITTEN_OUT', 'LAST_S', 'DRUMS', 'PIANOS', 'DOUBLED_S', 'MIDI_SUFFIXES',
            'Limits', 'Reading', 'pair', 'presses', 'pedal_spans', 'damped', 'struck_again', 'releases_under',
-           'under_pedals', 'hands_and_feet', 'performance', 'count_notes', 'name_programs', 'piano_part',
-           'one_keyboard', 'read_midi', 'as_notes', 'find_midi', 'is_midi_name', 'is_hidden']
+           'under_pedal', 'hands_and_feet', 'count_notes', 'name_programs', 'piano_part', 'one_keyboard', 'read_midi',
+           'as_notes', 'find_midi', 'is_midi_name', 'is_hidden']
 
 # %% ../nbs/foundations/midi.ipynb #mid00003
 import warnings
@@ -80,13 +80,14 @@ WRITTEN_OUT = 0.5 # When fewer notes than this share of the expected end under t
 LAST_S = 0.5 # What a note gets that is struck as its track ends, and has no end
 
 def pedal_spans(
-    moves: "list[tuple[float, int]]", # Time in s and value of the sustain pedal, in order
+    moves: "list[tuple[float, int, int]]", # Time in s, channel and value of the sustain pedal, in order
     until_s: float, # When a pedal that is never lifted is lifted
 ) -> np.ndarray: # Down and up, s, (M, 2)
-    "Say when the sustain pedal is down."
-    spans, down_s = [], None
-    for now_s, value in moves:
-        if (value >= PEDAL_DOWN) == (down_s is not None): continue
+    "Say when the sustain pedal is down: a piano has one, which any of its channels may press."
+    spans, down_s, pressing = [], None, set()
+    for now_s, channel, value in moves:
+        (pressing.add if value >= PEDAL_DOWN else pressing.discard)(channel)
+        if bool(pressing) == (down_s is not None): continue
         if down_s is not None: spans.append((down_s, now_s))
         down_s = now_s if down_s is None else None
     if down_s is not None: spans.append((down_s, max(down_s, until_s)))
@@ -113,8 +114,8 @@ def struck_again(
     return again_s
 
 def releases_under(
-    played: np.ndarray, # Notes of one channel, of dtype PRESS, in seconds, (N,)
-    spans: np.ndarray, # When its pedal is down, (M, 2)
+    played: np.ndarray, # Of dtype PRESS, in seconds, (N,)
+    spans: np.ndarray, # When the pedal is down, (M, 2)
 ) -> "tuple[int, float]": # How many notes end while the pedal is down, and how many would if it did not matter
     "Count where notes end, but for those whose key is struck anew as they end."
     off_s = played["off"]
@@ -123,24 +124,19 @@ def releases_under(
     down_s, music_s = (spans[:, 1] - spans[:, 0] - 2*DAMPER_S).clip(0).sum(), off_s.max() - played["on"].min()
     return int(under.sum()), float(len(played)*min(down_s/music_s, 1))
 
-def under_pedals(
+def under_pedal(
     played: np.ndarray, # Of dtype PRESS, in seconds, (N,)
-    moves: "list[tuple[float, int, int]]", # Time in s, channel and value of sustain pedals, in order
+    spans: np.ndarray, # When the pedal is down, (M, 2)
 ) -> np.ndarray: # When the notes end, s, (N,)
-    "Hold what the pedals hold, unless the file's notes are written down as they sound."
-    off_s, counts, pedals = played["off"].copy(), np.zeros(2), defaultdict(list)
-    for now_s, channel, value in moves: pedals[channel].append((now_s, value))
-    for channel in pedals.keys() & set(played["channel"].tolist()):
-        own, spans = played["channel"] == channel, pedal_spans(pedals[channel], off_s.max())
-        off_s[own] = damped(played["off"][own], spans)
-        counts += releases_under(played[own], spans)
-    under, by_chance = counts
-    return played["off"] if under < WRITTEN_OUT*by_chance else off_s
+    "Hold what the pedal holds, unless the file's notes are written down as they sound."
+    under, by_chance = releases_under(played, spans)
+    return played["off"] if under < WRITTEN_OUT*by_chance else damped(played["off"], spans)
 
+# %% ../nbs/foundations/midi.ipynb #mid00019
 def hands_and_feet(
     tracks: "list[Track]", # That sound together
     division: int, # Of the file
-) -> "tuple[np.ndarray, list]": # Of dtype PRESS, in seconds; and moves of the pedals, as for `under_pedals`
+) -> "tuple[np.ndarray, list]": # Of dtype PRESS, in seconds; and moves of the pedals, as for `pedal_spans`
     "Say in seconds what hands and feet do."
     clock = tick_lengths(division, sorted(change for track in tracks for change in track.tempos))
     played, pedals = presses(tracks), sorted(control for track in tracks for control in track.controls if control[2] == SUSTAIN)
@@ -149,17 +145,6 @@ def hands_and_feet(
     played["off"] = np.where(played["no_end"], played["on"] + np.minimum(length_s, RING_S), played["off"])
     times_s = seconds_at(np.array([tick for tick, *_ in pedals]), *clock).tolist()
     return played, [(now_s, channel, value) for now_s, (_, channel, _, value) in zip(times_s, pedals, strict=True)]
-
-# %% ../nbs/foundations/midi.ipynb #mid00019
-def performance(
-    tracks: "list[Track]", # That sound together
-    division: int, # Of the file
-) -> np.ndarray: # Of dtype PRESS, in seconds
-    "Make of what hands and feet do what sounds."
-    played, moves = hands_and_feet(tracks, division)
-    sounds = played["off"] > played["on"] # a note of no length is no note that a pedal could hold
-    if moves and sounds.any(): played["off"][sounds] = under_pedals(played[sounds], moves)
-    return played
 
 # %% ../nbs/foundations/midi.ipynb #mid00021
 DRUMS = 9 # The channel that General MIDI keeps for percussion, counted from 0
@@ -222,17 +207,20 @@ def read_midi(
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
 def _read(data, limits):
-    file, parts, begins_s = read_smf(unpack(data, limits.size)), [np.zeros(0, PRESS)], 0.0
+    file, begins_s, parts, moves = read_smf(unpack(data, limits.size)), 0.0, [np.zeros(0, PRESS)], []
     if (strikes := sum(len(key) for track in file.tracks for key in track.strikes.values())) > limits.notes:
         raise ValueError(f"more than {limits.notes:,.0f} notes: {strikes:,}")
     for tracks in [[track] for track in file.tracks] if file.format == 2 else [file.tracks]: # 2: one after the other
-        parts.append(played := performance(tracks, file.division))
+        played, feet = hands_and_feet(tracks, file.division)
         for name in ("on", "off"): played[name] += begins_s
+        parts.append(played); moves += [(now_s + begins_s, channel, value) for now_s, channel, value in feet]
         begins_s = float(played["off"].max(initial=begins_s))
-    played, remarks = piano_part(np.concatenate(parts))
+    played, remarks = piano_part(everything := np.concatenate(parts))
     if impossible := sum(track.impossible for track in file.tracks): remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
     if len(file.tracks) < file.promised: remarks.append(f"the file promises {file.promised} tracks and holds {len(file.tracks)}")
     if not len(played): raise ValueError("; ".join(["no piano notes", *remarks]))
+    elsewhere = {*everything["channel"].tolist()} - {*played["channel"].tolist()} # the pedals of other instruments
+    played["off"] = under_pedal(played, pedal_spans([move for move in moves if move[1] not in elsewhere], played["off"].max()))
     if (last_s := float(played["off"].max())) > limits.seconds: raise ValueError(f"longer than {limits.seconds:,.0f} s: {last_s:,.0f} s")
     return Reading(one_keyboard(played), tuple(remarks))
 
