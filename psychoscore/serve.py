@@ -130,13 +130,13 @@ async def on_error(request: HTTPRequest, error: Exception) -> AsciiJSON:
     return error_response(422, [(field(e), e["msg"].removeprefix("Value error, ")) for e in error.errors()[:MAX_ERRORS]])
 
 # %% ../nbs/05_serve.ipynb #ca214f32
-WRAPPED = {b"--": "a form", b"{": "JSON", b"[": "JSON", b'"': "JSON", b"TVRoZ": "base64", b"data:": "a data: URL"}
+WRAPPED = {b"--": "a multipart form", b"{": "JSON", b"[": "JSON", b'"': "JSON", b"TVRoZ": "base64", b"data:": "a data: URL"}
 
 def unwrapped(
     data: bytes, # A body that should be a file
 ) -> bytes: # The same
     "Refuse a body that a file was put into."
-    found = "empty" if not data else next((what for first, what in WRAPPED.items() if data.lstrip().startswith(first)), None)
+    found = "an empty file" if not data else next((what for first, what in WRAPPED.items() if data.lstrip().startswith(first)), None)
     if data[:4] == b"MThd" and b"\0" not in data: found = "a file without its zeros, as curl -d sends it"
     if found: raise FieldError("body", f"must be the MIDI file itself, as curl --data-binary @piece.mid sends it; it is {found}")
     return data
