@@ -13,6 +13,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -130,8 +131,9 @@ def by_http_prompt(path, folder):
 
 
 READERS = {"listen": by_listen, "index": by_index, "prepare": by_prepare, "prompt": by_prompt, "vary": by_vary, "like": by_like, "http": by_http}
-ELSEWHERE = {"prompt", "vary"} # These may refuse what can be read, in a line: it is too long or too dense to go on from
 QUIET = {"index", "prepare"} # These tell of files that are left out, not of notes
+OTHERWISE = re.compile("|".join(( # Reasons that lie not in the file but in what is to be made of it
+    "does not fit into a context", "shorter than a second", "seconds must be", "notes to vary last", "must hold at most", "must be at most [0-9]+ bytes")))
 
 
 # --- what is expected, and what came
@@ -146,7 +148,8 @@ def expected(path): # -> (notes or None, [sentences])
 def judge(reader, notes, words, read, said): # -> "agrees", or what is the matter
     "Hold what a reader said against what is expected."
     if not read and not said.strip(): return "refuses without a word"
-    if notes is not None and not read: return f"refuses: {said.strip().splitlines()[-1]}" if reader in ELSEWHERE else f"DISAGREES: refuses: {said.strip().splitlines()[-1]}"
+    if not read and (otherwise := OTHERWISE.search(said)): return f"refuses: {next(line for line in said.splitlines() if otherwise[0] in line)}"
+    if notes is not None and not read: return f"DISAGREES: refuses: {said.strip().splitlines()[-1]}"
     if notes is None and read: return "DISAGREES: reads it"
     missing = [] if notes is not None and reader in QUIET else [sentence for sentence in words if sentence not in said]
     return f"DISAGREES: does not say: {missing[0]}" if missing else "agrees"
