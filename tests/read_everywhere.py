@@ -181,6 +181,7 @@ def try_files(paths, readers): # -> {file: {"notes", "words", reader: verdict}}
             path, notes, words, reader, verdict, estimates = json.loads(line)
             rows[path] |= {"notes": notes, "words": "; ".join(words), reader: verdict} | ({f"{reader} estimates": estimates} if estimates else {})
             last = path, reader
+            print(f"\r{sum(set(readers) <= set(row) for row in rows.values())} of {len(rows)} files", end="", file=sys.stderr)
         complaint = done.stderr.read()
         if done.wait() and (dead := next(((path, name) for path in batch for name in todo if name not in rows[path]), None)):
             if last is None and done.returncode > 0: raise RuntimeError(complaint[-1000:])
