@@ -5,7 +5,8 @@ Usage: python tests/bench_midi.py FOLDER ... [--files 3000] [--out reports/midi.
 For each folder, milliseconds a file of psychoscore's reader, symusic, mido and pretty_midi: the least of three rounds
 in turn, since others use the machine, too. Files are up to 100 drawn from the folder, and its five largest apart, which
 are read whatever their size. Then how long psychoscore takes for --files files, drawn again and again from all folders,
-in one process and in two: seconds, and those that processors were busy with it. mido only parses; the others make notes in seconds. psychoscore alone hears pedals.
+in one process and in two: seconds, and those that processors were busy with it. mido only parses; the others make
+notes in seconds. psychoscore alone hears pedals.
 """
 import argparse
 import os
@@ -25,7 +26,8 @@ from psychoscore.midi import Limits, find_midi, read_midi
 ROOT = Path(__file__).parent.parent
 
 
-def readers(): return {"psychoscore": partial(read_midi, limits=Limits(inf, inf, inf))} | {name: PARSERS[name]()[0] for name in ("symusic", "mido", "pretty_midi")}
+def readers(): return {"psychoscore": partial(read_midi, limits=Limits(inf, inf, inf))} | {name: PARSERS[name]()[0]
+    for name in ("symusic", "mido", "pretty_midi")}
 
 
 def read_all(read, contents): # -> how many could not be read
@@ -52,7 +54,9 @@ def rows_of(folder): # -> rows of the table
     for what, chosen in (("drawn", sample), ("largest", paths[-5:])):
         contents = [path.read_bytes() for path in chosen]
         for name, (ms, failed) in ms_a_file(contents).items():
-            yield dict(folder=folder.name, files=what, n=len(contents), mean_kb=sum(map(len, contents))/len(contents)/1000, reader=name, version=version(name), ms=ms, failed=failed)
+            yield dict(folder=folder.name, files=what, n=len(contents),
+                mean_kb=sum(map(len, contents))/len(contents)/1000, reader=name, version=version(name), ms=ms,
+                failed=failed)
 
 
 def many(paths, processes): # -> (s, s of processors)
@@ -60,7 +64,8 @@ def many(paths, processes): # -> (s, s of processors)
     began, busy = time.perf_counter(), sum(os.times()[:4])
     if processes == 1: read_all(read_midi, paths)
     else:
-        with ProcessPoolExecutor(processes) as pool: sum(pool.map(partial(read_all, read_midi), [paths[i::20] for i in range(20)]))
+        with ProcessPoolExecutor(processes) as pool: sum(pool.map(partial(read_all, read_midi),
+            [paths[i::20] for i in range(20)]))
     return time.perf_counter() - began, sum(os.times()[:4]) - busy
 
 
@@ -74,8 +79,10 @@ def main():
     paths = random.Random(0).choices(find_midi(given.folders), k=given.files)
     for processes in (1, 2):
         seconds, busy_s = min(many(paths, processes) for _ in range(2))
-        rows.append(dict(folder="all", files=f"{processes} process{'es'*(processes > 1)}", n=len(paths), mean_kb=sum(p.stat().st_size for p in paths)/len(paths)/1000,
-                         reader="psychoscore", version=version("psychoscore"), ms=1000*busy_s/len(paths), failed=0, seconds=seconds, busy_s=busy_s))
+        rows.append(dict(folder="all", files=f"{processes} process{'es'*(processes > 1)}", n=len(paths),
+            mean_kb=sum(p.stat().st_size for p in paths)/len(paths)/1000,
+                         reader="psychoscore", version=version("psychoscore"), ms=1000*busy_s/len(paths), failed=0,
+                         seconds=seconds, busy_s=busy_s))
     table = pd.DataFrame(rows)
     table.to_csv(given.out, index=False, float_format="%.4g")
     print(table.to_string(index=False))

@@ -49,7 +49,8 @@ def test_damaged_files_are_read_or_refused(folder):
 def test_faults_are_counted(folder, tmp_path):
     (tmp_path/"broken.py").write_text(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}){BROKEN}")
     table = fuzz_midi.fuzz(folder, "broken", 40, script=str(tmp_path/"broken.py"))
-    expected = ["died of SIGABRT", "hung", "exception MemoryError", "exception IndexError", "refused in 2 lines", "another answer in another process", "pitch out of range", "read"]
+    expected = ["died of SIGABRT", "hung", "exception MemoryError", "exception IndexError", "refused in 2 lines",
+        "another answer in another process", "pitch out of range", "read"]
     assert set(table.bytes % 8) == set(range(8))
     assert table.outcome.tolist() == [expected[size % 8] for size in table.bytes]
 
