@@ -207,13 +207,15 @@ def read_midi(
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
 def _read(data, limits):
+    "Unpack, parse, turn ticks into seconds, choose the piano, hold what the pedal holds."
     file, begins_s, parts, moves = read_smf(unpack(data, limits.size)), 0.0, [np.zeros(0, PRESS)], []
     if (strikes := sum(len(key) for track in file.tracks for key in track.strikes.values())) > limits.notes:
         raise ValueError(f"more than {limits.notes:,.0f} notes: {strikes:,}")
     for tracks in [[track] for track in file.tracks] if file.format == 2 else [file.tracks]: # 2: one after the other
         played, feet = hands_and_feet(tracks, file.division)
-        for name in ("on", "off"): played[name] += begins_s
-        parts.append(played); moves += [(now_s + begins_s, channel, value) for now_s, channel, value in feet]
+        later_s = begins_s - float(played["on"].min()) if begins_s and len(played) else begins_s # without the silence before a later pattern
+        for name in ("on", "off"): played[name] += later_s
+        parts.append(played); moves += [(now_s + later_s, channel, value) for now_s, channel, value in feet]
         begins_s = float(played["off"].max(initial=begins_s))
     played, remarks = piano_part(everything := np.concatenate(parts))
     if impossible := sum(track.impossible for track in file.tracks): remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
@@ -222,7 +224,9 @@ def _read(data, limits):
     elsewhere = {*everything["channel"].tolist()} - {*played["channel"].tolist()} # the pedals of other instruments
     played["off"] = under_pedal(played, pedal_spans([move for move in moves if move[1] not in elsewhere], played["off"].max()))
     if (last_s := float(played["off"].max())) > limits.seconds: raise ValueError(f"longer than {limits.seconds:,.0f} s: {last_s:,.0f} s")
-    return Reading(one_keyboard(played), tuple(remarks))
+    notes = one_keyboard(played)
+    if doubled := len(played) - len(notes): remarks.append(f"{count_notes(doubled)} doubled by another voice, and read once")
+    return Reading(notes, tuple(remarks))
 
 # %% ../nbs/foundations/midi.ipynb #mid00030
 def as_notes(
