@@ -133,11 +133,11 @@ def rewrite_pages(links: Links):
 def render_players(players: dict):
     "Sound and picture of every MIDI file that a page plays."
     from psychoscore.compose import png_bytes
-    from psychoscore.notes import read_midi
+    from psychoscore.midi import read_midi
     from psychoscore.sound import mp3_bytes
     (PROC/"listen").mkdir(exist_ok=True)
     for path, name in players.items():
-        notes = read_midi(ROOT/path)
+        notes = read_midi(ROOT/path).notes
         (PROC/f"listen/{name}.mp3").write_bytes(mp3_bytes(notes))
         (PROC/f"listen/{name}.png").write_bytes(png_bytes(notes))
 

@@ -23,7 +23,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from .notes import read_midi
+from .midi import as_notes
 from .plots import themed
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 from .tokens import FIRST, IS_NOTE, NULL, PAD, SOURCES, encode, segment_starts, window, with_profile
@@ -283,8 +283,7 @@ def embed(
     about: dict, # its psychoscore.json
 ) -> np.ndarray: # Embedding, (C,) float32
     "Embed a piece of music."
-    notes = piece if isinstance(piece, np.ndarray) else read_midi(piece)
-    return embed_ids([encode(notes, key_relative=about["key_relative"]).ids], model)[0]
+    return embed_ids([encode(as_notes(piece), key_relative=about["key_relative"]).ids], model)[0]
 
 # %% ../nbs/02_contrastive.ipynb #a397d859
 class Score(NamedTuple):

@@ -47,13 +47,13 @@ def emopia_pieces(
 ) -> Iterator[SourcePiece]: # The clips of the three splits, in order
     "Read the clips of EMOPIA; a warning says how many the split leaves out."
     from psychoscore.emopia import EMOPIA_LICENCE # only here: training reads no MIDI and loads no downloader
-    from psychoscore.notes import read_midi
+    from psychoscore.midi import read_midi
     kept = clips[clips.split.isin(SPLITS)]
     if len(kept) < len(clips):
         warnings.warn(f"{len(clips) - len(kept)} of {len(clips)} clips of EMOPIA are left out, for the published split does not "
                       "list them; the split by songs (split=\"song\", or --split song) takes all", stacklevel=2)
     for clip in kept.itertuples():
-        yield SourcePiece(clip.clip_id, clip.song_id, "emopia", clip.split, EMOPIA_LICENCE, read_midi(clip.path),
+        yield SourcePiece(clip.clip_id, clip.song_id, "emopia", clip.split, EMOPIA_LICENCE, read_midi(clip.path).notes,
                           PsychometricProfile(clip.trauma, clip.entropy))
 
 # %% ../nbs/foundations/dataset.ipynb #ba033bf3

@@ -18,7 +18,8 @@ import pandas as pd
 import pooch
 import requests
 from .plots import by_quadrant, profile_square, themed
-from .notes import KEY_PROFILES, end_s, note_density, read_midi
+from .midi import read_midi
+from .notes import KEY_PROFILES, end_s, note_density
 
 # %% ../nbs/00_emopia.ipynb #72007fb5
 EMOPIA_LICENCE = "CC BY-NC-SA 4.0" # The stricter of the two that are stated for it
@@ -284,7 +285,7 @@ def read_clips(
             continue
         if path.stem in clip_ids: problems.append(f"{path.name}: the same clip is there twice")
         clip_ids.add(path.stem)
-        try: measured.append(measure_notes(read_midi(path)))
+        try: measured.append(measure_notes(read_midi(path).notes))
         except ValueError as error: problems.append(f"{path.name}: {error}")
         rows.append(dict(path=str(path), clip_id=path.stem, song_id=match["song_id"], quadrant=int(match["quadrant"])))
     _check_clips(Path(folder), clip_ids, problems, num_clips)

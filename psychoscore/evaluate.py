@@ -7,10 +7,9 @@ __all__ = ['EXCERPTS', 'EXCERPT_S', 'GAMMA', 'ALPHA', 'CLIP', 'VARIANTS', 'LEVEL
            'EVERY_MIN_S', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'kernel', 'fit_ridge', 'Forest',
            'grow_forest', 'padded_stack', 'Calibration', 'calibrate_answers', 'cross_validate', 'learn_and_answer',
            'Listener', 'sees', 'fit_listener', 'Judge', 'fit_judge', 'save_estimator', 'load_estimator',
-           'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'estimate_profile', 'listen',
-           'estimate_curve', 'accuracies', 'flattened', 'save_reference', 'reference', 'held_out_figures',
-           'make_estimators', 'estimator_report', 'figures_table', 'notes_of_score', 'change_mode', 'other_world',
-           'ProfileEstimate']
+           'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'estimate_profile', 'estimate_curve',
+           'accuracies', 'flattened', 'save_reference', 'reference', 'held_out_figures', 'make_estimators',
+           'estimator_report', 'figures_table', 'notes_of_score', 'change_mode', 'other_world', 'ProfileEstimate']
 
 # %% ../nbs/06_evaluate.ipynb #8fa32181
 import json
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 from .features import DYNAMICS, FEATURES, excerpt, features, features_table
-from .notes import end_s, make_notes, read_midi
+from .midi import read_midi
+from .notes import end_s, make_notes
 from .profile import CIRCUMPLEX
 
 # %% ../nbs/06_evaluate.ipynb #20d11be0
@@ -43,7 +42,7 @@ def rows_of(
     seed: int = 0, # Of the excerpts
 ) -> Rows: # The whole clips first, in order
     "Measure clips, whole and in part."
-    rng, notes = np.random.default_rng(seed), [read_midi(path) for path in clips.path]
+    rng, notes = np.random.default_rng(seed), [read_midi(path).notes for path in clips.path]
     owner, pieces = list(range(len(clips))), list(notes)
     for _ in range(EXCERPTS):
         for i, clip in enumerate(notes):
@@ -306,20 +305,6 @@ def estimate_profile(
     "Estimate the profile that a piece of music expresses."
     return estimate_table(features_table([midi]))[0]
 
-# %% ../nbs/06_evaluate.ipynb #982ecdb9
-def listen(
-    paths: "Sequence[str|Path]", # MIDI files
-    progress: bool = False, # Show a bar
-) -> "tuple[dict[Path, ProfileEstimate], dict[Path, str]]": # Estimates, and why there is none
-    "Estimate the profiles of many files; bad ones are listed."
-    rows: dict[Path, dict] = {}
-    problems: dict[Path, str] = {}
-    for path in tqdm([Path(path) for path in paths], unit="file", desc="listen", disable=not progress):
-        try: rows[path] = features(path)
-        except (ValueError, OSError) as error: problems[path] = str(error)
-    if not rows: raise ValueError(f"none of {len(paths)} files can be used: " + "; ".join(list(problems.values())[:5]))
-    return dict(zip(rows, estimate_table(pd.DataFrame(list(rows.values()))), strict=True)), problems
-
 # %% ../nbs/06_evaluate.ipynb #curve1cd
 WINDOW_S = 16.0 # What is heard for one point of a curve, s
 EVERY_MIN_S = 0.5 # Shortest step of a curve, s
@@ -397,7 +382,7 @@ def held_out_figures(
 ) -> dict: # Ready for JSON
     "Measure an estimator on whole clips."
     from psychoscore.contrastive import song_interval # only here, as above
-    notes, truth = [read_midi(path) for path in clips.path], clips[[d.name for d in CIRCUMPLEX]].to_numpy()
+    notes, truth = [read_midi(path).notes for path in clips.path], clips[[d.name for d in CIRCUMPLEX]].to_numpy()
     answers, songs = estimate(features_table(flattened(notes) if flat else notes)), clips.song_id.to_numpy()
     values = answers if answers.ndim == 2 else answers[..., 0]
     figures = {"clips": len(clips), "songs": len(set(songs)), **{name: score.summary() for name, score in accuracies(values, truth, songs).items()}}

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import entropy
 from .emopia import interval_classes, measure_mode
-from .notes import end_s, estimate_key, read_midi
+from .midi import as_notes
+from .notes import end_s, estimate_key
 
 # %% ../nbs/foundations/features.ipynb #85a052e3
 CHORD_S = 0.05 # Notes that follow within this time belong to one attack, s
@@ -206,7 +207,7 @@ def features(
     midi: "np.ndarray|str|Path|bytes", # Note table, the path of a MIDI file, or its bytes
 ) -> "dict[str, float]": # Name, as in `FEATURES`, to value
     "Measure a piece of music."
-    notes = midi if isinstance(midi, np.ndarray) else read_midi(midi)
+    notes = as_notes(midi)
     if not len(notes): raise ValueError("cannot measure a piece without notes")
     notes = notes.copy()
     notes["onset_s"] -= notes["onset_s"].min()

@@ -40,7 +40,7 @@ from .audition import mismatches, take_requests
 from .batching import Engine, Full, Job, Late, Refused, Unavailable, close
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
 from .evaluate import estimate_profile
-from .midi import MAX_MIDI_BYTES, parse_midi
+from .midi import Limits, read_midi
 from .notes import MODES, end_s, estimate_key, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
 from .score import musicxml_bytes
@@ -93,7 +93,7 @@ class ComposeRequest(BaseModel):
     seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED, description="same seed, same bytes; drawn when not given")]|None = None
     key: Annotated[Literal[tuple(TONICS)], Field(description="tonic; drawn when not given")]|None = None
     mode: Literal[MODES]|None = None
-    prompt_midi: Annotated[str, Field(description="a MIDI file in base64 to go on from; it opens the piece, in its own key", max_length=MAX_MIDI_BYTES*4//3 + 4)]|None = None
+    prompt_midi: Annotated[str, Field(description="a MIDI file in base64 to go on from; it opens the piece, in its own key", max_length=Limits().size*4//3 + 4)]|None = None
 
 class GenerateRequest(ComposeRequest):
     "What to compose, and how often."
@@ -135,7 +135,7 @@ def parse_upload(
 ) -> np.ndarray: # Note table
     "Read an uploaded MIDI file of piano music."
     try:
-        notes = parse_midi(data)
+        notes = read_midi(data).notes
         quantise(notes) # refuses pitches that no piano has
     except ValueError as error: raise FieldError(field, str(error)) from None
     return notes
@@ -536,7 +536,7 @@ class SearchRequest(BaseModel):
     "What to look for: pieces near a profile, or pieces like a MIDI file."
     model_config = ConfigDict(extra="forbid")
     profile: PsychometricProfile|None = None
-    midi: Annotated[str, Field(description="a MIDI file in base64", max_length=MAX_MIDI_BYTES*4//3 + 4)]|None = None
+    midi: Annotated[str, Field(description="a MIDI file in base64", max_length=Limits().size*4//3 + 4)]|None = None
     k: Annotated[int, Field(strict=True, ge=1, le=100, description="how many")] = 10
 
 class Found(BaseModel):
@@ -574,7 +574,7 @@ async def model(request: HTTPRequest) -> dict:
     settings, composer = request.app.state.settings, request.app.state.composer()
     return dict(version=request.app.state.version(), sampling=dataclasses.asdict(composer.sampling), trained={name: composer.about.get(name) for name in ("step", "tokens", "val_nats_per_note", "data_sha256")},
                 dimensions=[dict(name=d.name, low=d.low_label, high=d.high_label, source=d.source, estimated=d in CIRCUMPLEX) for d in DIMENSIONS], formats=list(WRITERS), streams=list(STREAMS),
-                limits=dict(seconds=settings.max_seconds, body_bytes=settings.max_body_bytes, midi_bytes=MAX_MIDI_BYTES, waiting=settings.max_waiting, deadline_s=settings.deadline_s))
+                limits=dict(seconds=settings.max_seconds, body_bytes=settings.max_body_bytes, midi_bytes=Limits().size, waiting=settings.max_waiting, deadline_s=settings.deadline_s))
 
 # %% ../nbs/05_serve.ipynb #fc6b8c6b
 operations = APIRouter()

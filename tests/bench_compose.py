@@ -28,7 +28,8 @@ from psychoscore.dial import distance as distance_of
 from psychoscore.emopia import PROXIES, RISES, load_emopia, measure_notes
 from psychoscore.evaluate import STATISTICS as FEATURES, packaged_judge, reference as real_music
 from psychoscore.features import excerpt, features_table
-from psychoscore.notes import end_s, midi_bytes, read_midi
+from psychoscore.midi import read_midi
+from psychoscore.notes import end_s, midi_bytes
 from psychoscore.profile import DIMENSIONS, PsychometricProfile
 from psychoscore.tokens import FIRST, IS_NOTE, IS_PREDICTED, MAX_DURATION, MAX_HELD, NULL, PROFILE_FIRST, STEP_S, encode
 
@@ -77,7 +78,7 @@ def nats_per_note(model, ids):
 def clips(split):
     "Clips of EMOPIA's published split, their first seconds."
     table = load_emopia().query("split == @split")
-    notes = [read_midi(path) for path in table["path"]]
+    notes = [read_midi(path).notes for path in table["path"]]
     return table.reset_index(drop=True), [n[n["onset_s"] < n["onset_s"].min() + SECONDS] for n in notes]
 
 
@@ -378,7 +379,7 @@ def measure_pieces(composer, size, out):
     pieces = [p for i in range(0, n, 100) for p in composer.compose_batch(asked[i:i + 100])]
     faults, rests, silent_notes_s = dict(invalid=0, silent=0, stuck=0, wrong_length=0), [], []
     for piece, request in zip(pieces, asked):
-        back = read_midi(midi_bytes(piece.notes))
+        back = read_midi(midi_bytes(piece.notes)).notes
         sounding = np.zeros(round(request.seconds/STEP_S) + 1, bool)
         for n_on, n_long in zip(back["onset_s"], back["duration_s"]): sounding[round(n_on/STEP_S):round((n_on + n_long)/STEP_S)] = True
         faults["invalid"] += len(back) != len(piece.notes) or piece.ids[-1] != decoding.EOS

@@ -18,7 +18,8 @@ import pandas as pd
 import pretty_midi
 import scipy.io.wavfile
 
-from psychoscore.notes import end_s, make_notes, midi_bytes, read_midi
+from psychoscore.midi import read_midi
+from psychoscore.notes import end_s, make_notes, midi_bytes
 from psychoscore.sound import RATE, chroma_match, piano_zones, soundfont_bytes, strongest_hz
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ def measure(play, soundfont_of, pieces):
 
 
 if __name__ == "__main__":
-    pieces = [read_midi(path) for path in sorted((ROOT/"reports/examples").glob("*.mid"))]
+    pieces = [read_midi(path).notes for path in sorted((ROOT/"reports/examples").glob("*.mid"))]
     timgm = Path(pretty_midi.__file__).with_name("TimGM6mb.sf2").read_bytes()
     ours, theirs = lambda notes: soundfont_bytes(piano_zones(notes)), lambda notes: timgm
     for notes in pieces: ours(notes) # the samples are read before anything is timed

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from psychoscore.notes import end_s, read_midi
+from psychoscore.midi import read_midi
+from psychoscore.notes import end_s
 from psychoscore.sound import chroma_match
 
 
@@ -49,10 +50,10 @@ def test_compose_writes_every_format(tmp_path):
     assert result.returncode == 0, result.stderr
     assert [line for line in result.stdout.splitlines() if line.startswith(str(tmp_path))] == [str(f) for f in files]
     assert "trauma 0.80, entropy 0.20" in result.stdout and result.stderr == ""
-    assert abs(end_s(read_midi(files[0])) - 6) <= 1/32
+    assert abs(end_s(read_midi(files[0]).notes) - 6) <= 1/32
     for sound in files[1:3]:
         audio, rate = soundfile.read(sound)
-        assert chroma_match(read_midi(files[0]), audio, rate) > 0.4 # six seconds of few notes, of which some ring on
+        assert chroma_match(read_midi(files[0]).notes, audio, rate) > 0.4 # six seconds of few notes, of which some ring on
     assert b"score-partwise" in files[3].read_bytes() and files[4].read_bytes()[1:4] == b"PNG"
 
 

@@ -256,7 +256,7 @@ def spoil_copy(folder): (folder/"midis"/f"{SMALL[0]}.MID").write_bytes(MIDI)
 
 
 @pytest.mark.parametrize("spoil, reason", [
-    (spoil_unreadable, "not a readable MIDI file"), (spoil_empty, "no piano notes"), (spoil_name, "first.mid: not named"),
+    (spoil_unreadable, "damaged"), (spoil_empty, "no piano notes"), (spoil_name, "first.mid: not named"),
     (spoil_class, f"Q2{SMALL[0][2:]}: not in label.csv"), (spoil_suffix, f"{SMALL[0]}: in label.csv, but there is no such file"),
     (spoil_label, f"{SMALL[0]}: label.csv says class 4"), (spoil_row, f"{SMALL[0]}: not in label.csv"),
     (spoil_twice, "1 ids come twice"), (spoil_columns, "needs the columns ID and 4Q"), (spoil_copy, "the same clip is there twice"),

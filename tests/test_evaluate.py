@@ -75,7 +75,7 @@ def test_mistakes_are_one_line(arguments, says, command):
 
 
 def test_an_empty_folder_and_a_folder_of_bad_files(tmp_path, command):
-    assert "no .mid or .midi files" in command("listen", tmp_path).stderr
+    assert "no MIDI files" in command("listen", tmp_path).stderr
     (tmp_path/"a.mid").write_text("no")
     result = command("listen", tmp_path)
     assert result.returncode == 2 and "none of 1 files can be used" in result.stderr

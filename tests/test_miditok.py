@@ -7,7 +7,8 @@ from miditok import MusicTokenizer
 
 from psychoscore.emopia import load_emopia
 from psychoscore.model import ModelConfig, make_model, save_model
-from psychoscore.notes import make_notes, read_midi
+from psychoscore.midi import read_midi
+from psychoscore.notes import make_notes
 from psychoscore.tokens import FAMILY, SEG, STEP_S, decode, encode
 
 IN_A_SCORE = np.isin(FAMILY, ["BOS", "SEG", "TIMESHIFT", "PITCH", "VELOCITY", "DURATION"])
@@ -25,7 +26,7 @@ def test_every_clip_has_the_same_ids_and_notes(tokenizer):
     clips = load_emopia()
     assert len(clips) == 1078
     for path in clips.path:
-        ids = encode(read_midi(path)).ids
+        ids = encode(read_midi(path).notes).ids
         score, ours = tokenizer.decode([ids.tolist()]), decode(ids)
         found = score.tracks[0].notes.numpy()
         theirs = make_notes(found["time"]*STEP_S/2, found["duration"]*STEP_S/2, found["pitch"], found["velocity"])

@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from psychoscore.notes import make_notes, read_midi
+from psychoscore.midi import read_midi
+from psychoscore.notes import make_notes
 from psychoscore.serve import SECURITY_HEADERS
 from psychoscore.sound import render, strongest_hz
 
@@ -91,7 +92,7 @@ def test_drag_generate_hear_download(page, shots, tmp_path):
     assert ink(page) > before + 0.01
     with page.expect_download() as midi: page.click("#save-midi")
     midi.value.save_as(tmp_path/"a.mid")
-    notes = read_midi(tmp_path/"a.mid")
+    notes = read_midi(tmp_path/"a.mid").notes
     assert f"{len(notes)} notes" in page.text_content("#about") and midi.value.suggested_filename == "psychoscore-7.mid"
     with page.expect_download() as wav: page.click("#save-wav")
     wav.value.save_as(tmp_path/"a.wav")

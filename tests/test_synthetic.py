@@ -13,7 +13,7 @@ import pytest
 from joblib import parallel_config
 
 import psychoscore.synthetic as synthetic
-from psychoscore.notes import read_midi
+from psychoscore.midi import read_midi
 from psychoscore.profile import PsychometricProfile
 from psychoscore.synthetic import compose_pair, iter_pairs, midi_name, synthesize
 
@@ -135,7 +135,7 @@ def test_midi_files(tmp_path):
     pairs = list(iter_pairs(tmp_path/"pairs"))
     assert sorted(p.name for p in (tmp_path/"midi").iterdir()) == sorted(map(midi_name, pairs))
     for pair in pairs:
-        written, ours = (np.sort(n, order=["pitch", "onset_s"]) for n in (read_midi(tmp_path/"midi"/midi_name(pair)), pair.notes))
+        written, ours = (np.sort(n, order=["pitch", "onset_s"]) for n in (read_midi(tmp_path/"midi"/midi_name(pair)).notes, pair.notes))
         for name in ("pitch", "velocity"): assert np.array_equal(written[name], ours[name])
         for name in ("onset_s", "duration_s"): assert np.allclose(written[name], ours[name], atol=2e-3)
 

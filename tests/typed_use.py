@@ -11,7 +11,8 @@ from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces,
 from psychoscore.dial import Dial, Grid, calibrate
 from psychoscore.emopia import load_emopia
 from psychoscore.evaluate import estimate_profile, listen
-from psychoscore.notes import Key, estimate_key, midi_bytes, read_midi
+from psychoscore.midi import read_midi
+from psychoscore.notes import Key, estimate_key, midi_bytes
 from psychoscore.model import load_model
 from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory, make_arc
@@ -48,7 +49,7 @@ said: str = piece.summary()
 sounds_in: Key = piece.key
 path: Path = piece.save("piece.mid")
 wav: bytes = piece.encoded(".wav")
-midi: bytes = midi_bytes(read_midi(path))
+midi: bytes = midi_bytes(read_midi(path).notes)
 key, margin = estimate_key(piece.notes)
 
 heard: float = estimate_profile(path).trauma.value
