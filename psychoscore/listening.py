@@ -7,7 +7,7 @@ __all__ = ['BATCH', 'FEW', 'Heard', 'hear_files', 'listen', 'state_of', 'as_rows
            'Results', 'parse_row', 'Done', 'tidy_results']
 
 # %% ../nbs/06d_listening.ipynb #lis00004
-import csv, io, json, os
+import csv, json, os, signal
 from functools import partial
 from pathlib import Path
 from typing import IO, Callable, Iterable, Iterator, NamedTuple, Sequence
@@ -70,10 +70,12 @@ def listen(
     if len(paths) < FEW: return (one for path in paths for one in hear([path]))
     return _in_processes(hear, [paths[i:i + BATCH] for i in range(0, len(paths), BATCH)], processes)
 
+def _leave_interrupts(): signal.signal(signal.SIGINT, signal.SIG_IGN) # to the process that shares the work out
+
 def _in_processes(hear: Callable, batches: list[list[Path]], processes: int) -> Iterator[Heard]:
     from joblib import Parallel, delayed # only here: few files need neither
     from joblib.externals.loky.process_executor import TerminatedWorkerError
-    def share(work, processes): return Parallel(processes, return_as="generator", batch_size=1)(delayed(hear)(batch) for batch in work)
+    def share(work, processes): return Parallel(processes, backend="loky", initializer=_leave_interrupts, return_as="generator", batch_size=1)(delayed(hear)(batch) for batch in work)
     done = 0
     while done < len(batches):
         made = share(batches[done:], processes)
