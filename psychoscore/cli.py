@@ -16,9 +16,13 @@ from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Any, Callable, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Literal, Optional
 import typer
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
+if TYPE_CHECKING: # --help is quick
+    import numpy as np
+    from psychoscore.compose import Piece
+    from psychoscore.midi import Limits
 
 # %% ../nbs/08_command.ipynb #hour0001
 class ByUse(typer.core.TyperGroup):

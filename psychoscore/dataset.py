@@ -14,7 +14,7 @@ __all__ = ['SPLITS', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_
 # %% ../nbs/foundations/dataset.ipynb #834b88da
 import csv, hashlib, io, itertools, json, os, platform, warnings, zlib
 from pathlib import Path
-from typing import Annotated, Callable, Iterable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Callable, Iterable, Iterator, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +27,7 @@ from .model import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES, HEADER_LENGTH, MAX_LEFT, SEGMENT_S)
+if TYPE_CHECKING: from psychoscore.midi import Limits # imported where MIDI is read
 
 # %% ../nbs/foundations/dataset.ipynb #c3cdd685
 class SourcePiece(NamedTuple):
