@@ -6,15 +6,15 @@
 __all__ = ['PRESS', 'PEDAL_DOWN', 'DAMPER_S', 'RING_S', 'WRITTEN_OUT', 'LAST_S', 'DRUMS', 'PIANOS', 'DOUBLED_S', 'MIDI_SUFFIXES',
            'Limits', 'Reading', 'pair', 'presses', 'pedal_spans', 'damped', 'struck_again', 'releases_under',
            'under_pedal', 'hands_and_feet', 'count_notes', 'name_programs', 'piano_part', 'one_keyboard', 'read_midi',
-           'as_notes', 'find_midi', 'is_midi_name', 'is_hidden']
+           'as_notes', 'find_midi', 'printable', 'is_midi_name']
 
 # %% ../nbs/foundations/midi.ipynb #mid00003
-import warnings
+import os, re, warnings
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 import numpy as np
 from .notes import PITCH_MAX, PITCH_MIN, make_notes
 from .smf import SUSTAIN, Track, read_smf, seconds_at, tick_lengths, unpack
@@ -207,13 +207,15 @@ def read_midi(
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
 def _read(data, limits):
+    "Unpack, parse, turn ticks into seconds, choose the piano, hold what the pedal holds."
     file, begins_s, parts, moves = read_smf(unpack(data, limits.size)), 0.0, [np.zeros(0, PRESS)], []
     if (strikes := sum(len(key) for track in file.tracks for key in track.strikes.values())) > limits.notes:
         raise ValueError(f"more than {limits.notes:,.0f} notes: {strikes:,}")
     for tracks in [[track] for track in file.tracks] if file.format == 2 else [file.tracks]: # 2: one after the other
         played, feet = hands_and_feet(tracks, file.division)
-        for name in ("on", "off"): played[name] += begins_s
-        parts.append(played); moves += [(now_s + begins_s, channel, value) for now_s, channel, value in feet]
+        later_s = begins_s - float(played["on"].min()) if begins_s and len(played) else begins_s # without the silence before a later pattern
+        for name in ("on", "off"): played[name] += later_s
+        parts.append(played); moves += [(now_s + later_s, channel, value) for now_s, channel, value in feet]
         begins_s = float(played["off"].max(initial=begins_s))
     played, remarks = piano_part(everything := np.concatenate(parts))
     if impossible := sum(track.impossible for track in file.tracks): remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
@@ -222,7 +224,9 @@ def _read(data, limits):
     elsewhere = {*everything["channel"].tolist()} - {*played["channel"].tolist()} # the pedals of other instruments
     played["off"] = under_pedal(played, pedal_spans([move for move in moves if move[1] not in elsewhere], played["off"].max()))
     if (last_s := float(played["off"].max())) > limits.seconds: raise ValueError(f"longer than {limits.seconds:,.0f} s: {last_s:,.0f} s")
-    return Reading(one_keyboard(played), tuple(remarks))
+    notes = one_keyboard(played)
+    if doubled := len(played) - len(notes): remarks.append(f"{count_notes(doubled)} doubled by another voice, and read once")
+    return Reading(notes, tuple(remarks))
 
 # %% ../nbs/foundations/midi.ipynb #mid00030
 def as_notes(
@@ -239,15 +243,31 @@ MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf") # Each also with .gz b
 
 def find_midi(
     given: "list[str|Path]", # Files, and folders that are searched at any depth, but for hidden ones
-) -> "list[Path]": # In the order given, and by name within a folder
+    tell: "Callable[[Path, str], None]" = lambda folder, why: warnings.warn(f"{printable(folder)} cannot be searched: {why}", stacklevel=4), # Called with a folder that cannot be searched
+) -> "list[Path]": # In the order given, and by name within a folder; what has two names comes once
     "Find MIDI files; FileNotFoundError names what is not there."
-    found = []
+    found, seen = [], set() # Real paths, so that links that lead in a circle end
     for path in map(Path, given):
-        if not path.exists(): raise FileNotFoundError(f"no file or folder at {path}")
-        inside = sorted(p for p in path.rglob("*") if is_midi_name(p.name) and not is_hidden(p.relative_to(path)) and p.is_file()) if path.is_dir() else [path]
-        if not inside: raise FileNotFoundError(f"no MIDI files ({', '.join(MIDI_SUFFIXES)}) in {path}")
-        found += inside
+        if not os.path.lexists(path): raise FileNotFoundError(f"no file or folder at {path}")
+        known = os.path.realpath(path) in seen
+        inside = sorted(_search(path, seen, tell)) if os.path.isdir(path) else [path]
+        if not inside and not known: raise FileNotFoundError(f"no MIDI files ({', '.join(MIDI_SUFFIXES)}) in {path}")
+        for file in inside:
+            if (real := os.path.realpath(file)) not in seen: seen.add(real); found.append(file)
     return found
 
+def _search(folder, seen, tell):
+    for top, inner, names in os.walk(folder, onerror=lambda error: tell(Path(error.filename), error.strerror), followlinks=True):
+        if (real := os.path.realpath(top)) in seen: inner.clear(); continue
+        seen.add(real)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for path in (Path(top)/name for name in names if is_midi_name(name) and not name.startswith(".")):
+            if os.path.isfile(path) or not os.path.exists(path): yield path # a link to nothing is told of when it is read
+
+def printable(
+    name: "str|Path", # Of a file, in whatever encoding
+) -> str: # In valid Unicode, in one line
+    "Write bytes that are no UTF-8, and control characters, as Python would: \\udcff, \\n."
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: repr(found[0])[1:-1], str(name))
+
 def is_midi_name(name: str) -> bool: return name.lower().removesuffix(".gz").endswith(MIDI_SUFFIXES)
-def is_hidden(path: Path) -> bool: return any(part.startswith(".") for part in path.parts)
