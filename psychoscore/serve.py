@@ -39,7 +39,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .audition import mismatches, take_requests
 from .batching import Engine, Full, Job, Late, Refused, Unavailable, close
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
-from .evaluate import estimate_profile
+from .evaluate import estimate_profile, too_short
 from .midi import Limits, Reading, read_midi
 from .notes import MODES, end_s, estimate_key, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
@@ -559,6 +559,7 @@ async def profile(request: HTTPRequest) -> Heard:
     "Estimate the profile of a MIDI file, which is the body."
     def hear(data):
         notes, remarks = parse_body(data)
+        remarks = [*remarks, *filter(None, [too_short(notes)])]
         return Heard(profile=measure(notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes), 5), remarks=remarks)
     return await unless_gone(request, in_thread(request.app.state.pool, hear, await request.body()))
 

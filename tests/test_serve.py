@@ -127,20 +127,23 @@ def test_base64_as_others_write_it(client):
     assert [a.status_code for a in answers] == [200]*4 and len({a.content for a in answers}) == 1
 
 
-REMARKED = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), np.r_[15, 50 + np.arange(39) % 24], 80)) # with a note below the piano
+LONG = midi_bytes(make_notes(np.arange(160)/4, np.full(160, 0.25), 50 + np.arange(160) % 24, 80))
+REMARKED = midi_bytes(make_notes(np.arange(160)/4, np.full(160, 0.25), np.r_[15, 50 + np.arange(159) % 24], 80)) # with a note below the piano
 
 
 def test_remarks_are_sent_with_every_answer(client):
     "The same words in JSON, in a header and at the start of a stream; none where nothing is to be said."
-    remarks, body = list(read_midi(REMARKED).remarks), {"prompt_midi": base64.b64encode(REMARKED).decode(), "seconds": 12, "seed": 1}
+    remarks, body = list(read_midi(REMARKED).remarks), {"prompt_midi": base64.b64encode(REMARKED).decode(), "seconds": 42, "seed": 1}
     assert len(remarks) == 1 and "outside the piano" in remarks[0]
     heard = client.post("/v1/profile", content=REMARKED).json()
-    assert heard["remarks"] == remarks and heard["notes"] == 39
+    assert heard["remarks"] == remarks and heard["notes"] == 159
     composed = client.post("/v1/generate", json=body, headers={"Accept": "application/json"})
     assert composed.json()["remarks"] == remarks and composed.headers["Psychoscore-Remarks"] == remarks[0]
     assert client.post("/v1/generate", json=body).headers["Psychoscore-Remarks"] == client.post("/v1/search", json={"midi": body["prompt_midi"]}).headers["Psychoscore-Remarks"] == remarks[0]
     assert [json.loads(line).get("remarks") for line in client.post("/v1/stream", json=body).text.splitlines()][0] == remarks
-    assert client.post("/v1/profile", content=SCALE).json()["remarks"] == [] and "Psychoscore-Remarks" not in client.post("/v1/generate", json=GOOD).headers
+    two = client.post("/v1/profile", content=midi_bytes(make_notes([0, 1], [1, 1], [60, 64], 80))).json()["remarks"]
+    assert len(two) == 1 and two[0].startswith("too short to tell: 2 notes")
+    assert client.post("/v1/profile", content=LONG).json()["remarks"] == [] and "Psychoscore-Remarks" not in client.post("/v1/generate", json=GOOD).headers
 
 
 def test_the_largest_file_fits_in_base64(client):
