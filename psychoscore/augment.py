@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHORTEST_S', 'Change', 'PART_S', 'LEAST_NOTES', 'CHANGES', 'KINDS', 'scaled_velocities', 'few_velocities',
-           'flat_velocities', 'shortened', 'capped', 'pedalled', 'joined', 'together', 'on_grid', 'moved', 'part_of',
-           'augmented', 'of_kind']
+           'voiced_velocities', 'flat_velocities', 'shortened', 'capped', 'pedalled', 'joined', 'together', 'outlined',
+           'on_grid', 'moved', 'part_of', 'augmented', 'of_kind']
 
 # %% ../nbs/foundations/augment.ipynb #aug02imp
 from typing import Callable
@@ -15,10 +15,9 @@ from .notes import PITCH_MAX, PITCH_MIN, end_s, make_notes
 
 # %% ../nbs/foundations/augment.ipynb #aug06cod
 def scaled_velocities(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "Stretch or compress the velocities around another mean."
+    "Stretch or compress the velocities around any mean."
     mean, notes = notes["velocity"].mean(), notes.copy()
-    louder = mean + rng.normal(0, 12) + (notes["velocity"] - mean)*rng.uniform(0.2, 1.3)
-    notes["velocity"] = np.rint(louder).clip(1, 127)
+    notes["velocity"] = np.rint(rng.uniform(45, 110) + (notes["velocity"] - mean)*rng.uniform(0.2, 1.3)).clip(1, 127)
     return notes
 
 def few_velocities(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -27,6 +26,14 @@ def few_velocities(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     edges = np.quantile(notes["velocity"], np.arange(1, levels)/levels)
     heights = np.sort(rng.choice(np.arange(40, 121, 8), levels, replace=False)) # as marked from piano to fortissimo
     notes["velocity"] = heights[np.searchsorted(edges, notes["velocity"], "right")]
+    return notes
+
+def voiced_velocities(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    "Give each of one to four registers its own level and some scatter."
+    notes, voices, scatter = notes.copy(), int(rng.integers(1, 5)), int(rng.integers(0, 10))
+    voice = np.searchsorted(np.quantile(notes["pitch"], np.arange(1, voices)/voices), notes["pitch"], "right")
+    levels = rng.uniform(45, 115, voices)
+    notes["velocity"] = np.rint(levels[voice] + rng.integers(-scatter, scatter + 1, len(notes))).clip(1, 127)
     return notes
 
 def flat_velocities(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -80,6 +87,13 @@ def together(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _in_order(notes: np.ndarray) -> np.ndarray:
     return make_notes(*(notes[name] for name in notes.dtype.names))
 
+def outlined(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    "Keep the highest and the lowest note of each attack, and some of those between, as an arrangement for few voices does."
+    _, number = attacks(notes)
+    by_pitch = np.lexsort((notes["pitch"], number))
+    inner = (np.diff(number[by_pitch], prepend=-1) == 0) & (np.diff(number[by_pitch], append=number[-1] + 1) == 0)
+    return notes[np.sort(by_pitch[~inner | (rng.random(len(notes)) < rng.uniform(0, 0.6))])]
+
 def on_grid(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Move onsets and ends to a grid."
     steps = np.exp(rng.uniform(np.log(0.09), np.log(0.2), 6)) # s, sixteenths at 75 to 165 beats a minute
@@ -122,9 +136,10 @@ def part_of(
 
 # %% ../nbs/foundations/augment.ipynb #aug16cod
 CHANGES: "dict[str, dict[str, tuple[float, Change|None]]]" = { # Sort -> name -> how often it is drawn, and what it does
+    "voices": {"as played": (0.75, None), "outlined": (0.25, outlined)},
     "time": {"as played": (0.5, None), "together": (0.15, together), "on a grid": (0.35, on_grid)},
     "length": {"as played": (0.4, None), "shortened": (0.15, shortened), "capped": (0.15, capped), "pedalled": (0.15, pedalled), "joined": (0.15, joined)},
-    "velocity": {"as played": (0.25, None), "scaled": (0.25, scaled_velocities), "few": (0.2, few_velocities), "flat": (0.3, flat_velocities)},
+    "velocity": {"as played": (0.25, None), "scaled": (0.2, scaled_velocities), "voiced": (0.2, voiced_velocities), "few": (0.15, few_velocities), "flat": (0.2, flat_velocities)},
     "place": {"as played": (0.2, None), "moved": (0.8, moved)},
     "extent": {"whole": (0.4, None), "part": (0.6, part_of)}}
 
@@ -142,13 +157,21 @@ def augmented(
     return notes
 
 # %% ../nbs/foundations/augment.ipynb #aug19cod
+def _few_notes(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    first = rng.integers(0, len(notes))
+    part = notes[first:first + rng.integers(1, 9)].copy()
+    part["onset_s"] -= part["onset_s"][0]
+    return part
+
 def _part(shortest_s: float, longest_s: float) -> Change:
     return lambda notes, rng: part_of(notes, rng, (shortest_s, longest_s), 1)
 
 KINDS: "dict[str, tuple[Change, ...]]" = { # Name -> changes, one after the other
-    "performed": (), "loudness lost": (flat_velocities,), "few velocities": (few_velocities,), "pedal held": (pedalled,), "pedal lost": (capped,),
+    "performed": (), "loudness lost": (flat_velocities,), "few velocities": (few_velocities,), "another level": (scaled_velocities,), "mixed by voice": (voiced_velocities,),
+    "pedal held": (pedalled,), "pedal lost": (capped,),
     "score": (on_grid, joined, flat_velocities), "sequenced": (on_grid, shortened, few_velocities),
-    "8 s": (_part(4, 8),), "8 s of a score": (on_grid, joined, flat_velocities, _part(4, 8)), "a moment": (_part(0.3, 5),)}
+    "arranged": (outlined, on_grid, voiced_velocities),
+    "8 s": (_part(4, 8),), "8 s of a score": (on_grid, joined, flat_velocities, _part(4, 8)), "a moment": (_part(0.3, 5),), "a few notes": (_few_notes,)}
 
 def of_kind(
     notes: np.ndarray, # Note table

@@ -7,7 +7,7 @@ __all__ = ['app', 'NoLimits', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Plac
            'GUIDANCE', 'FORMATS', 'Figure', 'Steps', 'Processes', 'Repeats', 'Length', 'ByUse', 'main', 'with_dials',
            'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train',
            'pipeline', 'serve', 'InOrder', 'dials_by_time', 'asked_trajectory', 'compose', 'listen', 'calibrate',
-           'explain', 'report']
+           'explain', 'report', 'validate']
 
 # %% ../nbs/08_command.ipynb #b7cd504c
 import math, os, sys, warnings
@@ -586,6 +586,19 @@ def report(
     from psychoscore.dial import Grid
     from psychoscore.report import make_report, save_report
     for path in save_report(*make_report(Composer.from_pretrained(model), prepared, Grid(steps, repeats, seconds, seed), progress=True, takes=takes, processes=processes), out): typer.echo(path)
+
+# %% ../nbs/08_command.ipynb #vald0cmd
+@app.command()
+def validate(
+    ratings: Annotated[Path, typer.Option(help="Folder of rated pieces: labels.csv, per_measure.json, midi/.")],
+    out: Out = Path("reports"),
+):
+    "Compare what the listener hears with what people rated, and write ratings.json for the report."
+    from psychoscore.validate import load_ratings, save_validation, validate as compare, validation_rows
+    import pandas as pd
+    found = compare(load_ratings(ratings))
+    typer.echo(f"{found['pieces']} pieces of {found['series']} series, rank correlation with 95 % intervals\n{pd.DataFrame(validation_rows(found)).to_string(index=False)}")
+    typer.echo(save_validation(found, out))
 
 # %% ../nbs/08_command.ipynb #9bc18dd2
 #| eval: false

@@ -24,6 +24,7 @@ from .evaluate import estimator_report
 from .plots import save_figure
 from .tokens import FAMILY, SEGMENT_S, segment_starts, window
 from .train import evaluate, find_commit, nats_per_note
+from .validate import validation_rows
 
 # %% ../nbs/06c_report.ipynb #3d82e13a
 N_GRAM = 10 # Intervals
@@ -247,6 +248,7 @@ def results_table(
 # %% ../nbs/06c_report.ipynb #0b37bb3c
 def page(
     report: dict, # From `make_report`
+    ratings: "dict|None" = None, # From `validate`, where people rated music
 ) -> str: # Markdown
     "Write the report for people."
     made, grid, novel = report["made_by"], report["grid"], report["novelty"]
@@ -264,6 +266,9 @@ def page(
              "## The farthest misses, to be heard\n\n" + "\n".join(
                  f"- `psychoscore compose {' '.join(f'--{a} {m[a]:g}' for a in AXES)} --seconds {grid['seconds']:g} --seed {m['seed']:.0f}{again} -o miss.mid`: heard as {', '.join(f'{a} {m[h]:.2f}' for a, h in zip(AXES, HEARD))}" for m in report["misses"]),
              f"## The estimators\n\nListener: {listener['learned_from']}; judge: {report['estimators']['judge']['learned_from']}.", markdown_table([{"on": on, "clips": f["clips"], "4Q": show(f["quadrant"]), "arousal": show(f["arousal"]), "valence": show(f["valence"])} for who in ("listener", "judge") for on, f in report["estimators"][who].items() if isinstance(f, dict)])]
+    if ratings is not None:
+        parts += [f"## What people heard\n\n{ratings['pieces']} rated pieces of {ratings['series']} series, of which nothing was learned or chosen (`psychoscore validate --ratings FOLDER`). Rank correlation, with its interval over pieces, over series, and the mean within pieces over time.",
+                  markdown_table(validation_rows(ratings))]
     return "\n\n".join(parts) + "\n"
 
 # %% ../nbs/06c_report.ipynb #95362364
@@ -278,5 +283,6 @@ def save_report(
     paths = [out/"report.json", out/"dial.png", out/"report.md"]
     paths[0].write_text(json.dumps(report, indent=1) + "\n")
     save_figure(plot_dial(dial.heard), paths[1])
-    paths[2].write_text(page(report))
+    rated = out/"ratings.json" # from `psychoscore validate`
+    paths[2].write_text(page(report, json.loads(rated.read_text()) if rated.exists() else None))
     return paths

@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from psychoscore.evaluate import estimate_profile, estimator_report, held_out_figures, notes_of_score, other_world, packaged_listener
+from psychoscore.augment import augmented
+from psychoscore.evaluate import (estimate_curve, estimate_profile, estimator_report, held_out_figures, notes_of_score, other_world,
+                                  packaged_listener, too_short)
 from psychoscore.features import features
 from psychoscore.model import make_model, save_model
-from psychoscore.notes import make_notes, midi_bytes
+from psychoscore.notes import end_s, make_notes, midi_bytes
+from psychoscore.profile import PsychometricProfile
+from psychoscore.synthetic import compose_pair
 
 
 def random_notes(rng):
@@ -25,6 +29,31 @@ def test_any_notes_have_finite_features_and_an_ordered_estimate():
         notes = random_notes(rng)
         assert np.isfinite(list(features(notes).values())).all()
         for e in estimate_profile(notes): assert 0 <= e.low <= e.value <= e.high <= 1
+
+
+def test_intervals_widen_when_less_is_known():
+    pieces = [augmented(compose_pair(k, 3, PsychometricProfile(*np.random.default_rng(k).random(2))).notes, np.random.default_rng(k), ("part",)) for k in range(30)]
+    def width(parts): return np.mean([[e.high - e.low for e in estimate_profile(part)] for part in parts], 0)
+    one, few, whole = (width(parts) for parts in ([n[:1] for n in pieces], [n[:20] for n in pieces], pieces))
+    assert (one > few).all() and (few > whole).all() and one[0] > 0.6
+    assert all(too_short(n[:1]) and too_short(n[:11]) and not too_short(n) for n in pieces)
+
+
+def test_no_switch_between_a_score_and_a_performance():
+    notes = compose_pair(0, 3, PsychometricProfile(0.6, 0.6)).notes
+    swing = np.random.default_rng(0).normal(0, 1, len(notes))
+    heard = []
+    for spread in np.linspace(0, 16, 321): # velocities are whole numbers, so a step of the spread moves a few notes by one
+        notes["velocity"] = np.rint(70 + spread*swing).clip(1, 127)
+        heard.append([e.value for e in estimate_profile(notes)])
+    assert np.abs(np.diff(heard, axis=0)).max() < 0.02
+
+
+def test_a_curve_covers_the_piece_and_is_silent_in_silence():
+    notes = make_notes([*np.arange(40)/2, *(90 + np.arange(40)/8)], np.full(80, 0.2), np.arange(80) % 40 + 40, 70)
+    curve = estimate_curve(notes, 8)
+    assert (curve.start_s.to_numpy()[1:] == curve.end_s.to_numpy()[:-1]).all() and curve.end_s.iloc[-1] == pytest.approx(end_s(notes))
+    assert curve.entropy.isna().sum() > 4 and curve.entropy.iloc[-1] > curve.entropy.iloc[0]
 
 
 def test_a_folder_of_many_files_with_bad_ones(tmp_path, command):
