@@ -156,7 +156,8 @@ class Request:
         if self.vary is not None and self.key is None: self.tonic = estimate_key(self.vary)[0].tonic
         if self.prompt is None: return
         if self.key or self.mode: raise ValueError(f"key and mode must be left out with a prompt, whose own are kept, got {self.key!r} and {self.mode!r}")
-        if quantise(self.prompt).steps >= self.steps: raise ValueError(f"seconds must be more than the prompt's {end_s(self.prompt):.2f}, got {self.seconds:g}{whose}")
+        if (steps := quantise(self.prompt).steps) >= self.steps: # counted from its first note, as it will sound
+            raise ValueError(f"seconds must be more than the prompt's {steps*STEP_S:.2f} from its first note on, got {self.seconds:g}{whose}")
         self.tonic, self.mode = estimate_key(self.prompt)[0]
 
     def _length_of_vary(self) -> float: # s, from the first onset to the last release

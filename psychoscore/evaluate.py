@@ -9,7 +9,7 @@ __all__ = ['COPIES', 'GAMMA', 'ALPHA', 'BEND', 'GATE', 'SENSES', 'IS_DYNAMIC', '
            'Calibration', 'calibrate_answers', 'song_folds', 'cross_validate', 'Ridge', 'learn', 'Listener',
            'fit_listener', 'joined_rows', 'Forest', 'grow_forest', 'padded_stack', 'excerpt_rows', 'Judge', 'fit_judge',
            'save_estimator', 'load_estimator', 'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table',
-           'estimate_profile', 'too_short', 'listen', 'estimate_curve', 'accuracies', 'save_reference', 'reference',
+           'estimate_profile', 'too_short', 'estimate_curve', 'accuracies', 'save_reference', 'reference',
            'held_out_figures', 'make_estimators', 'estimator_report', 'figures_table', 'notes_of_score', 'change_mode',
            'other_world', 'ProfileEstimate']
 
@@ -19,12 +19,11 @@ from collections import namedtuple
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 from .augment import KINDS, augmented, of_kind
-from .features import DYNAMICS, FEATURES, MODE, PITCH, RHYTHM, TEXTURE, excerpt, features, features_table, span_s
+from .features import DYNAMICS, FEATURES, MODE, PITCH, RHYTHM, TEXTURE, excerpt, features_table, span_s
 from .midi import read_midi
 from .notes import end_s, make_notes
 from .profile import CIRCUMPLEX
@@ -71,7 +70,7 @@ def rows_of_kind(
     return rows_of(clips, [of_kind(clip, kind, rng) for clip in notes], len(notes) if kind == "performed" else 0)
 
 # %% ../nbs/06_evaluate.ipynb #2f304057
-GAMMA, ALPHA = 0.4, 2.0 # Width of the kernels and ridge, chosen by cross-validation below
+GAMMA, ALPHA = 0.2, 2.0 # Width of the kernels and ridge: the best below whose estimates stay where the music does
 BEND = 4.0 # Standard deviations that no feature exceeds
 GATE = {"velocity_bits": (3.5, 0.5), "spread": (1.5, 0.4)} # Where half of the dynamics count, and how steeply that rises: bits, ms
 SENSES = tuple(np.isin(list(FEATURES), list(names)) for names in (RHYTHM | TEXTURE, PITCH, MODE)) # (F,) bool each
@@ -412,20 +411,6 @@ def too_short(
     if len(notes) >= ENOUGH_NOTES and span_s(notes) >= ENOUGH_S: return None
     count = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
     return f"too short to tell: {count} in {span_s(notes):.1f} s, where an estimate needs {ENOUGH_NOTES} notes and {ENOUGH_S:g} s"
-
-# %% ../nbs/06_evaluate.ipynb #982ecdb9
-def listen(
-    paths: "Sequence[str|Path]", # MIDI files
-    progress: bool = False, # Show a bar
-) -> "tuple[dict[Path, ProfileEstimate], dict[Path, str]]": # Estimates, and why there is none
-    "Estimate the profiles of many files; bad ones are listed."
-    rows: dict[Path, dict] = {}
-    problems: dict[Path, str] = {}
-    for path in tqdm([Path(path) for path in paths], unit="file", desc="listen", disable=not progress):
-        try: rows[path] = features(path)
-        except (ValueError, OSError) as error: problems[path] = str(error)
-    if not rows: raise ValueError(f"none of {len(paths)} files can be used: " + "; ".join(list(problems.values())[:5]))
-    return dict(zip(rows, estimate_table(pd.DataFrame(list(rows.values()))), strict=True)), problems
 
 # %% ../nbs/06_evaluate.ipynb #curve1cd
 WINDOW_S = 16.0 # What is heard for one point of a curve, s

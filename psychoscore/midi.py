@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['PRESS', 'PEDAL_DOWN', 'DAMPER_S', 'RING_S', 'WRITTEN_OUT', 'LAST_S', 'DRUMS', 'PIANOS', 'DOUBLED_S', 'MIDI_SUFFIXES',
            'Limits', 'Reading', 'pair', 'presses', 'pedal_spans', 'damped', 'struck_again', 'releases_under',
-           'under_pedals', 'hands_and_feet', 'performance', 'count_notes', 'name_programs', 'piano_part',
-           'one_keyboard', 'read_midi', 'as_notes', 'find_midi', 'is_midi_name', 'is_hidden']
+           'under_pedal', 'hands_and_feet', 'count_notes', 'name_programs', 'piano_part', 'one_keyboard', 'read_midi',
+           'as_notes', 'find_midi', 'printable', 'is_midi_name']
 
 # %% ../nbs/foundations/midi.ipynb #mid00003
-import math, warnings
+import os, re, warnings
+from bisect import bisect_right
 from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 import numpy as np
 from .notes import PITCH_MAX, PITCH_MIN, make_notes
 from .smf import SUSTAIN, Track, read_smf, seconds_at, tick_lengths, unpack
@@ -33,14 +35,15 @@ class Reading(NamedTuple):
 def pair(
     strikes: "list[tuple[int, int]]", # (tick, velocity) of the note-ons of one key, in order
     releases: "list[int]", # Ticks of its note-offs, in order
-    silences: "list[int]", # Ticks at which all notes of its channel end
+    silences: "list[int]", # Ticks at which all notes of its channel end, in order
     end: int, # Of the track, tick
 ) -> "list[tuple[int, int, int, bool]]": # (on, off, velocity, whether it has no end of its own)
     "Give every strike of a key its release."
     if len(strikes) == len(releases) and all(on <= off for (on, _), off in zip(strikes, releases, strict=True)):
         return [(on, off, velocity, False) for (on, velocity), off in zip(strikes, releases, strict=True)] # also of voices that cross
     found, held = [], None # an end is missing, or there is one too many
-    for tick, velocity in sorted([*((tick, 0) for tick in [*releases, *silences]), *strikes], key=lambda event: event[0]):
+    after = (silences[k:k + 1] for on, _ in strikes for k in [bisect_right(silences, on)]) # of many, only the next one counts
+    for tick, velocity in sorted([*((tick, 0) for tick in chain(releases, *after)), *strikes], key=lambda event: event[0]):
         if held: found.append((held[0], tick, held[1], velocity > 0))
         held = (tick, velocity) if velocity else None
     if held: found.append((held[0], end, held[1], True))
@@ -53,11 +56,12 @@ def presses(
     tracks: "list[Track]", # That sound together
 ) -> np.ndarray: # (N,) of dtype PRESS, in ticks
     "Say when each key of each channel goes down and up, and which instrument it plays."
-    rows, silences, programs = [], defaultdict(list), defaultdict(list)
+    rows, silences, programs = [], defaultdict(set), defaultdict(list)
     for track in tracks:
         for tick, channel, number, _ in track.controls:
-            if number != SUSTAIN: silences[channel].append(tick)
+            if number != SUSTAIN: silences[channel].add(tick)
         for tick, channel, program in track.programs: programs[channel].append((tick, program))
+    silences = defaultdict(list, {channel: sorted(ticks) for channel, ticks in silences.items()})
     for track in tracks:
         for (channel, pitch), strikes in track.strikes.items():
             for on, off, velocity, no_end in pair(strikes, track.releases.get((channel, pitch), []), silences[channel], track.end):
@@ -76,13 +80,14 @@ WRITTEN_OUT = 0.5 # When fewer notes than this share of the expected end under t
 LAST_S = 0.5 # What a note gets that is struck as its track ends, and has no end
 
 def pedal_spans(
-    moves: "list[tuple[float, int]]", # Time in s and value of the sustain pedal, in order
+    moves: "list[tuple[float, int, int]]", # Time in s, channel and value of the sustain pedal, in order
     until_s: float, # When a pedal that is never lifted is lifted
 ) -> np.ndarray: # Down and up, s, (M, 2)
-    "Say when the sustain pedal is down."
-    spans, down_s = [], None
-    for now_s, value in moves:
-        if (value >= PEDAL_DOWN) == (down_s is not None): continue
+    "Say when the sustain pedal is down: a piano has one, which any of its channels may press."
+    spans, down_s, pressing = [], None, set()
+    for now_s, channel, value in moves:
+        (pressing.add if value >= PEDAL_DOWN else pressing.discard)(channel)
+        if bool(pressing) == (down_s is not None): continue
         if down_s is not None: spans.append((down_s, now_s))
         down_s = now_s if down_s is None else None
     if down_s is not None: spans.append((down_s, max(down_s, until_s)))
@@ -109,8 +114,8 @@ def struck_again(
     return again_s
 
 def releases_under(
-    played: np.ndarray, # Notes of one channel, of dtype PRESS, in seconds, (N,)
-    spans: np.ndarray, # When its pedal is down, (M, 2)
+    played: np.ndarray, # Of dtype PRESS, in seconds, (N,)
+    spans: np.ndarray, # When the pedal is down, (M, 2)
 ) -> "tuple[int, float]": # How many notes end while the pedal is down, and how many would if it did not matter
     "Count where notes end, but for those whose key is struck anew as they end."
     off_s = played["off"]
@@ -119,24 +124,19 @@ def releases_under(
     down_s, music_s = (spans[:, 1] - spans[:, 0] - 2*DAMPER_S).clip(0).sum(), off_s.max() - played["on"].min()
     return int(under.sum()), float(len(played)*min(down_s/music_s, 1))
 
-def under_pedals(
+def under_pedal(
     played: np.ndarray, # Of dtype PRESS, in seconds, (N,)
-    moves: "list[tuple[float, int, int]]", # Time in s, channel and value of sustain pedals, in order
+    spans: np.ndarray, # When the pedal is down, (M, 2)
 ) -> np.ndarray: # When the notes end, s, (N,)
-    "Hold what the pedals hold, unless the file's notes are written down as they sound."
-    off_s, counts = played["off"].copy(), np.zeros(2)
-    for channel in sorted({of for _, of, _ in moves}):
-        if not (own := played["channel"] == channel).any(): continue
-        spans = pedal_spans([(now_s, value) for now_s, of, value in moves if of == channel], off_s.max())
-        off_s[own] = damped(played["off"][own], spans)
-        counts += releases_under(played[own], spans)
-    under, by_chance = counts
-    return played["off"] if under < WRITTEN_OUT*by_chance else off_s
+    "Hold what the pedal holds, unless the file's notes are written down as they sound."
+    under, by_chance = releases_under(played, spans)
+    return played["off"] if under < WRITTEN_OUT*by_chance else damped(played["off"], spans)
 
+# %% ../nbs/foundations/midi.ipynb #mid00019
 def hands_and_feet(
     tracks: "list[Track]", # That sound together
     division: int, # Of the file
-) -> "tuple[np.ndarray, list]": # Of dtype PRESS, in seconds; and moves of the pedals, as for `under_pedals`
+) -> "tuple[np.ndarray, list]": # Of dtype PRESS, in seconds; and moves of the pedals, as for `pedal_spans`
     "Say in seconds what hands and feet do."
     clock = tick_lengths(division, sorted(change for track in tracks for change in track.tempos))
     played, pedals = presses(tracks), sorted(control for track in tracks for control in track.controls if control[2] == SUSTAIN)
@@ -145,17 +145,6 @@ def hands_and_feet(
     played["off"] = np.where(played["no_end"], played["on"] + np.minimum(length_s, RING_S), played["off"])
     times_s = seconds_at(np.array([tick for tick, *_ in pedals]), *clock).tolist()
     return played, [(now_s, channel, value) for now_s, (_, channel, _, value) in zip(times_s, pedals, strict=True)]
-
-# %% ../nbs/foundations/midi.ipynb #mid00019
-def performance(
-    tracks: "list[Track]", # That sound together
-    division: int, # Of the file
-) -> np.ndarray: # Of dtype PRESS, in seconds
-    "Make of what hands and feet do what sounds."
-    played, moves = hands_and_feet(tracks, division)
-    sounds = played["off"] > played["on"] # a note of no length is no note that a pedal could hold
-    if moves and sounds.any(): played["off"][sounds] = under_pedals(played[sounds], moves)
-    return played
 
 # %% ../nbs/foundations/midi.ipynb #mid00021
 DRUMS = 9 # The channel that General MIDI keeps for percussion, counted from 0
@@ -218,18 +207,26 @@ def read_midi(
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
 def _read(data, limits):
-    file, parts, begins_s = read_smf(unpack(data, limits.size)), [np.zeros(0, PRESS)], 0.0
+    "Unpack, parse, turn ticks into seconds, choose the piano, hold what the pedal holds."
+    file, begins_s, parts, moves = read_smf(unpack(data, limits.size)), 0.0, [np.zeros(0, PRESS)], []
+    if (strikes := sum(len(key) for track in file.tracks for key in track.strikes.values())) > limits.notes:
+        raise ValueError(f"more than {limits.notes:,.0f} notes: {strikes:,}")
     for tracks in [[track] for track in file.tracks] if file.format == 2 else [file.tracks]: # 2: one after the other
-        parts.append(played := performance(tracks, file.division))
-        for name in ("on", "off"): played[name] += begins_s
-        begins_s = float(np.concatenate(parts)["off"].max(initial=begins_s))
-    played, remarks = piano_part(np.concatenate(parts))
+        played, feet = hands_and_feet(tracks, file.division)
+        later_s = begins_s - float(played["on"].min()) if begins_s and len(played) else begins_s # without the silence before a later pattern
+        for name in ("on", "off"): played[name] += later_s
+        parts.append(played); moves += [(now_s + later_s, channel, value) for now_s, channel, value in feet]
+        begins_s = float(played["off"].max(initial=begins_s))
+    played, remarks = piano_part(everything := np.concatenate(parts))
     if impossible := sum(track.impossible for track in file.tracks): remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
     if len(file.tracks) < file.promised: remarks.append(f"the file promises {file.promised} tracks and holds {len(file.tracks)}")
     if not len(played): raise ValueError("; ".join(["no piano notes", *remarks]))
-    if len(played) > limits.notes: raise ValueError(f"more than {limits.notes:,.0f} notes: {len(played):,}")
+    elsewhere = {*everything["channel"].tolist()} - {*played["channel"].tolist()} # the pedals of other instruments
+    played["off"] = under_pedal(played, pedal_spans([move for move in moves if move[1] not in elsewhere], played["off"].max()))
     if (last_s := float(played["off"].max())) > limits.seconds: raise ValueError(f"longer than {limits.seconds:,.0f} s: {last_s:,.0f} s")
-    return Reading(one_keyboard(played), tuple(remarks))
+    notes = one_keyboard(played)
+    if doubled := len(played) - len(notes): remarks.append(f"{count_notes(doubled)} doubled by another voice, and read once")
+    return Reading(notes, tuple(remarks))
 
 # %% ../nbs/foundations/midi.ipynb #mid00030
 def as_notes(
@@ -246,15 +243,31 @@ MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf") # Each also with .gz b
 
 def find_midi(
     given: "list[str|Path]", # Files, and folders that are searched at any depth, but for hidden ones
-) -> "list[Path]": # In the order given, and by name within a folder
+    tell: "Callable[[Path, str], None]" = lambda folder, why: warnings.warn(f"{printable(folder)} cannot be searched: {why}", stacklevel=4), # Called with a folder that cannot be searched
+) -> "list[Path]": # In the order given, and by name within a folder; what has two names comes once
     "Find MIDI files; FileNotFoundError names what is not there."
-    found = []
+    found, seen = [], set() # Real paths, so that links that lead in a circle end
     for path in map(Path, given):
-        if not path.exists(): raise FileNotFoundError(f"no file or folder at {path}")
-        inside = sorted(p for p in path.rglob("*") if is_midi_name(p.name) and not is_hidden(p.relative_to(path)) and p.is_file()) if path.is_dir() else [path]
-        if not inside: raise FileNotFoundError(f"no MIDI files ({', '.join(MIDI_SUFFIXES)}) in {path}")
-        found += inside
+        if not os.path.lexists(path): raise FileNotFoundError(f"no file or folder at {path}")
+        known = os.path.realpath(path) in seen
+        inside = sorted(_search(path, seen, tell)) if os.path.isdir(path) else [path]
+        if not inside and not known: raise FileNotFoundError(f"no MIDI files ({', '.join(MIDI_SUFFIXES)}) in {path}")
+        for file in inside:
+            if (real := os.path.realpath(file)) not in seen: seen.add(real); found.append(file)
     return found
 
+def _search(folder, seen, tell):
+    for top, inner, names in os.walk(folder, onerror=lambda error: tell(Path(error.filename), error.strerror), followlinks=True):
+        if (real := os.path.realpath(top)) in seen: inner.clear(); continue
+        seen.add(real)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for path in (Path(top)/name for name in names if is_midi_name(name) and not name.startswith(".")):
+            if os.path.isfile(path) or not os.path.exists(path): yield path # a link to nothing is told of when it is read
+
+def printable(
+    name: "str|Path", # Of a file, in whatever encoding
+) -> str: # In valid Unicode, in one line
+    "Write bytes that are no UTF-8, and control characters, as Python would: \\udcff, \\n."
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: repr(found[0])[1:-1], str(name))
+
 def is_midi_name(name: str) -> bool: return name.lower().removesuffix(".gz").endswith(MIDI_SUFFIXES)
-def is_hidden(path: Path) -> bool: return any(part.startswith(".") for part in path.parts)

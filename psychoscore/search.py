@@ -8,7 +8,7 @@ __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'neares
            'tokens_of_midi', 'Embedder', 'index_folder']
 
 # %% ../nbs/02b_search.ipynb #c5906689
-import hashlib, json, os, time
+import hashlib, json, os, time, warnings
 from functools import cached_property
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import pyarrow as pa, pyarrow.parquet as pq
 from tqdm.auto import tqdm
-from .midi import find_midi, read_midi
+from .midi import Limits, find_midi, printable, read_midi
 from .profile import CIRCUMPLEX, PsychometricProfile, as_profile
 
 # %% ../nbs/02b_search.ipynb #2aa8c0d3
@@ -113,7 +113,7 @@ def unit_length(vectors: np.ndarray) -> np.ndarray: # (N, C), the same direction
 # %% ../nbs/02b_search.ipynb #488e026d
 class Hit(NamedTuple):
     "A piece that was found."
-    name: str # Path inside the folder that was indexed
+    name: str # Path inside the folder that was indexed, as `printable` writes it
     distance: float # From the asked profile in units of the dial, or between directions of embeddings, 0 to 2
     profile: PsychometricProfile # Estimated
 
@@ -194,13 +194,15 @@ def tokens_of_midi(
     data: bytes, # A MIDI file
     key_relative: bool, # As the model was trained
     context: int, # Of the model, tokens
-) -> np.ndarray: # Token ids, (T,)
+    limits: Limits = Limits(), # Of `read_midi`
+) -> tuple[np.ndarray, tuple[str, ...]]: # Token ids, (T,), and what the reader remarks
     "Read a MIDI file as tokens; ValueError says why it cannot be embedded."
     from psychoscore.contrastive import whole_segment_windows
     from psychoscore.tokens import encode
-    ids = encode(read_midi(data).notes, key_relative=key_relative).ids
+    notes, remarks = read_midi(data, limits)
+    ids = encode(notes, key_relative=key_relative).ids
     whole_segment_windows(ids, context) # refuses a segment that no window holds
-    return ids
+    return ids, remarks
 
 # %% ../nbs/02b_search.ipynb #21beef09
 BATCH = 256 # Files that are embedded together
@@ -211,11 +213,12 @@ class Embedder:
     def __init__(self,
         model_folder: "str|Path",
         known: "Index|None" = None, # What was embedded before; of no use when by another model
+        limits: Limits = Limits(), # Of `read_midi`
     ):
         from psychoscore.model import load_model # only here: a search by profile needs no torch
         self.model, about = load_model(model_folder) # first, for it says what is damaged
         self.sha256, self.probe = model_sha256(model_folder), load_probe(model_folder)
-        self.key_relative, self.context = about["key_relative"], self.model.config.max_position_embeddings
+        self.limits, self.key_relative, self.context = limits, about["key_relative"], self.model.config.max_position_embeddings
         self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 
     def embed(self,
@@ -226,10 +229,13 @@ class Embedder:
         hashes, unusable, fresh = {}, {}, {}
         for path in paths:
             try:
-                digest = hashlib.sha256(data := path.read_bytes()).hexdigest()
-                if digest not in self.known and digest not in fresh: fresh[digest] = tokens_of_midi(data, self.key_relative, self.context)
-            except (ValueError, OSError) as error: unusable[path] = str(error)
-            else: hashes[path] = digest
+                if (size := path.stat().st_size) > self.limits.size: raise ValueError(f"more than {self.limits.size:,.0f} bytes: {size:,}") # before it fills memory
+                digest, remarks = hashlib.sha256(data := path.read_bytes()).hexdigest(), ()
+                if digest not in self.known and digest not in fresh: fresh[digest], remarks = tokens_of_midi(data, self.key_relative, self.context, self.limits)
+            except (ValueError, OSError) as error: unusable[path] = getattr(error, "strerror", None) or str(error)
+            else:
+                hashes[path] = digest
+                for remark in remarks: warnings.warn(f"{printable(path)}: {remark}", stacklevel=3)
         self.known |= dict(zip(fresh, embed_ids(list(fresh.values()), self.model), strict=True))
         return hashes, unusable
 
@@ -240,7 +246,7 @@ class Embedder:
     ) -> Index:
         "List what was embedded."
         embeddings = np.stack([self.known[digest] for digest in hashes.values()])
-        return Index(tuple(path.relative_to(folder).as_posix() for path in hashes), tuple(hashes.values()), embeddings,
+        return Index(tuple(printable(path.relative_to(folder).as_posix()) for path in hashes), tuple(hashes.values()), embeddings,
                      self.probe.estimate(embeddings).astype(np.float32), self.sha256, finished)
 
 # %% ../nbs/02b_search.ipynb #ce591bf6
@@ -248,13 +254,15 @@ def index_folder(
     folder: "str|Path", # Of MIDI files, at any depth
     out: "str|Path", # Index file; what it knows already is kept
     model_folder: "str|Path" = PACKAGED, # A checkpoint with its probe
+    limits: Limits = Limits(), # Of `read_midi`
 ) -> tuple[Index, dict[str, str]]: # The index, also written to `out`; and files that were left out, with the reason
     "Embed a folder of MIDI."
     if not Path(folder).is_dir(): raise FileNotFoundError(f"no folder at {folder}")
-    paths, out = find_midi([folder]), Path(out)
+    closed: list[tuple[Path, str]] = [] # Folders that cannot be searched
+    paths, out = find_midi([folder], lambda *said: closed.append(said)), Path(out)
     if out.is_dir(): raise ValueError(f"{out} is a folder: name a file to write the index to")
-    embedder = Embedder(model_folder, read_index(out) if out.is_file() else None)
-    hashes, unusable, saved_s = {}, {}, time.monotonic()
+    embedder = Embedder(model_folder, read_index(out) if out.is_file() else None, limits)
+    hashes, unusable, saved_s = {}, dict(closed), time.monotonic()
     with tqdm(total=len(paths), unit="file", desc="index") as progress:
         for start in range(0, len(paths), BATCH):
             for sort, found in zip((hashes, unusable), embedder.embed(batch := paths[start:start + BATCH])): sort.update(found)
@@ -262,7 +270,7 @@ def index_folder(
                 embedder.index(hashes, folder, finished=False).save(out)
                 saved_s = time.monotonic()
             progress.update(len(batch))
-    unusable = {path.relative_to(folder).as_posix(): reason for path, reason in unusable.items()}
+    unusable = {printable(path.relative_to(folder).as_posix()): reason for path, reason in unusable.items()}
     if not hashes: raise ValueError(f"none of {len(paths)} files in {folder} can be used: " + "; ".join(f"{name}: {reason}" for name, reason in list(unusable.items())[:5]))
     (index := embedder.index(hashes, folder)).save(out)
     return index, unusable

@@ -64,11 +64,13 @@ def test_a_folder_of_many_files_with_bad_ones(tmp_path, command):
     (tmp_path/"half.mid").write_bytes((tmp_path/"piece 000.mid").read_bytes()[:40])
     (tmp_path/"silent.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\1\340MTrk\0\0\0\4\0\377/\0")
     result = command("listen", tmp_path, "--json")
-    assert result.returncode == 0
-    heard = json.loads(result.stdout)
-    assert len(heard) == 60 and set(heard[0]) == {"path", "trauma", "entropy"} and set(heard[0]["trauma"]) == {"value", "low", "high"}
+    assert result.returncode == 1
+    heard = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["path"] for row in heard] == sorted(map(str, tmp_path.iterdir()))
+    good = [row for row in heard if "error" not in row]
+    assert len(good) == 60 and set(good[0]) == {"path", "trauma", "entropy", "notes", "seconds", "remarks", "bytes", "modified"} and set(good[0]["trauma"]) == {"value", "low", "high"}
     assert "4 of 64 files could not be used" in result.stderr
-    for name in ("text.mid", "empty.mid", "half.mid", "silent.mid"): assert f"cannot be used: {tmp_path/name}" in result.stderr
+    for name in ("text.mid", "empty.mid", "half.mid", "silent.mid"): assert f"{tmp_path/name}: cannot be used: " in result.stderr
 
 
 def test_listening_imports_neither_torch_nor_sklearn(tmp_path):

@@ -2,6 +2,7 @@
 import asyncio
 import base64
 import concurrent.futures
+import gzip
 import json
 import math
 import random
@@ -27,6 +28,7 @@ from bench_serve import Soak, verdicts
 from conftest import Server
 from psychoscore.batching import Engine, Full, Job, Late, close
 from psychoscore.compose import Composer, Draft, Request, Sampling
+from psychoscore.midi import read_midi
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
@@ -44,8 +46,9 @@ HEAD = chunk(b"MThd", struct.pack(">HHH", 0, 1, 480))
 MIDI = {
     "empty": b"", "truncated": SCALE[:100], "gigabytes promised": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40", 2**31), "long header": chunk(b"MThd", b"\0\0\0\1\1\xe0", 2**32 - 1),
     "zip": b"PK\3\4" + bytes(100), "noise": np.random.default_rng(0).bytes(5000), "a million notes": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40" + b"\1\x40\0\1\x40\x40"*1_000_000),
-    "too many notes": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40" + b"\1\x40\0\1\x40\x40"*15_000 + b"\0\xff\x2f\0"), "text": b"MThd, I swear", "no division": chunk(b"MThd", b"\0\0\0\1\0\0") + chunk(b"MTrk", b"\0\xff\x2f\0"),
-    "no piano": midi_bytes(make_notes([0, 1], [1, 1], [60, 120], 80)), "years": HEAD + chunk(b"MTrk", b"\xff\xff\xff\x7f\x90\x40\x40\xff\xff\xff\x7f\x40\0"*20 + b"\0\xff\x2f\0"),
+    "too many notes": HEAD + chunk(b"MTrk", b"\0\x90\x40\x40" + b"\x60\x40\0\0\x40\x40"*60_000 + b"\0\xff\x2f\0"), "text": b"MThd, I swear", "no division": chunk(b"MThd", b"\0\0\0\1\0\0") + chunk(b"MTrk", b"\0\xff\x2f\0"),
+    "no piano": midi_bytes(make_notes([0, 1], [1, 1], [12, 120], 80)), "html": b"<!doctype html><title>Moved</title>", "wav": b"RIFF\x24\0\0\0WAVEfmt " + bytes(30), "gzip bomb": gzip.compress(SCALE + bytes(5_000_000)),
+    "years": HEAD + chunk(b"MTrk", b"\xff\xff\xff\x7f\x90\x40\x40\xff\xff\xff\x7f\x40\0"*20 + b"\0\xff\x2f\0"),
 }
 
 
@@ -103,6 +106,66 @@ def test_bad_midi_is_refused(client, name):
     assert set(errors(client.post("/v1/search", json={"midi": base64.b64encode(MIDI[name]).decode()}))) <= {"midi", "body"}
 
 
+@pytest.mark.parametrize(("body", "headers", "says"), [
+    ({"content": b""}, {}, "an empty file"), ({"files": {"file": SCALE}}, {}, "a multipart form"), ({"json": {"midi": "TVRoZA=="}}, {}, "JSON"), ({"content": base64.b64encode(SCALE)}, {}, "not a MIDI file"),
+    ({"content": SCALE.replace(b"\0", b"").replace(b"\n", b"")}, {"Content-Type": "application/x-www-form-urlencoded"}, ""), ({"content": MIDI["zip"]}, {}, "a zip archive"), ({"content": MIDI["wav"]}, {}, "such as WAV"), ({"content": MIDI["html"]}, {}, "HTML or XML")])
+def test_what_is_sent_in_place_of_a_file_is_named(client, body, headers, says):
+    answer = client.post("/v1/profile", headers=headers, **body)
+    assert errors(answer) == ["body"] and says in (said := answer.json()["errors"][0]["message"]) and said.endswith("as curl --data-binary @piece.mid sends it")
+
+
+def test_a_body_that_http_compressed_is_refused_by_name(client):
+    for route in ("profile", "generate"):
+        answer = client.post(f"/v1/{route}", content=gzip.compress(SCALE), headers={"Content-Encoding": "gzip"})
+        assert answer.status_code == 415 and errors(answer) == ["Content-Encoding"]
+    assert client.post("/v1/profile", content=gzip.compress(SCALE)).json() == client.post("/v1/profile", content=SCALE).json() # a .mid.gz is a file
+
+
+def test_base64_as_others_write_it(client):
+    written = [base64.b64encode(SCALE).decode(), base64.encodebytes(SCALE).decode(), base64.encodebytes(SCALE).decode().replace("\n", "\r\n"), "data:audio/midi;base64," + base64.b64encode(SCALE).decode()]
+    answers = [client.post("/v1/search", json={"midi": text}) for text in written]
+    assert [a.status_code for a in answers] == [200]*4 and len({a.content for a in answers}) == 1
+
+
+LONG = midi_bytes(make_notes(np.arange(160)/4, np.full(160, 0.25), 50 + np.arange(160) % 24, 80))
+REMARKED = midi_bytes(make_notes(np.arange(160)/4, np.full(160, 0.25), np.r_[15, 50 + np.arange(159) % 24], 80)) # with a note below the piano
+
+
+def test_remarks_are_sent_with_every_answer(client):
+    "The same words in JSON, in a header and at the start of a stream; none where nothing is to be said."
+    remarks, body = list(read_midi(REMARKED).remarks), {"prompt_midi": base64.b64encode(REMARKED).decode(), "seconds": 42, "seed": 1}
+    assert len(remarks) == 1 and "outside the piano" in remarks[0]
+    heard = client.post("/v1/profile", content=REMARKED).json()
+    assert heard["remarks"] == remarks and heard["notes"] == 159
+    composed = client.post("/v1/generate", json=body, headers={"Accept": "application/json"})
+    assert composed.json()["remarks"] == remarks and composed.headers["Psychoscore-Remarks"] == remarks[0]
+    assert client.post("/v1/generate", json=body).headers["Psychoscore-Remarks"] == client.post("/v1/search", json={"midi": body["prompt_midi"]}).headers["Psychoscore-Remarks"] == remarks[0]
+    assert [json.loads(line).get("remarks") for line in client.post("/v1/stream", json=body).text.splitlines()][0] == remarks
+    two = client.post("/v1/profile", content=midi_bytes(make_notes([0, 1], [1, 1], [60, 64], 80))).json()["remarks"]
+    assert len(two) == 1 and two[0].startswith("too short to tell: 2 notes")
+    assert client.post("/v1/profile", content=LONG).json()["remarks"] == [] and "Psychoscore-Remarks" not in client.post("/v1/generate", json=GOOD).headers
+
+
+def test_the_largest_file_fits_in_base64(client):
+    "One of exactly as many bytes as may be, wrapped in lines; with one more it is refused by the reader, and past the body's limit before it is read."
+    def padded(size): return SCALE + chunk(b"XXXX", bytes(size - len(SCALE) - 8))
+    def ask(data): return client.post("/v1/search", json={"midi": base64.encodebytes(data).decode()})
+    assert ask(padded(2**20)).status_code == 200
+    assert "more than 1,048,576 bytes" in ask(padded(2**20 + 1)).json()["errors"][0]["message"]
+    assert ask(padded(2**21)).status_code == 413
+
+
+def test_bodies_under_way_share_their_room(small_server, monkeypatch):
+    "Two half-sent bodies fill it: 429 for a third, while what has no body is answered; then room again."
+    monkeypatch.setattr("psychoscore.serve.MAX_HELD_BYTES", 10_000)
+    def status(): return (answer := httpx.post(f"{small_server}/v1/profile", content=SCALE.ljust(6000, b"\0"))).status_code, answer.headers.get("Retry-After")
+    with open_wire(small_server, b"Content-Length: 9000") as wire:
+        wire.sendall(b" "*8000)
+        until(lambda: status() == (429, "1"))
+        assert httpx.get(f"{small_server}/v1/model").status_code == 200
+    until(lambda: status()[0] == 200)
+
+
 def test_a_prompt_too_dense_for_the_model(client):
     dense = midi_bytes(make_notes(np.arange(400)/100, np.full(400, 0.03), 30 + np.arange(400) % 70, 80))
     assert errors(client.post("/v1/generate", json={"prompt_midi": base64.b64encode(dense).decode(), "seconds": 12})) == ["prompt_midi"]
@@ -141,11 +204,11 @@ def open_wire(url, head):
 def test_the_body_is_measured_as_it_comes(server):
     "A body without a length, sent bit by bit, is refused as soon as it has grown too large."
     with open_wire(server.url, b"Transfer-Encoding: chunked") as wire:
-        for _ in range(12): wire.sendall(b"8000\r\n" + b" "*32768 + b"\r\n") # 384 of endless kilobytes
+        for _ in range(80): wire.sendall(b"8000\r\n" + b" "*32768 + b"\r\n") # 2,560 of endless kilobytes
         answer = b""
         while b"}" not in answer and (part := wire.recv(65536)): answer += part # headers and body may come apart
-    assert b" 413 " in answer.split(b"\r\n")[0] and b"must be at most 262144 bytes" in answer
-    assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*300_000)) == ["body"]
+    assert b" 413 " in answer.split(b"\r\n")[0] and b"must be at most 2097152 bytes" in answer
+    assert errors(httpx.post(f"{server.url}/v1/generate", content=b" "*3_000_000)) == ["body"]
 
 
 def test_too_many_under_way(small_server, monkeypatch):
@@ -167,7 +230,7 @@ def test_who_sends_too_much_hears_why(server, head):
         time.sleep(0.5)
         wire.sendall(body[4_000_000:])
         answer = b"".join(iter(lambda: wire.recv(65536), b""))
-    assert b" 413 " in answer.split(b"\r\n")[0] and answer.endswith(b'"must be at most 262144 bytes"}]}')
+    assert b" 413 " in answer.split(b"\r\n")[0] and answer.endswith(b'"must be at most 2097152 bytes"}]}')
 
 
 def test_a_head_that_is_too_large(server):

@@ -10,7 +10,8 @@ from psychoscore.compose import Composer, Piece, Request, Segment, compare, meas
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
 from psychoscore.dial import Dial, Grid, calibrate
 from psychoscore.emopia import load_emopia
-from psychoscore.evaluate import estimate_profile, listen
+from psychoscore.evaluate import estimate_profile
+from psychoscore.listening import listen
 from psychoscore.midi import read_midi
 from psychoscore.notes import Key, estimate_key, midi_bytes
 from psychoscore.model import load_model
@@ -53,8 +54,7 @@ midi: bytes = midi_bytes(read_midi(path).notes)
 key, margin = estimate_key(piece.notes)
 
 heard: float = estimate_profile(path).trauma.value
-found_in, problems = listen(["a.mid", Path("b.mid")])
-lowest: float = min(estimate.entropy.low for estimate in found_in.values())
+lowest: float = min(one.estimate.entropy.low for one in listen(["a.mid", Path("b.mid")]) if one.estimate)
 
 data: PreparedDataset = prepare(labelled_pieces("labels.csv"), "data/own")
 more: PreparedDataset = prepare(corpus_pieces("midis"), "data/corpus")
