@@ -32,6 +32,7 @@ help:
 	@echo "make coverage   say which lines of the package no notebook and no test runs, into reports/coverage.md (many minutes)"
 	@echo "make dist       build the wheel and the source archive into dist"
 	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
+	@echo "make search-listener  compare listeners by cross-validation over EMOPIA's training songs (six minutes of a core)"
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
 
@@ -146,6 +147,9 @@ bench-serve: .venv/.installed
 estimators: .venv/.installed
 	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
 
+search-listener: .venv/.installed
+	$(BIN)/python tests/search_listener.py --out reports/listener/search.csv
+
 report: .venv/.installed
 	$(call need,DATA)
 	CORES=$$($(PYTHON) -c 'import os; print(os.cpu_count())'); OMP_NUM_THREADS=$$CORES $(BIN)/psychoscore report --data $(DATA) --takes 8 --processes $$CORES --out reports
@@ -153,5 +157,5 @@ report: .venv/.installed
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
 
-.PHONY: help setup compose lab test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators report bench-compose bench-serve bench-sound piano docs examples coverage dist clean
+.PHONY: help setup compose lab test notebooks readme bench-data bench-contrastive bench-search bench-decode bench-train sweep ablations estimators search-listener report bench-compose bench-serve bench-sound piano docs examples coverage dist clean
 .DEFAULT_GOAL := help

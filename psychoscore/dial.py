@@ -20,7 +20,7 @@ from .audition import check_takes, compose_takes
 from .compose import MAX_ROWS, Composer, Piece, Request
 from .contrastive import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
-from .features import excerpt, features_table
+from .features import FEATURES, excerpt, features_table
 from .plots import by_quadrant, profile_square, themed
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 
@@ -275,7 +275,7 @@ def explain(
     near = neighbors(profile, step)
     requests = [Request(p, seconds, seed, **options) for p in (profile, *near.values())]
     requests += [Request(profile, seconds, seed + 1 + k, **options) for k in range(OTHER_SEEDS)]
-    table = features_table([piece.notes for piece in composer.compose_batch(requests)])
+    table = features_table([piece.notes for piece in composer.compose_batch(requests)])[list(FEATURES)]
     scaled = (table - table.iloc[0])/packaged_listener().scale
     moves = scaled.iloc[1:len(near) + 1].set_axis(list(near)).T
     return pd.concat([table.iloc[0].rename("here"), moves, np.sqrt((scaled.iloc[len(near) + 1:]**2).mean()).rename("by seed")], axis=1)
