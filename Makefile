@@ -32,7 +32,7 @@ help:
 	@echo "make coverage   say which lines of the package no notebook and no test runs, into reports/coverage.md (many minutes)"
 	@echo "make dist       build the wheel and the source archive into dist"
 	@echo "make estimators  learn the profile estimators from EMOPIA again (PSYCHOSCORE_DATA=folder, else a download)"
-	@echo "make search-listener  compare listeners by cross-validation over EMOPIA's training songs (six minutes of a core)"
+	@echo "make search-listener  compare listeners by cross-validation over EMOPIA's training songs (seven minutes of a core)"
 	@echo "make report DATA=FOLDER  measure the packaged model: dial, quality, novelty"
 	@echo "make clean      remove what the others made"
 
