@@ -7,7 +7,7 @@ __all__ = ['CHORD_S', 'WINDOW_S', 'PULSE_HZ', 'LAGS', 'PAUSE_S', 'SHARPNESS', 'R
            'MAX_STRETCHES', 'TRIADS', 'INTERVALS', 'MODE', 'DYNAMICS', 'TEXTURE', 'GROUPS', 'FEATURES', 'EXTENT',
            'attacks', 'span_s', 'share_above', 'sliding', 'rate_change', 'pulse', 'rhythm', 'pitch', 'sounding',
            'bass_notes', 'scale_degrees', 'sounding_in', 'harmonic_change', 'triads', 'local_mode', 'mode',
-           'loudness_change', 'dynamics', 'texture', 'extent', 'features', 'features_table', 'excerpt']
+           'loudness_change', 'dynamics', 'texture', 'features', 'features_table', 'excerpt']
 
 # %% ../nbs/foundations/features.ipynb #119755e1
 from pathlib import Path
@@ -282,14 +282,7 @@ def texture(notes: np.ndarray) -> dict: # As in `TEXTURE`
 GROUPS = {"rhythm": RHYTHM, "pitch": PITCH, "mode": MODE, "dynamics": DYNAMICS, "texture": TEXTURE} # Group -> name -> meaning
 FEATURES = {name: meaning for group in GROUPS.values() for name, meaning in group.items()}
 EXTENT = { # What there is to go by: it says how far to trust an estimate, and nothing about the music
-    "notes": "number of notes, log2", "length": "from the first onset to the last release, log2 s",
-    "spread": "by how much the notes of an attack follow its first one, mean ms: 0 where a machine wrote the time"}
-
-def extent(notes: np.ndarray) -> dict: # As in `EXTENT`
-    "Measure what there is to go by."
-    first, number = attacks(notes)
-    late = np.delete(notes["onset_s"] - notes["onset_s"][first[number]], first)
-    return {"notes": np.log2(len(notes)), "length": np.log2(span_s(notes)), "spread": 1000*late.mean() if len(late) else 0.0}
+    "notes": "number of notes, log2", "length": "from the first onset to the last release, log2 s"}
 
 def features(
     midi: "np.ndarray|str|Path|bytes", # Note table, the path of a MIDI file, or its bytes
@@ -299,7 +292,7 @@ def features(
     if not len(notes): raise ValueError("cannot measure a piece without notes")
     notes = notes[np.lexsort((notes["pitch"], notes["onset_s"]))]
     notes["onset_s"] -= notes["onset_s"][0] # silence in front is no music
-    row = extent(notes) | rhythm(notes) | pitch(notes) | mode(notes) | dynamics(notes) | texture(notes)
+    row = {"notes": np.log2(len(notes)), "length": np.log2(span_s(notes))} | rhythm(notes) | pitch(notes) | mode(notes) | dynamics(notes) | texture(notes)
     return {name: float(value) for name, value in row.items()}
 
 # %% ../nbs/foundations/features.ipynb #b05b33a0

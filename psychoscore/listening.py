@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import IO, Callable, Iterable, Iterator, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
-from .evaluate import EVERY_MIN_S, ProfileEstimate, estimate_curve, estimate_table, too_short
-from .features import features
+from .evaluate import EVERY_MIN_S, ProfileEstimate, estimate_curve, estimate_profile, too_short
 from .midi import Limits, printable, read_midi
 from .notes import end_s
 from .profile import CIRCUMPLEX
@@ -35,20 +34,18 @@ def hear_files(
     every_s: "float|None" = None, # Step of the curve over time, s
     limits: Limits = Limits(), # Of `read_midi`
 ) -> list[Heard]: # In the order given
-    "Listen to some files, which are estimated together."
-    heard, rows = [], []
+    "Listen to some files."
+    heard = []
     for path in paths:
         try:
             notes, remarks = read_midi(path, limits)
-            measured, curve = features(notes), None if every_s is None else estimate_curve(notes, every_s)
+            estimate, curve = estimate_profile(notes), None if every_s is None else estimate_curve(notes, every_s)
         except Exception as error: # of whatever kind: no other file is to suffer for it
             heard.append(Heard(path, error=_said_of(path, error)))
             continue
-        rows.append(measured)
         short, seconds = too_short(notes), end_s(notes) - float(notes["onset_s"].min())
-        heard.append(Heard(path, None, len(notes), seconds, remarks if short is None else (*remarks, short), curve))
-    estimates = iter(estimate_table(pd.DataFrame(rows)) if rows else [])
-    return [one if one.error else one._replace(estimate=next(estimates)) for one in heard]
+        heard.append(Heard(path, estimate, len(notes), seconds, remarks if short is None else (*remarks, short), curve))
+    return heard
 
 def _said_of(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror: return error.strerror

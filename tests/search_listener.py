@@ -3,7 +3,8 @@
 Each choice is learned from four parts of the songs and asked about the fifth, as every kind of source would have written
 it. `unseen` repeats that with copies that change no velocity, no grid and no voice. The table tells mean squared errors,
 rank correlations and the share of right quadrants: over all kinds but the shortest, for performances, for what is unlike
-one (other velocities, a grid, fewer voices), and for that unseen. No held-out song and no rating of anyone is looked at.
+one (other velocities, a grid, fewer voices), and for that unseen. A second table, long.csv, compares music of minutes as a
+whole with the mean over stretches of it. No held-out song and no rating of anyone is looked at.
 
     PSYCHOSCORE_DATA=FOLDER .venv/bin/python tests/search_listener.py --out reports/listener/search.csv
 """
@@ -17,14 +18,16 @@ from scipy.linalg import solve
 from scipy.stats import norm, spearmanr
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
-from psychoscore.augment import KINDS, augmented
+from psychoscore.augment import KINDS, LEAST_NOTES, augmented, of_kind
 from psychoscore.contrastive import quadrants
 from psychoscore.emopia import load_emopia
-from psychoscore.evaluate import ALPHA, BEND, GAMMA, IS_DYNAMIC, SENSES, gate, kernel, rows_of, rows_of_kind, song_folds
-from psychoscore.features import FEATURES, GROUPS
+from psychoscore.evaluate import ALPHA, BEND, DOUBT, GAMMA, GATE, IS_DYNAMIC, SENSES, kernel, rows_of, rows_of_kind, song_folds
+from psychoscore.features import FEATURES, GROUPS, excerpt, features_table
 from psychoscore.midi import read_midi
+from psychoscore.notes import end_s
 
 SCORES = ("another level", "mixed by voice", "score", "sequenced", "arranged", "8 s of a score") # Unlike a transcribed performance
+LEAST_CLIPS = 3 # Of a long piece
 SHORT = ("a moment", "a few notes")
 LIKE_SCORES = ("outlined", "on a grid", "together", "joined", "scaled", "voiced", "few", "flat") # Changes that `unseen` does without
 ALL_NOTES, NAMES = ~IS_DYNAMIC, np.array(list(FEATURES))
@@ -46,7 +49,7 @@ def ranked(x, points=33):
     return lambda q: np.stack([np.interp(q[:, k], known[:, k], normal) for k in range(q.shape[1])], 1)
 
 
-def kernel_ridge(gamma=GAMMA, alpha=ALPHA, senses=SENSES, dynamics=("never", "gated"), prepare=bent, leave_out=(), linear=0.0, gates=gate):
+def kernel_ridge(gamma=GAMMA, alpha=ALPHA, senses=SENSES, dynamics=("never", "gated"), prepare=bent, leave_out=(), linear=0.0, doubt=DOUBT, open_at=GATE):
     "Learner: rows to a function that answers. Dynamics, for trauma and entropy: gated, always, or never."
     kept = ~np.isin(NAMES, leave_out)
     seen = [s & kept for s in senses if (s & kept).any()]
@@ -55,29 +58,26 @@ def kernel_ridge(gamma=GAMMA, alpha=ALPHA, senses=SENSES, dynamics=("never", "ga
         by_dynamics = kernel(a[:, IS_DYNAMIC], b[:, IS_DYNAMIC], gamma)
         made = {"never": lambda: by_notes, "always": lambda: by_notes*(1 + by_dynamics), "gated": lambda: by_notes*(1 + ga[:, None]*gb*by_dynamics)}
         return [made[how]() for how in dynamics]
-    def learn(table, y):
+    def gates(table): return 1/(1 + np.exp((open_at[0] - table["velocity_bits"].to_numpy())/open_at[1]))
+    def learn(table, y, clips):
         x, g, base = table[NAMES].to_numpy(), gates(table), y.mean(0)
+        ridge = np.diag(alpha*np.where(np.arange(len(x)) < clips, 1.0, doubt)) # the clips as they were played come first
         z = (standard := prepare(x))(x)
-        weights = [solve(k + alpha*np.eye(len(z)), of_one - m, assume_a="pos") for k, of_one, m in zip(likeness(z, g, z, g), y.T, base, strict=True)]
+        weights = [solve(k + ridge, of_one - m, assume_a="pos") for k, of_one, m in zip(likeness(z, g, z, g), y.T, base, strict=True)]
         return lambda asked: base + np.stack([k @ w for k, w in zip(likeness(standard(asked[NAMES].to_numpy()), gates(asked), z, g), weights, strict=True)], 1)
     return learn
 
 
-def by_bits(table):
-    "A gate that heeds the variety of velocities alone."
-    return 1/(1 + np.exp((3.5 - table["velocity_bits"].to_numpy())/0.5))
-
-
 def trees(kind, **settings):
-    def learn(table, y):
+    def learn(table, y, clips):
         grown = kind(100, max_features=0.3, random_state=0, **settings).fit(table[NAMES].to_numpy(), y)
         return lambda asked: grown.predict(asked[NAMES].to_numpy())
     return learn
 
 
 def mean_of(*learners):
-    def learn(table, y):
-        models = [one(table, y) for one in learners]
+    def learn(table, y, clips):
+        models = [one(table, y, clips) for one in learners]
         return lambda asked: np.mean([model(asked) for model in models], 0)
     return learn
 
@@ -87,25 +87,66 @@ def choices():
     one, forest = (ALL_NOTES,), trees(RandomForestRegressor, min_samples_leaf=8)
     found = {"chosen": (kernel_ridge(), 3)}
     for gamma in (0.2, 0.4, 0.6):
-        for alpha in (1.0, 2.0):
-            if (gamma, alpha) != (GAMMA, ALPHA): found[f"gamma {gamma}, alpha {alpha}"] = (kernel_ridge(gamma, alpha), 3)
+        for alpha in (0.5, 1.0, 2.0):
+            for doubt in (1.0, 5.0, 10.0, 20.0):
+                if (gamma, alpha, doubt) != (GAMMA, ALPHA, DOUBT): found[f"gamma {gamma}, alpha {alpha}, doubt {doubt:g}"] = (kernel_ridge(gamma, alpha, doubt=doubt), 3)
+    found |= {f"dynamics from {bits} bits": (kernel_ridge(open_at=(bits, width)), 3) for bits, width in ((3.5, 0.5), (4.0, 0.4), (4.6, 0.2))}
     found |= {f"{n} copies": (kernel_ridge(), n) for n in (0, 2, 6)}
     found |= {"one kernel for all notes": (kernel_ridge(0.2, senses=one), 3),
               "dynamics never": (kernel_ridge(dynamics=("never", "never")), 3), "dynamics always": (kernel_ridge(dynamics=("always", "always")), 3),
-              "dynamics gated, for both": (kernel_ridge(dynamics=("gated", "gated")), 3), "dynamics gated by variety alone": (kernel_ridge(gates=by_bits), 3),
+              "dynamics gated, for both": (kernel_ridge(dynamics=("gated", "gated")), 3),
               "clipped features": (kernel_ridge(prepare=clipped), 3), "ranked features": (kernel_ridge(prepare=ranked), 3), "with a linear part": (kernel_ridge(linear=0.1), 3),
               "forest": (forest, 3), "extra trees": (trees(ExtraTreesRegressor, min_samples_leaf=5), 3), "mean with a forest": (mean_of(kernel_ridge(), forest), 3),
-              "whole clips alone, ridge and forest": (mean_of(kernel_ridge(0.2, 0.3, one, ("always", "always"), clipped), forest), 0)}
+              "whole clips alone, ridge and forest": (mean_of(kernel_ridge(0.2, 0.3, one, ("always", "always"), clipped, doubt=1.0), forest), 0)}
     return found | {f"without {group}": (kernel_ridge(leave_out=list(names)), 3) for group, names in GROUPS.items() if group != "dynamics"}
 
 
 def answers(learn, parts, y, whole, copies, asked):
     "Kind -> answers of models that did not hear the song."
-    found = {kind: np.empty_like(y) for kind in asked}
+    asked = {kind: table if isinstance(table, tuple) else (table, parts) for kind, table in asked.items()}
+    found = {kind: np.empty((len(table), y.shape[1])) for kind, (table, _) in asked.items()}
     for k in np.unique(parts):
-        model = learn(pd.concat([whole[parts != k], *(table[parts != k] for table in copies)]), np.concatenate([y[parts != k]]*(len(copies) + 1)))
-        for kind, table in asked.items(): found[kind][parts == k] = model(table[parts == k])
+        others = parts != k
+        model = learn(pd.concat([whole[others], *(table[others] for table in copies)]), np.concatenate([y[others]]*(len(copies) + 1)), others.sum())
+        for kind, (table, of_kind_parts) in asked.items(): found[kind][of_kind_parts == k] = model(table[of_kind_parts == k])
     return found
+
+
+def long_pieces(clips, notes):
+    "Clips of one song and class behind one another, from three on: their notes, and the clips of each."
+    pieces, owners = [], []
+    for _, those in clips.groupby(["song_id", "quadrant"]).groups.items():
+        if len(those) < LEAST_CLIPS: continue
+        begins, parts = 0.0, []
+        for i in those:
+            part = notes[i].copy()
+            part["onset_s"] += begins - part["onset_s"].min()
+            parts.append(part); begins = end_s(np.concatenate(parts))
+        pieces.append(np.concatenate(parts)); owners.append(list(those))
+    return pieces, owners
+
+
+def cut(notes, length_s):
+    "Equal parts of about that length."
+    number = max(1, round(end_s(notes)/length_s))
+    return [part for k in range(number) if len(part := excerpt(notes, k*end_s(notes)/number, end_s(notes)/number)) >= LEAST_NOTES]
+
+
+def long_music(clips, notes, whole, y, parts, copies):
+    "What the mean over stretches is worth, for long music: a row for each kind of source and length of stretch."
+    pieces, owners = long_pieces(clips, notes)
+    truth, rows = np.array([y[those].mean(0) for those in owners]), []
+    for kind in ("performed", "sequenced", "score"):
+        written = [of_kind(piece, kind, np.random.default_rng([1, i])) for i, piece in enumerate(pieces)]
+        for length_s in (np.inf, 15, 20, 30, 45):
+            divided = [[piece] if np.isinf(length_s) else cut(piece, length_s) for piece in written]
+            table, owner = features_table([part for of_one in divided for part in of_one]), np.repeat(np.arange(len(pieces)), list(map(len, divided)))
+            part_of_song = np.array([parts[owners[i][0]] for i in owner])
+            found = answers(kernel_ridge(), parts, y, whole, copies[:3], {"": (table, part_of_song)})[""]
+            means = pd.DataFrame(found).groupby(owner).mean().to_numpy()
+            rows.append({"kind": kind, "stretch_s": length_s, "pieces": len(pieces), **{f"mse {dial}": ((means - truth)[:, k]**2).mean() for k, dial in enumerate(("trauma", "entropy"))},
+                         **{f"rank {dial}": spearmanr(means[:, k], truth[:, k]).statistic for k, dial in enumerate(("trauma", "entropy"))}})
+    return pd.DataFrame(rows).round(4)
 
 
 def figures(y, found, kinds, suffix):
@@ -128,6 +169,8 @@ def main():
     copy = lambda seed, without: rows_of(clips, [augmented(n, rng, without) for rng in [np.random.default_rng(seed)] for n in notes], 0).table
     copies = {name: [copy([1, k], without) for k in range(6)] for name, without in (("seen", ()), ("unseen", LIKE_SCORES))}
     asked, rows = {kind: rows.table for kind, rows in asked.items()}, []
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    long_music(clips, notes, whole, y, parts, copies["seen"]).to_csv(given.out.with_name("long.csv"), index=False)
     for name, (learn, n) in choices().items():
         if not any(name.startswith(only) for only in given.only): continue
         start = time.perf_counter()
@@ -135,7 +178,6 @@ def main():
         unseen = answers(learn, parts, y, whole, copies["unseen"][:n], {kind: asked[kind] for kind in SCORES}) if n else seen
         rows.append({"choice": name, **figures(y, seen, [kind for kind in KINDS if kind not in SHORT], "all"), **figures(y, seen, ["performed"], "performed"),
                      **figures(y, seen, SCORES, "scores"), **figures(y, unseen, SCORES, "scores unseen")})
-        given.out.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).round(4).to_csv(given.out, index=False)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
