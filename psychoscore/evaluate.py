@@ -70,7 +70,7 @@ def rows_of_kind(
     return rows_of(clips, [of_kind(clip, kind, rng) for clip in notes], len(notes) if kind == "performed" else 0)
 
 # %% ../nbs/06_evaluate.ipynb #2f304057
-GAMMA, ALPHA = 0.4, 0.5 # Width of the kernels and ridge, chosen by cross-validation below
+GAMMA, ALPHA = 0.2, 0.5 # Width of the kernels and ridge: of those below, with estimates that stay where the music does
 DOUBT = 10.0 # How many times the ridge of a copy is that of a clip as it was played
 BEND = 4.0 # Standard deviations that no feature exceeds
 GATE = (4.3, 0.3) # Entropy of velocities at which half of the dynamics count, and how steeply that rises, bits

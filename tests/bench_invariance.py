@@ -17,9 +17,10 @@ import symusic
 from joblib import Parallel, delayed
 
 from psychoscore.emopia import find_emopia
-from psychoscore.evaluate import estimate_table
+from psychoscore.evaluate import estimate_profile
 from psychoscore.features import features
 from psychoscore.midi import find_midi, read_midi
+from psychoscore.profile import CIRCUMPLEX
 
 SMALL, LARGE = 0.005, 0.02 # Of a dial: 95 % must move by less than the first, all by less than the second
 TICKS = (96, 384, 960, 15360)
@@ -82,8 +83,9 @@ CHANGES = { # Name -> the bytes of a file to what `features` takes
 
 
 def heard(music):
-    "Features, without what the reader has to say."
-    return features(music if isinstance(music, np.ndarray) else read_midi(music).notes)
+    "Features, and the estimated profile as `heard_...`, without what the reader has to say."
+    notes = music if isinstance(music, np.ndarray) else read_midi(music).notes
+    return features(notes) | {f"heard_{name}": dial.value for name, dial in estimate_profile(notes)._asdict().items()}
 
 
 def holds(data, notes, within_s=0.005):
@@ -93,7 +95,7 @@ def holds(data, notes, within_s=0.005):
 
 
 def measured(data):
-    "Features of a file as it is and after every change: name -> row, or why there is none."
+    "A file as it is and after every change: name -> row of `heard`, or why there is none."
     notes, rows = read_midi(data).notes, {"": heard(data)}
     for name, change in CHANGES.items():
         try: changed = change(data)
@@ -113,7 +115,7 @@ def read_measured(path):
 
 def values(rows):
     "Estimates, (N, P)."
-    return np.array([[dial.value for dial in estimate] for estimate in estimate_table(pd.DataFrame(rows))])
+    return pd.DataFrame(rows)[[f"heard_{d.name}" for d in CIRCUMPLEX]].to_numpy()
 
 
 def movements(pieces):
