@@ -489,7 +489,7 @@ def listen(
     from psychoscore.midi import printable
     found, closed = _find(paths)
     kind, curve = "json" if as_json else "csv" if as_csv else "text", every is not None
-    done = tidy_results(out, kind, curve, found) if out and out.exists() else Done({}, set())
+    done = tidy_results(out, kind, every, found, ("longer than", "more than") if no_limits else ()) if out and out.exists() else Done({}, set())
     left = [path for path in found if printable(path) not in done.states]
     made = listen_to(left, every, _limits(no_limits)) # refuses a step before anything is written
     failed = sum(printable(path) in done.failed for path in found)

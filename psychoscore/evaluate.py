@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['COPIES', 'GAMMA', 'ALPHA', 'DOUBT', 'BEND', 'GATE', 'SENSES', 'IS_DYNAMIC', 'ENOUGH_NOTES', 'ENOUGH_S', 'LEVEL',
-           'GRID', 'TIERS', 'NEAR', 'EXCERPTS', 'EXCERPT_S', 'STRETCH_S', 'WINDOW_S', 'EVERY_MIN_S', 'STATISTICS',
-           'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'augmented_rows', 'rows_of_kind', 'gate', 'bend', 'kernel', 'likeness',
-           'fit_ridge', 'to_go_by', 'Calibration', 'calibrate_answers', 'song_folds', 'cross_validate', 'Ridge',
-           'learn', 'Listener', 'fit_listener', 'joined_rows', 'Forest', 'grow_forest', 'padded_stack', 'excerpt_rows',
-           'Judge', 'fit_judge', 'save_estimator', 'load_estimator', 'packaged_listener', 'packaged_judge', 'Estimate',
-           'estimate_table', 'stretches', 'estimate_profiles', 'estimate_profile', 'too_short', 'estimate_curve',
-           'accuracies', 'save_reference', 'reference', 'held_out_figures', 'make_estimators', 'estimator_report',
-           'figures_table', 'notes_of_score', 'change_mode', 'other_world', 'ProfileEstimate']
+           'GRID', 'TIERS', 'NEAR', 'EXCERPTS', 'EXCERPT_S', 'STRETCH_S', 'MAX_STRETCHES', 'WINDOW_S', 'EVERY_MIN_S',
+           'MAX_STEPS', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'augmented_rows', 'rows_of_kind', 'gate',
+           'bend', 'kernel', 'likeness', 'fit_ridge', 'to_go_by', 'Calibration', 'calibrate_answers', 'song_folds',
+           'cross_validate', 'Ridge', 'learn', 'Listener', 'fit_listener', 'joined_rows', 'Forest', 'grow_forest',
+           'padded_stack', 'excerpt_rows', 'Judge', 'fit_judge', 'save_estimator', 'load_estimator',
+           'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'stretches', 'estimate_profiles',
+           'estimate_profile', 'too_short', 'estimate_curve', 'accuracies', 'save_reference', 'reference',
+           'held_out_figures', 'make_estimators', 'estimator_report', 'figures_table', 'notes_of_score', 'change_mode',
+           'other_world', 'ProfileEstimate']
 
 # %% ../nbs/06_evaluate.ipynb #8fa32181
 import json
@@ -399,13 +400,14 @@ def estimate_table(
 
 # %% ../nbs/06_evaluate.ipynb #cf67f683
 STRETCH_S = 30.0 # About as long as the clips that were learned from
+MAX_STRETCHES = 1000 # Longer music gets longer ones
 
 def stretches(
     notes: np.ndarray, # Note table
 ) -> "list[np.ndarray]": # Note tables
     "Divide long music into equal stretches of about STRETCH_S; what is hardly longer than one stays whole."
     first_s = float(notes["onset_s"].min())
-    number = round(span_s(notes)/STRETCH_S) if span_s(notes) > 1.5*STRETCH_S else 1
+    number = min(round(span_s(notes)/STRETCH_S), MAX_STRETCHES) if span_s(notes) > 1.5*STRETCH_S else 1
     length_s = span_s(notes)/number
     parts = [excerpt(notes, first_s + k*length_s, length_s) for k in range(number)] if number > 1 else [notes]
     return [part for part in parts if len(part) >= LEAST_NOTES] or [notes]
@@ -439,6 +441,7 @@ def too_short(
 # %% ../nbs/06_evaluate.ipynb #curve1cd
 WINDOW_S = 16.0 # What is heard for one point of a curve, s
 EVERY_MIN_S = 0.5 # Shortest step of a curve, s
+MAX_STEPS = 20_000
 
 def estimate_curve(
     notes: np.ndarray, # Note table
@@ -449,6 +452,7 @@ def estimate_curve(
     if not np.isfinite(every_s) or every_s < EVERY_MIN_S: raise ValueError(f"every_s must be at least {EVERY_MIN_S} s, got {every_s}")
     window_s = max(every_s, WINDOW_S) if window_s is None else window_s
     if not np.isfinite(window_s) or window_s < every_s: raise ValueError(f"window_s must be a number that is at least every_s, {every_s}, got {window_s}")
+    if (steps := end_s(notes)/every_s) > MAX_STEPS: raise ValueError(f"a curve has at most {MAX_STEPS:,} steps, got {steps:,.0f}: take longer ones")
     if not len(notes): raise ValueError("cannot estimate a piece without notes")
     last = end_s(notes)
     start = np.arange(0, max(last, EVERY_MIN_S), every_s)

@@ -173,10 +173,12 @@ class Done(NamedTuple):
 def tidy_results(
     out: Path, # Written by `Results`
     kind: str, # "json" or "csv"
-    curve: bool, # Whether a row is a step of a curve
+    every_s: "float|None", # Step of the curve, s; None when a row is a whole piece
     paths: Iterable[Path], # That are asked for
+    again: tuple[str, ...] = (), # How errors begin that are to be tried again
 ) -> Done:
     "Remove what is cut off or out of date from a file of results, and say what it holds."
+    curve = every_s is not None
     now, named, lines = {printable(path): state_of(path) for path in paths}, columns(curve), out.read_bytes().splitlines(keepends=True)
     if not lines: return Done({}, set())
     head = lines[:1] if kind == "csv" and lines[0].endswith(b"\n") else []
@@ -187,7 +189,10 @@ def tidy_results(
     except (ValueError, StopIteration):
         raise ValueError(f"{out} is not what this command writes, so it is not continued: give another --out, or remove it") from None
     stale = {row["path"] for row in rows if now.get(row["path"], True) not in (True, {name: row.get(name) for name in ("bytes", "modified")})}
+    stale |= {row["path"] for row in rows if (row.get("error") or "").startswith(again)}
     if curve and rows: stale.add(rows[-1]["path"])
+    steps = [float(later["start_s"]) - float(row["start_s"]) for row, later in zip(rows, rows[1:]) if curve and row["path"] == later["path"]]
+    if steps and abs(steps[0] - every_s) > 0.002: raise ValueError(f"{out} has steps of {steps[0]:g} s, not {every_s:g}: give another --out, or remove it")
     kept = [(row, line) for row, line in zip(rows, whole) if row["path"] not in stale]
     if len(kept) + len(head) < len(lines):
         beside = out.with_name(f".{out.name}.tmp")

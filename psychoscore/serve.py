@@ -549,7 +549,7 @@ class Heard(BaseModel):
     profile: MeasuredProfile
     key: str
     notes: int
-    seconds: Annotated[float, Field(description="when the last note is released")]
+    seconds: Annotated[float, Field(description="from the first onset to the last release")]
     remarks: Remarks
 
 UPLOAD = {"requestBody": {"required": True, "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in ("audio/midi", "application/octet-stream")}}}
@@ -560,7 +560,7 @@ async def profile(request: HTTPRequest) -> Heard:
     def hear(data):
         notes, remarks = parse_body(data)
         remarks = [*remarks, *filter(None, [too_short(notes)])]
-        return Heard(profile=measure(notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes), 5), remarks=remarks)
+        return Heard(profile=measure(notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes) - float(notes["onset_s"].min()), 5), remarks=remarks)
     return await unless_gone(request, in_thread(request.app.state.pool, hear, await request.body()))
 
 # %% ../nbs/05_serve.ipynb #aaf2bd8c
