@@ -283,12 +283,13 @@ PARSERS = {"psychoscore": by_psychoscore, "symusic": by_symusic, "pretty_midi": 
 
 def fault(notes, pitches, most_s):
     "What is wrong with notes, or None."
+    begins = min((start for start, *_ in notes), default=0)
     for start, end, pitch, velocity in notes:
         if pitch not in pitches: return "pitch out of range"
         if not 1 <= velocity <= 127: return "velocity out of range"
         if not 0 <= start < math.inf: return "onset out of range"
         if not start < end < math.inf: return "duration out of range"
-        if end > most_s + 1e-6: return "longer than the limit"
+        if end - begins > most_s + 1e-6: return "longer than the limit"
 
 
 def outcome(read, refusals, pitches, most_s, data): # -> (outcome, digest of all that was said, notes)
