@@ -72,7 +72,7 @@ def _leave_interrupts(): signal.signal(signal.SIGINT, signal.SIG_IGN) # to the p
 def _in_processes(hear: Callable, batches: list[list[Path]], processes: int) -> Iterator[Heard]:
     from joblib import Parallel, delayed # only here: few files need neither
     from joblib.externals.loky.process_executor import TerminatedWorkerError
-    def share(work, processes): return Parallel(processes, backend="loky", initializer=_leave_interrupts, return_as="generator", batch_size=1)(delayed(hear)(batch) for batch in work)
+    def share(work, processes): return Parallel(processes, backend="loky", idle_worker_timeout=2, initializer=_leave_interrupts, return_as="generator", batch_size=1)(delayed(hear)(batch) for batch in work) # a process that multiprocessing has started waits for idle workers
     done = 0
     while done < len(batches):
         made = share(batches[done:], processes)

@@ -302,3 +302,19 @@ def test_songs_of_pop909_that_are_there_twice():
         names.append(path.stem)
         known.add(hashes)
     assert pairs == {("017", "018")}
+
+
+FORKED = """
+import multiprocessing, sys
+from psychoscore.listening import listen
+from psychoscore.midi import find_midi
+def work(): assert all(heard.error is None for heard in listen(find_midi(sys.argv[1:]), processes=2))
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start(); child.join(); sys.exit(child.exitcode)
+"""
+
+
+def test_a_process_that_listened_ends_at_once(folder):
+    "A process that multiprocessing has started waits for idle workers, which joblib keeps for five minutes."
+    many(folder, 40)
+    assert subprocess.run([sys.executable, "-c", FORKED, str(folder)], timeout=120).returncode == 0
