@@ -14,7 +14,7 @@ __all__ = ['SPLITS', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_
 # %% ../nbs/foundations/dataset.ipynb #834b88da
 import csv, hashlib, io, itertools, json, os, platform, warnings, zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Callable, Iterable, Iterator, NamedTuple
+from typing import Annotated, Callable, Iterable, Iterator, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,11 +23,11 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from .duplicates import Songs, fingerprint
+from .midi import Limits, find_midi, printable, read_midi
 from .model import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window, FIRST, FAMILIES, HEADER_LENGTH, MAX_LEFT, SEGMENT_S)
-if TYPE_CHECKING: from psychoscore.midi import Limits # imported where MIDI is read
 
 # %% ../nbs/foundations/dataset.ipynb #c3cdd685
 class SourcePiece(NamedTuple):
@@ -107,16 +107,15 @@ def corpus_pieces(
     licence: str = "unknown",
     song_by: str = "stem", # What a song is: "stem", "folder", or a column of a CSV in the folder
     max_unusable: float = MAX_UNUSABLE, # Share of the files that may be unusable
-    limits: "Limits|None" = None, # Of `read_midi`; its own by default
+    limits: Limits = Limits(), # Of `read_midi`
     name: str = "corpus", # Of the pieces, before their path; two corpora need two
 ) -> Iterator[SourcePiece]: # In the order of path, with null profiles
     "Read a folder of unlabelled piano MIDI."
-    from psychoscore.midi import Limits, find_midi, printable, read_midi
     paths, unusable, remarked = find_midi([folder]), [], []
     top, song_of = Path(os.path.commonpath([p.parent for p in paths])), song_rule(Path(folder), song_by)
     for path in paths:
         inside = path.relative_to(top)
-        try: notes, remarks = read_midi(path, limits or Limits())
+        try: notes, remarks = read_midi(path, limits)
         except (ValueError, OSError) as error: unusable.append(str(error)); continue # names the path
         try: song = song_of(path, inside); check_playable(notes)
         except ValueError as error: unusable.append(f"{path}: {error}"); continue
@@ -144,7 +143,7 @@ LABEL_COLUMNS = ("path", *(d.name for d in DIMENSIONS), "valence", "arousal", "s
 
 def labelled_pieces(
     labels: "str|Path", # CSV file; its paths start from its folder
-    limits: "Limits|None" = None, # Of `read_midi`; its own by default
+    limits: Limits = Limits(), # Of `read_midi`
 ) -> list[SourcePiece]: # In the order of the rows
     "Read your own MIDI with its labels; ValueError that lists every row that cannot be used."
     labels, pieces, problems, seen = Path(labels), [], [], set()
@@ -191,9 +190,8 @@ def _labelled_piece(row: dict, folder: Path, limits) -> SourcePiece: # ValueErro
     if "arousal" in values: values["entropy"] = values["arousal"]
     profile = PsychometricProfile(**{d.name: values.get(d.name) for d in DIMENSIONS})
     if profile.is_null: raise ValueError("no dial is given: leave the row out, or put the piece into a corpus")
-    from psychoscore.midi import Limits, printable, read_midi # only here: training reads no MIDI
     name = printable(str(Path(row["path"]).with_suffix("")))
-    return SourcePiece(name, row.get("song") or name, "emopia", row.get("split", ""), row.get("licence") or "unknown", check_playable(read_midi(folder/row["path"], limits or Limits()).notes), profile)
+    return SourcePiece(name, row.get("song") or name, "emopia", row.get("split", ""), row.get("licence") or "unknown", check_playable(read_midi(folder/row["path"], limits).notes), profile)
 
 def _unit_number(name: str, text: str) -> float|None: # None for an empty cell
     if not text.strip(): return None
