@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['COPIES', 'GAMMA', 'ALPHA', 'DOUBT', 'BEND', 'GATE', 'SENSES', 'IS_DYNAMIC', 'ENOUGH_NOTES', 'ENOUGH_S', 'LEVEL',
-           'GRID', 'TIERS', 'NEAR', 'EXCERPTS', 'EXCERPT_S', 'STRETCH_S', 'MAX_STRETCHES', 'WINDOW_S', 'EVERY_MIN_S',
-           'MAX_STEPS', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'augmented_rows', 'rows_of_kind', 'gate',
-           'bend', 'kernel', 'likeness', 'fit_ridge', 'to_go_by', 'Calibration', 'calibrate_answers', 'song_folds',
-           'cross_validate', 'Ridge', 'learn', 'Listener', 'fit_listener', 'joined_rows', 'Forest', 'grow_forest',
-           'padded_stack', 'excerpt_rows', 'Judge', 'fit_judge', 'save_estimator', 'load_estimator',
-           'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table', 'stretches', 'estimate_profiles',
-           'estimate_profile', 'too_short', 'estimate_curve', 'accuracies', 'save_reference', 'reference',
-           'held_out_figures', 'make_estimators', 'estimator_report', 'figures_table', 'notes_of_score', 'change_mode',
-           'other_world', 'ProfileEstimate']
+           'GRID', 'TIERS', 'NEAR', 'EXCERPTS', 'EXCERPT_S', 'STRETCH_S', 'MAX_STRETCHES', 'EARLY_S', 'WINDOW_S',
+           'EVERY_MIN_S', 'MAX_STEPS', 'STATISTICS', 'MINOR_OF_MAJOR', 'Rows', 'rows_of', 'augmented_rows',
+           'rows_of_kind', 'gate', 'bend', 'kernel', 'likeness', 'fit_ridge', 'to_go_by', 'Calibration',
+           'calibrate_answers', 'song_folds', 'cross_validate', 'Ridge', 'learn', 'Listener', 'fit_listener',
+           'joined_rows', 'Forest', 'grow_forest', 'padded_stack', 'excerpt_rows', 'Judge', 'fit_judge',
+           'save_estimator', 'load_estimator', 'packaged_listener', 'packaged_judge', 'Estimate', 'estimate_table',
+           'stretches', 'estimate_profiles', 'estimate_profile', 'too_short', 'estimate_curve', 'accuracies',
+           'save_reference', 'reference', 'held_out_figures', 'make_estimators', 'estimator_report', 'figures_table',
+           'notes_of_score', 'change_mode', 'other_world', 'ProfileEstimate']
 
 # %% ../nbs/06_evaluate.ipynb #8fa32181
 import json
@@ -401,15 +401,16 @@ def estimate_table(
 # %% ../nbs/06_evaluate.ipynb #cf67f683
 STRETCH_S = 30.0 # About as long as the clips that were learned from
 MAX_STRETCHES = 1000 # Longer music gets longer ones
+EARLY_S = 0.01 # A border lies this long before the round time: what is played on a beat is behind it, however a file rounds
 
 def stretches(
     notes: np.ndarray, # Note table
 ) -> "list[np.ndarray]": # Note tables
     "Divide long music into equal stretches of about STRETCH_S; what is hardly longer than one stays whole."
-    first_s = float(notes["onset_s"].min())
-    number = min(round(span_s(notes)/STRETCH_S), MAX_STRETCHES) if span_s(notes) > 1.5*STRETCH_S else 1
+    first_s, long_s = float(notes["onset_s"].min()), span_s(notes) - EARLY_S
+    number = min(round(long_s/STRETCH_S), MAX_STRETCHES) if long_s > 1.5*STRETCH_S else 1
     length_s = span_s(notes)/number
-    parts = [excerpt(notes, first_s + k*length_s, length_s) for k in range(number)] if number > 1 else [notes]
+    parts = [excerpt(notes, first_s + k*length_s - EARLY_S, length_s) for k in range(number)] if number > 1 else [notes]
     return [part for part in parts if len(part) >= LEAST_NOTES] or [notes]
 
 def estimate_profiles(
@@ -456,8 +457,9 @@ def estimate_curve(
     if not len(notes): raise ValueError("cannot estimate a piece without notes")
     last = end_s(notes)
     start = np.arange(0, max(last, EVERY_MIN_S), every_s)
+    begins = start + every_s/2 - window_s/2 - EARLY_S
     table = pd.DataFrame({"start_s": start, "end_s": np.minimum(start + every_s, last)})
-    parts = [excerpt(notes, max(middle - window_s/2, 0), min(window_s, window_s/2 + middle)) for middle in start + every_s/2]
+    parts = [excerpt(notes, begin, window_s) for begin in begins]
     heard = estimate_table(features_table([part for part in parts if len(part)]))
     columns = [f"{d.name}{end}" for d in CIRCUMPLEX for end in ("", "_low", "_high")]
     table[columns] = np.nan

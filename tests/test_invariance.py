@@ -10,6 +10,7 @@ import pytest
 from bench_invariance import CHANGES, LARGE, SMALL, heard, jittered, measured, movements, values
 
 from psychoscore.emopia import find_emopia
+from psychoscore.evaluate import estimate_curve
 from psychoscore.features import FEATURES, features
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.synthetic import compose_pair
@@ -91,6 +92,24 @@ def edges():
 def test_on_a_border_a_microsecond_moves_no_feature(name, notes):
     far = shift([features(notes)]*5, [features(jittered(notes, seed)) for seed in range(5)])
     assert far.max() < CLOSE, far.head(3)
+
+
+def sequenced(seconds):
+    "Chords on every half second that change in pitch, loudness and number, so that each counts where it falls."
+    beats = np.repeat(np.arange(0, seconds, 0.5), 3)
+    rng = np.random.default_rng(0)
+    return make_notes(beats, np.full(len(beats), 0.5), rng.integers(36, 84, len(beats)), rng.integers(20, 120, len(beats)))
+
+
+@pytest.mark.parametrize("seconds", [45, 60, 75, 120]) # 45 and 75: between one stretch and two, between two and three
+def test_in_long_music_a_microsecond_moves_no_estimate(seconds):
+    "Stretches and windows have borders, and music on a grid has its chords on them."
+    notes = sequenced(seconds)
+    before, curve = values([heard(notes)]), estimate_curve(notes, 8).to_numpy()
+    for seed in range(5):
+        assert np.abs(values([heard(jittered(notes, seed))]) - before).max() < CLOSE
+        moved = estimate_curve(jittered(notes, seed), 8).to_numpy()
+        assert np.abs(moved[:len(curve)] - curve).max() < CLOSE and len(moved) - len(curve) <= 1 # an end at a step's own may open another
 
 
 @pytest.mark.parametrize("notes", [
