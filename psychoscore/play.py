@@ -65,7 +65,7 @@ class Pad(anywidget.AnyWidget):
         return as_trajectory([(seconds*i/(len(self.path) - 1), PsychometricProfile(**p, **further)) for i, p in enumerate(self.path)])
 
 # %% ../nbs/tutorials/play.ipynb #da5f690b
-FITTING = dict(width="22rem", max_width="100%") # As wide as the pad, and no wider than the view
+FITTING = dict(width="22rem", max_width="calc(100% - 2*var(--jp-widgets-margin))") # As wide as the pad, and no wider than the view
 
 class Play:
     "A pad, its options, and the pieces composed with them."
