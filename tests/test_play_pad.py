@@ -71,7 +71,7 @@ def opened(lab):
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
         page = browser.new_page()
-        page.set_default_timeout(40_000) # the kernel is a process that has yet to start
+        page.set_default_timeout(120_000) # the kernel is a process that has yet to start
         page.goto(f"{lab}/tree/pad.ipynb?token={TOKEN}")
         yield page
         browser.close()
