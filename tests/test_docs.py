@@ -137,3 +137,6 @@ def test_the_landing_page_plays(browser, page):
         audio.onloadedmetadata = () => found(audio.duration); audio.onerror = failed; audio.preload = "metadata"; audio.load(); })))""")
     assert all(25 < s < 50 for s in seconds) and page.wrong == []
     assert page.evaluate("[...document.querySelectorAll('figure.listen img')].every(img => img.complete && img.naturalWidth > 100)")
+    for part, least in ("img", 60), ("audio", 30): # as wide as their card, and high enough to be seen and pressed
+        sizes = page.locator(f"figure.listen {part}").evaluate_all("parts => parts.map(e => [e.offsetWidth, e.offsetHeight, e.parentElement.clientWidth])")
+        assert all(width > 0.85*card > 200 and height > least for width, height, card in sizes), (part, sizes)

@@ -51,6 +51,13 @@ def drag(page, *points):
     page.mouse.up()
 
 
+def check_sizes(page, roll):
+    "What is drawn in, looked at and dragged has the size that is meant, px."
+    size = {name: page.locator(name).evaluate("e => [e.offsetWidth, e.offsetHeight]") for name in (".square", "#roll", "#position", "#seconds")}
+    assert size[".square"][0] == size[".square"][1] > 250 and size["#roll"][0] >= roll[0] and size["#roll"][1] == roll[1], size
+    assert size["#position"][0] > 100 and size["#seconds"][0] > 100, size
+
+
 def wait_for(page, selector, pattern):
     playwright.expect(page.locator(selector)).to_have_text(re.compile(pattern), timeout=60_000)
 
@@ -74,6 +81,7 @@ def photograph(page, name, folder):
 
 def test_drag_generate_hear_download(page, shots, tmp_path):
     photograph(page, "empty", shots)
+    check_sizes(page, roll=(600, 320))
     before = ink(page)
     drag(page, (0.5, 0.5), (0.2, 0.9))
     assert (page.input_value("#trauma"), page.input_value("#entropy")) == ("0.20", "0.90")
@@ -187,6 +195,7 @@ def test_a_phone(browser, server, shots, scheme):
     page = context.new_page()
     page.goto(server.url)
     page.check("[value=arc]")
+    check_sizes(page, roll=(280, 208))
     box = page.locator(".square").bounding_box()
     page.touchscreen.tap(box["x"] + 50, box["y"] + 60)
     page.touchscreen.tap(box["x"] + 200, box["y"] + 200)
