@@ -17,6 +17,9 @@ from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
 from psychoscore.search import index_folder
 
+# For tests that take minutes and download: the suite leaves them out.
+slow = pytest.mark.skipif(not os.environ.get("PSYCHOSCORE_SLOW"), reason="takes minutes: PSYCHOSCORE_SLOW=1 runs it")
+
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):

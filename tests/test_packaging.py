@@ -1,5 +1,7 @@
-"The wheel holds what a user needs, and no more."
+"The wheel holds what a user needs, and no more; what builds and publishes it trusts nothing that can change."
+import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +11,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import yaml
+from conftest import slow
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -129,3 +133,67 @@ def test_without_its_extra_the_server_says_what_to_install(bare):
 def test_importing_is_silent(bare):
     result = run_bare(bare, "python", "-W", "error", "-c", "import psychoscore")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@slow
+def test_the_wheel_in_an_empty_environment_composes(wheel, tmp_path):
+    "With what pip downloads for it, nothing linked; and the bill of materials names each of these."
+    subprocess.run([sys.executable, "-m", "venv", tmp_path/"empty"], check=True)
+    python, environment = tmp_path/"empty"/"bin"/"python", {k: v for k, v in ELSEWHERE.items() if k != "VIRTUAL_ENV"}
+    def run(*command):
+        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+    run(python, "-m", "pip", "install", "--quiet", "-c", ROOT/"constraints.txt", wheel)
+    run(python, "-m", "pip", "check")
+    files = ["-o", "a.mid", "-o", "a.wav", "-o", "a.png"]
+    run(python.with_name("psychoscore"), "compose", "--trauma", 0.8, "--seconds", 4, *files)
+    code = """import soundfile
+from psychoscore.midi import read_midi
+from psychoscore.sound import chroma_match
+print(chroma_match(read_midi("a.mid").notes, *soundfile.read("a.wav")))"""
+    assert float(run(python, "-c", code)) > 0.4 and (tmp_path/"a.png").stat().st_size > 1000
+    run(Path(sys.executable).with_name("cyclonedx-py"), "environment", "-o", "sbom.json", python)
+    def versions(parts): return {canonicalize_name(part["name"]): part["version"] for part in parts}
+    bill = versions(json.loads((tmp_path/"sbom.json").read_text())["components"])
+    assert bill == versions(json.loads(run(python, "-m", "pip", "list", "--format", "json")))
+    assert {"psychoscore", *run_time_distributions()} <= bill.keys()
+
+
+WORKFLOWS = ROOT/".github"/"workflows"
+
+
+def zizmor(path):
+    "At its strictest, but for remarks on style."
+    options = ["--offline", "--no-progress", "--persona", "auditor", "--min-severity", "medium"]
+    return subprocess.run([Path(sys.executable).with_name("zizmor"), *options, path], capture_output=True, text=True)
+
+
+def test_workflows_have_no_known_weakness():
+    result = zizmor(ROOT/".github")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("right", "wrong", "audit"), [
+    (r"(actions/checkout)@\w{40} # \S+", r"\1@v7", "unpinned-uses"),
+    (r"permissions: {contents: read}\n", "", "excessive-permissions"),
+    (r"permissions: {contents: read}\n", "permissions: write-all\n", "excessive-permissions"),
+    (r"persist-credentials: false", "persist-credentials: true", "artipacked"),
+])
+def test_a_workflow_that_trusts_too_much_is_refused(tmp_path, right, wrong, audit):
+    "Else the test above would pass whatever is written."
+    for path in WORKFLOWS.glob("*.yaml"):
+        spoilt, changes = re.subn(right, wrong, path.read_text())
+        assert changes, f"{path.name} lacks {right}"
+        (tmp_path/path.name).write_text(spoilt)
+        result = zizmor(tmp_path/path.name)
+        assert result.returncode != 0 and audit in result.stdout, f"{path.name}: {result.stdout}"
+
+
+def test_only_publishing_may_ask_for_more():
+    "The workflows' jobs read, but for the two that publish; PyPI is told who publishes, and holds no token."
+    asked = {(path.stem, name): job["permissions"] for path in WORKFLOWS.glob("*.yaml")
+             for name, job in yaml.safe_load(path.read_text())["jobs"].items() if "permissions" in job}
+    assert asked == {("release", "publish"): {"id-token": "write"},
+                     ("docs", "deploy"): {"pages": "write", "id-token": "write"}}
+    assert "secrets." not in "".join(path.read_text() for path in WORKFLOWS.glob("*.yaml"))
