@@ -7,7 +7,7 @@ __all__ = ['MODEL_CONFIGS', 'VOCABULARY_SHA256', 'SHAPE', 'ModelConfig', 'make_m
            'mixed_precision', 'chunked_attention', 'save_model', 'read_json', 'load_model']
 
 # %% ../nbs/foundations/model.ipynb #f6afaf7b
-import hashlib, json
+import hashlib, json, shutil
 from pathlib import Path
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -116,6 +116,7 @@ def save_model(
     folder = Path(folder)
     config, weights = model.config.to_dict() | {"dtype": "bfloat16"}, {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
     LlamaForCausalLM(LlamaConfig.from_dict(config)).to(torch.bfloat16).save_pretrained(folder, state_dict=weights)
+    shutil.copymode(folder/"config.json", folder/"model.safetensors") # safetensors lets nobody else read it, a server's user for one
     (folder/"tokenizer.json").write_text(json.dumps(miditok_tokenizer(), indent=1) + "\n") # for MidiTok
     about = about | {"vocabulary": len(VOCABULARY), "vocabulary_sha256": VOCABULARY_SHA256}
     (folder/"psychoscore.json").write_text(json.dumps(about, indent=1) + "\n")
