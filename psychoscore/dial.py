@@ -18,7 +18,7 @@ from typing import Any, Callable
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from scipy.stats import spearmanr, wasserstein_distance
+from scipy.stats import norm, spearmanr, t as student, wasserstein_distance
 from tqdm.auto import tqdm
 from .audition import check_takes, compose_takes
 from .compose import MAX_ROWS, Composer, Piece, Request, is_watched, requests_of, with_options
@@ -342,13 +342,14 @@ def changes(
     asked: "dict[str, tuple[PsychometricProfile, PsychometricProfile]]", # From `ends`
     n_bootstrap: int = 2000,
 ) -> pd.DataFrame: # dial, stretch, feature, name, unit; before and after in the unit; change, low and high in standard deviations of real music; moved: whether the interval leaves 0 out; n
-    "Compare both ends of each dial, with 95 % intervals over seeds that hold for all features at once."
+    "Compare both ends of each dial, with 95 % intervals over seeds that hold for all its features at once."
     scale = packaged_listener().scale[[[*FEATURES].index(f) for f in PLAIN]]
     apart = (measured[:, 1] - measured[:, 0])/scale # (dials, seeds, features)
     seeds, change = apart.shape[1], apart.mean(1)
     draws = np.stack([apart[:, drawn].mean(1) for drawn in np.random.default_rng(0).integers(seeds, size=(n_bootstrap, seeds))])
     error = draws.std(0)
-    width = error*np.quantile(np.max(np.abs(draws - change)/np.maximum(error, 1e-12), axis=(1, 2)), 0.95)
+    largest = np.quantile(np.max(np.abs(draws - change)/np.maximum(error, 1e-12), axis=2), 0.95, axis=0) # (dials,)
+    width = error*(seeds/(seeds - 1))**0.5*student.isf(norm.sf(largest), seeds - 1)[:, None] # as a normal would be exceeded
     rows = []
     for k, (dial, pair) in enumerate(asked.items()):
         stretch = f"{dial} {getattr(pair[0], dial):.2f} to {getattr(pair[1], dial):.2f}"
@@ -381,7 +382,7 @@ def tell_moves(
 ) -> str:
     "Write down what moves, for people."
     most = moved_most(moves, n)
-    lines = [f"{moves.n.iloc[0]} seeds at each end of each dial; change in standard deviations of real music, with intervals that hold for all at once at 95 %"]
+    lines = [f"{moves.n.iloc[0]} seeds at each end of each dial; change in standard deviations of real music, with intervals that hold for all features of a dial at once at 95 %"]
     for stretch, of_one in moves.groupby("stretch", sort=False):
         rows = most[most.stretch == stretch]
         lines.append(f"\n{stretch}: {'nothing can be told from chance' if rows.empty else f'{len(rows)} of {len(of_one)} features'}")

@@ -21,7 +21,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 from .profile import CIRCUMPLEX, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .notes import NOTE, PITCH_MIN, PITCH_MAX, Key, end_s, midi_bytes
+from .notes import NOTE, PITCH_MAX, PITCH_MIN, PITCH_NAMES, Key, end_s, midi_bytes
 
 # %% ../nbs/01_synthetic.ipynb #2b4400f3
 @dataclass(frozen=True)
