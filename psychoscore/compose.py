@@ -228,11 +228,14 @@ class Request(ByValue):
 _P = ParamSpec("_P") # one a line, or mypy takes both for Any
 _R = TypeVar("_R")
 
-def field_meanings() -> "dict[str, str]": # Field of a `Request` -> what its comment says; empty where only byte code is installed
-    "Read what the fields of a request mean."
-    try: source = "".join(inspect.findsource(Request.__post_init__)[0])
+def _comments(read, begin, end) -> "dict[str, str]": # Name -> the comment beside it, between two marks; empty where only byte code is installed
+    try: source = "".join(read())
     except OSError: return {}
-    return dict(re.findall(r"^    (\w+): .*? # (.*)$", source.partition("class Request(")[2].partition("def ")[0], re.M))
+    return dict(re.findall(r"^ +(\w+):.*? # (.*)$", source.partition(begin)[2].partition(end)[0], re.M))
+
+def field_meanings() -> "dict[str, str]": # Field -> meaning
+    "Read what the fields of a `Request` mean from the comments beside them."
+    return _comments(lambda: inspect.findsource(Request.__post_init__)[0], "class Request(", "def ")
 
 def _showing(function, given, parameters, returns):
     "A function that calls `given` and shows these parameters; a name that is none of them is refused."
@@ -244,7 +247,8 @@ def _showing(function, given, parameters, returns):
             raise TypeError(f"{function.__name__}() has no option {wrong!r}{f', did you mean {near[0]!r}? Its' if near else '; its'} options are {', '.join(n for n in names if n != 'self')}")
         return given(*args, **options)
     called.__signature__ = inspect.Signature(parameters, return_annotation=returns)
-    called.__doc__ = "\n".join([f"{function.__doc__}\n", *(f"- {name}: {meaning}" for name, meaning in field_meanings().items() if name in names)])
+    meanings = field_meanings() | _comments(lambda: inspect.getsource(function), "def ", ") ->")
+    called.__doc__ = "\n".join([f"{function.__doc__}\n", *(f"- {name}: {meanings[name]}" for name in names if name in meanings)])
     return called
 
 def asking(

@@ -278,7 +278,7 @@ def in_unit(
 # %% ../nbs/06b_dial.ipynb #realco01
 def relate(
     clips: pd.DataFrame, # From `load_emopia`
-    features: "list[str]" = [*PLAIN],
+    features: "tuple[str, ...]" = (*PLAIN,), # Of `FEATURES`
     n_bootstrap: int = 1000,
 ) -> pd.DataFrame: # A row a feature and dial: feature, dial, value, low, high
     "Which way real music moves with the annotated class: rank correlations, with intervals over songs."
