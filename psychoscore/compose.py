@@ -526,7 +526,8 @@ def _rows(table: pd.DataFrame) -> "list[tuple[str, dict[str, Any]]]": # Name of 
             near = difflib.get_close_matches(str(column), [*dials, *known], 1)
             raise ValueError(f"a table of profiles has the columns {', '.join(dials)}, arc, or options, got {column!r}{f', did you mean {near[0]!r}? Rename or drop it' if near else ': rename or drop it'}")
     if not {*dials, "arc"} & {*table.columns}: raise ValueError(f"a table of profiles needs one of the columns {', '.join(dials)}, arc, got {', '.join(map(str, table.columns)) or 'none'}")
-    given = [{name: value for name, value in row.items() if not (value is None or value is pd.NA or value != value)} for row in table.to_dict("records")]
+    def whole(name, value): return int(value) if name in ("seed", "takes", "no_repeat") and isinstance(value, float) and value.is_integer() else value # pandas makes 3 beside a gap 3.0
+    given = [{name: whole(name, value) for name, value in row.items() if not (value is None or value is pd.NA or value != value)} for row in table.to_dict("records")]
     return [(f"row {label}", row) for label, row in zip(table.index, given)]
 
 def _asked(row: "dict[str, Any]") -> "dict[str, Any]": # For a `Request`
