@@ -146,6 +146,7 @@ bench-serve: .venv/.installed
 
 estimators: .venv/.installed
 	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
+	$(BIN)/python -c 'from psychoscore.dial import save_relations; print(save_relations("psychoscore/assets"))'
 
 search-listener: .venv/.installed
 	$(BIN)/python tests/search_listener.py --out reports/listener/search.csv

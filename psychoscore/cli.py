@@ -375,16 +375,15 @@ def asked_trajectory(
     at: list[float], # Times of the later keyframes, s
     later: list[dict], # Their dials
     arc: "str|None", # A name or a file
-): # A `ProfileTrajectory`, or the name of an arc, which is stretched over the piece
+): # A `ProfileTrajectory`, or the name or file of an arc
     "What the options ask for."
-    from psychoscore.profile import as_trajectory, make_arc, read_trajectory
+    from psychoscore.profile import as_trajectory, make_arc
     dials = dict(dials)
     if arc is not None:
         if dials or at:
             all_else = f"{dial_options('and')} and --at"
             raise ValueError(f"an arc says all about the profile: leave out {all_else}, or leave out --arc")
-        if Path(arc).suffix in (".json", ".yaml", ".yml"): return read_trajectory(arc)
-        make_arc(arc, 1) # refuses a name that is none
+        make_arc(arc, 1) # refuses what is neither a name nor a file
         return arc
     if at and not dials and not any(later):
         raise ValueError(f"--at says when dials hold: give {dial_options()} after it")
@@ -430,18 +429,16 @@ def compose(
     trajectory = asked_trajectory(dials, at or [], context.meta["later"], arc) # checked before anything slow is loaded
     if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
     kinds = _kinds_of(out, format, soundfont)
-    from psychoscore.audition import audition, check_takes
     from psychoscore.compose import Composer, Request
-    check_takes(takes)
     _make_room(*out)
     prompt, vary = (_notes_of(path, _limits(no_limits)) for path in (prompt, vary))
     request = Request(trajectory, seconds, seed, temperature, schedule=schedule, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
-                      key=key, mode=mode, prompt=prompt, vary=vary, keep=Request.keep if keep is None else keep)
+                      key=key, mode=mode, prompt=prompt, vary=vary, keep=Request.keep if keep is None else keep, takes=takes)
     from psychoscore.sound import read_soundfont
     instrument = soundfont and read_soundfont(soundfont)
     if said := request.left_out(): typer.echo(said, err=True)
     if takes > 1: _say_what_is_unheard()
-    piece = audition(Composer.from_pretrained(model), [request], takes)[0]
+    piece = Composer.from_pretrained(model).compose_batch([request])[0]
     _write(piece, out, kinds, instrument)
 
 def _kinds_of(out: list[Path], format: str, soundfont: Optional[Path]) -> list[str]: # Suffix of each file to write
@@ -518,12 +515,12 @@ def calibrate(
     processes: Processes = 1,
     figure: Figure = None,
     table: Annotated[Optional[Path], typer.Option(help="Write what was asked and heard of each piece to this CSV.")] = None,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit with 1 when a figure is below its floor.")] = False,
+    gate: Annotated[bool, typer.Option("--gate", help="Say whether every figure is above its floor, and which decided; exit with 1 when one is below.")] = False,
 ):
     "Compose over the whole square and compare what was asked for with what is heard."
     _check_figure(figure); _make_room(table); _say_what_is_unheard()
     from psychoscore.compose import Composer
-    from psychoscore.dial import FLOORS, Grid, calibrate as calibrate_dial, compare_settings, plot_dial
+    from psychoscore.dial import Grid, calibrate as calibrate_dial, compare_settings, plot_dial
     from psychoscore.plots import save_figure
     from psychoscore.temperature import SCHEDULES
     grid, guidances, temperatures = Grid(steps, repeats, seconds, seed), guidance or [None], [*(schedule or []), *(temperature or [])] or ["plan"]
@@ -532,43 +529,44 @@ def calibrate(
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
         if gate or figure or table or takes != 1: raise ValueError("--gate, --figure, --table and --takes are for one setting: give one guidance and one schedule or temperature")
-        typer.echo("heard by the listener, since something is to be chosen; the judge answers for one setting\n" + compare_settings(composer, grid, guidances, temperatures, progress=True, processes=processes).round(3).T.to_string(header=False))
+        typer.echo("heard by the listener, since something is to be chosen; the judge answers for one setting\n" + compare_settings(composer, grid, guidances, temperatures, progress=None, processes=processes).round(3).T.to_string(header=False))
         return
-    dial = calibrate_dial(composer, grid, progress=True, takes=takes, processes=processes, guidance=guidances[0], **{"schedule" if isinstance(temperatures[0], str) else "temperature": temperatures[0]})
+    dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, guidance=guidances[0], **{"schedule" if isinstance(temperatures[0], str) else "temperature": temperatures[0]})
     typer.echo(f"{len(dial.heard)} pieces of {seconds:g} s, 95 % intervals over pieces; baseline: a published design\n{dial.summary.round(3).to_string(na_rep='')}\n\n"
                f"distance to real EMOPIA, in its standard deviations\n{dial.distances.round(3).to_string()}")
     if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
     if table: dial.heard.to_csv(table, index=False); typer.echo(table)
-    if gate and (below := dial.below_floor()):
-        typer.echo("below the floor: " + ", ".join(f"{name} {value:.3f} (floor {FLOORS[name]:g})" for name, value in below.items()), err=True)
-        raise typer.Exit(1)
+    if gate:
+        typer.echo(dial.verdict(), err=bool(dial.below_floor()))
+        if dial.below_floor(): raise typer.Exit(1)
 
 # %% ../nbs/08_command.ipynb #eval0004
 @app.command()
 @with_dials(Annotated[float, typer.Option(help="In [0, 1].")], Parameter.empty)
 def explain(
     dials: dict,
-    seed: Annotated[int, typer.Option(help="The piece and its neighbours have it.")] = 0,
-    step: Annotated[float, typer.Option(help="How far the neighbours are.")] = 0.2,
-    seconds: Length = 30,
-    top: Annotated[int, typer.Option(min=1, help="How many features to show.")] = 12,
+    seeds: Annotated[int, typer.Option(help="Pieces at each end of each dial; with fewer, little can be told from chance.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of the first piece; the others count on from it.")] = 0,
+    step: Annotated[float, typer.Option(help="How far the ends are from the profile.")] = 0.3,
+    seconds: Length = 12,
+    top: Annotated[int, typer.Option(min=1, help="How many features to show, at most.")] = 12,
     figure: Figure = None,
     model: Model = None,
 ):
-    "Say what moves in the music when a dial moves, from one seed."
+    "Say what moves in the music when a dial moves, and whether it does in real music: the mean over seeds, without what moves by chance. Takes half a minute to a minute."
     profile = PsychometricProfile(**dials) # checked before anything slow is loaded
     _check_figure(figure)
     from psychoscore.compose import Composer
-    from psychoscore.dial import explain as explain_moves, moved_most, plot_moves
+    from psychoscore.dial import explain as explain_moves, moved_most, plot_moves, tell_moves
     from psychoscore.plots import save_figure
-    moves = moved_most(explain_moves(Composer.from_pretrained(model), profile, seed, step, seconds), top)
-    typer.echo("moves in standard deviations of real music; \"by seed\" is what another seed does\n" + moves.round(2).to_string())
-    if figure: save_figure(plot_moves(moves).figure, figure); typer.echo(figure)
+    moves = explain_moves(Composer.from_pretrained(model), profile, seeds, step, seconds, seed)
+    typer.echo(tell_moves(moves, top))
+    if figure: save_figure(plot_moves(moved_most(moves, top) if moves.moved.any() else moves), figure); typer.echo(figure)
 
 # %% ../nbs/08_command.ipynb #eval0005
 @app.command()
 def report(
-    data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`, with EMOPIA in it.")],
+    data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`, with labelled pieces in it.")],
     out: Out = Path("reports"),
     model: Model = None,
     steps: Steps = 5,
@@ -585,7 +583,7 @@ def report(
     from psychoscore.compose import Composer
     from psychoscore.dial import Grid
     from psychoscore.report import make_report, save_report
-    for path in save_report(*make_report(Composer.from_pretrained(model), prepared, Grid(steps, repeats, seconds, seed), progress=True, takes=takes, processes=processes), out): typer.echo(path)
+    for path in save_report(*make_report(Composer.from_pretrained(model), prepared, Grid(steps, repeats, seconds, seed), progress=None, takes=takes, processes=processes), out): typer.echo(path)
 
 # %% ../nbs/08_command.ipynb #vald0cmd
 @app.command()

@@ -36,7 +36,8 @@ def use_theme():
     import matplotlib
     matplotlib.rcParams.update(theme())
 
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P") # one a line, or mypy takes both for Any
+_R = TypeVar("_R")
 
 def themed(
     plot: Callable[_P, _R], # Draws something

@@ -163,7 +163,7 @@ def make_request(
     if body.profile and body.trajectory: raise FieldError("trajectory", "must be left out when a profile is given")
     if body.seconds > settings.max_seconds: raise FieldError("seconds", f"must be at most {settings.max_seconds:g} on this server, got {body.seconds:g}")
     try: profile = ProfileTrajectory(tuple((k.seconds, k.profile) for k in body.trajectory)) if body.trajectory else body.profile or PsychometricProfile()
-    except ValueError as error: raise FieldError("trajectory", "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())) from None
+    except ValueError as error: raise FieldError("trajectory", str(error)) from None
     prompt, remarks = (None, ()) if body.prompt_midi is None else parse_base64(body.prompt_midi, "prompt_midi")
     try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key, body.mode, body.guidance, prompt=prompt, schedule=body.schedule)
     except ValueError as error: raise FieldError(re.match("[a-z_]+", str(error))[0], str(error)) from None
@@ -171,7 +171,6 @@ def make_request(
         _, segment = ids_of_notes(quantise(prompt), -request.steps % SEGMENT_STEPS, 0)
         if (densest := np.bincount(segment).max()) > MAX_NOTES: raise FieldError("prompt_midi", f"must hold at most {MAX_NOTES} notes in {SEGMENT_S:g} s, got {densest}")
     return request, remarks
-
 
 # %% ../nbs/05_serve.ipynb #82aa4a5e
 class Note(BaseModel):

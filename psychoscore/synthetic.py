@@ -21,7 +21,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 from .profile import CIRCUMPLEX, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .notes import NOTE, PITCH_MIN, PITCH_MAX, Key, end_s, midi_bytes
+from .notes import NOTE, PITCH_MAX, PITCH_MIN, PITCH_NAMES, Key, end_s, midi_bytes
 
 # %% ../nbs/01_synthetic.ipynb #2b4400f3
 @dataclass(frozen=True)
@@ -566,7 +566,7 @@ def _lists(flat, lengths, kind): # One Parquet list column from the values of al
 # %% ../nbs/01_synthetic.ipynb #52691c08
 def _digest(pair: SyntheticPair): # 16 bytes that stand for all of a pair's content
     frames = as_trajectory(pair.profile).keyframes
-    said = json.dumps([[t, *_point(p).tolist()] for t, p in frames]) + pair.shape + str(pair.key) + str(pair.parameters)
+    said = json.dumps([[t, *_point(p).tolist()] for t, p in frames]) + pair.shape + f"{PITCH_NAMES[pair.key.tonic]} {pair.key.mode}" + str(pair.parameters)
     return hashlib.blake2b(pair.notes.tobytes() + pair.part.tobytes() + said.encode(), digest_size=16).digest()
 
 # %% ../nbs/01_synthetic.ipynb #60ae6a09

@@ -1,6 +1,8 @@
 "Listening and measuring: what a notebook cannot show."
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,13 @@ from psychoscore.augment import augmented
 from psychoscore.evaluate import (estimate_curve, estimate_profile, estimator_report, held_out_figures, notes_of_score, other_world,
                                   packaged_listener, too_short)
 from psychoscore.features import features
-from psychoscore.model import make_model, save_model
+from psychoscore.compose import Composer
+from psychoscore.dataset import PreparedDataset
+from psychoscore.dial import Grid, calibrate
+from psychoscore.model import ModelConfig, make_model, save_model
 from psychoscore.notes import end_s, make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
+from psychoscore.report import make_report, page
 from psychoscore.synthetic import compose_pair
 
 
@@ -96,6 +102,7 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
     (["compose", "--trauma", "0.5", "--takes", "33", "-o", "a.mid"], "takes must be a whole number from 1 to 32"),
     (["explain", "--trauma", "0.5"], "--entropy"),
     (["explain", "--trauma", "0.5", "--entropy", "0.5", "--step", "0"], "step must be above 0"),
+    (["explain", "--trauma", "0.5", "--entropy", "0.5", "--seeds", "3"], "seeds must be a whole number of at least 4, got 3"),
     (["report", "--data", "nowhere"], "psychoscore prepare"),
 ])
 def test_mistakes_are_one_line(arguments, says, command):
@@ -116,12 +123,47 @@ def test_the_gate_lets_the_packaged_model_pass(command):
     result = command("calibrate", "--steps", 2, "--repeats", 8, "--seconds", 12, "--gate")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "corners, 4Q" in result.stdout and "0.667" in result.stdout and "inter-onset interval" in result.stdout
+    assert re.search(r"gate: passed, nearest to its floor: [a-z, ]+ 0\.\d+ \(floor 0\.\d+\)\n$", result.stdout) and "compose:" not in result.stderr # no bar in a file
 
 
 def test_the_gate_stops_an_untrained_model(tmp_path, command):
     save_model(make_model(), tmp_path, dict(key_relative=True))
     result = command("calibrate", "--model", tmp_path, "--steps", 2, "--repeats", 2, "--seconds", 4, "--gate")
-    assert result.returncode == 1 and "below the floor: rank correlation" in result.stderr and "distance to real EMOPIA" in result.stdout
+    assert result.returncode == 1 and "gate: failed, below the floor: rank correlation" in result.stderr and "distance to real EMOPIA" in result.stdout
+
+
+def test_the_commands_of_a_report_compose_its_misses_to_the_byte(tmp_path, data, command, monkeypatch):
+    "Of a model of one's own in a folder with a space, at values that three digits do not tell, with options, from the best of two takes."
+    monkeypatch.chdir(tmp_path)
+    save_model(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), "my model", dict(key_relative=True, data_sha256="0"*64, tokens=0))
+    composer = Composer.from_pretrained("my model")
+    dial = calibrate(composer, Grid(steps=4, repeats=1, seconds=4.2), n_bootstrap=2, takes=2, guidance=3, temperature=0.9, key="Db", no_repeat=4)
+    report, _ = make_report(composer, PreparedDataset(data), Grid(steps=4, repeats=1, seconds=4.2), n_bootstrap=2, dial=dial, takes=2)
+    written = page(report)
+    assert "never trained on" not in written and "4 pieces of 4 songs" in written and "the fewest are 4" in written
+    commands = re.findall(r"^- `(psychoscore compose .*?)`: asked for", written, re.M)
+    assert len(commands) == 5 and any("0.3333333333333333" in c or "0.6666666666666666" in c for c in commands)
+    for said, number in zip(commands, dial.misses().index):
+        result = command(*shlex.split(said)[1:])
+        assert result.returncode == 0, result.stderr
+        assert Path("miss.mid").read_bytes() == midi_bytes(dial.pieces[number].notes), said
+    assert "--model MODEL" in Composer(composer.model, composer.about).command(dial.pieces[0]) and "--model" not in Composer.from_pretrained().command(dial.pieces[0])
+
+
+@pytest.mark.parametrize("options", [dict(profile=[(0, PsychometricProfile(0.9)), (2.5, PsychometricProfile(1/3))]), dict(profile=[(1, PsychometricProfile(0.9)), (2, PsychometricProfile(0.1))]),
+                                     dict(profile=PsychometricProfile()), dict(arc="storm"), dict(profile=PsychometricProfile(0.2, 0.1), schedule="constant", mode="minor", top_p=0.9, min_p=0.01),
+                                     dict(profile=PsychometricProfile(0.2, 0.1), use_dynamic_temperature=False, temperature=np.float32(0.7), takes=2)])
+def test_a_piece_is_composed_again_by_its_command(tmp_path, command, options):
+    composer = Composer.from_pretrained()
+    piece = composer.compose(seconds=np.float32(5.3), seed=3, **options)
+    assert command(*shlex.split(composer.command(piece, str(tmp_path/"a b.mid")))[1:]).returncode == 0
+    assert (tmp_path/"a b.mid").read_bytes() == midi_bytes(piece.notes)
+
+
+def test_explain_says_what_moves(command):
+    result = command("explain", "--trauma", 0.5, "--entropy", 0.9, "--seeds", 4, "--seconds", 4)
+    assert result.returncode == 0 and result.stdout.startswith("4 seeds at each end") and result.stderr == ""
+    assert "\ntrauma 0.20 to 0.80: " in result.stdout and "\nentropy 0.60 to 1.00: " in result.stdout
 
 
 def test_several_settings_are_heard_by_the_listener(command):

@@ -75,7 +75,7 @@ grid = (*model, "--steps", 2, "--repeats", 1, "--seconds", 4)
 said, wrong = command("calibrate", *grid, "--figure", "dial.png", "--table", "dial.csv")
 assert "4 pieces" in said and "not heard" in wrong and "rank correlation, trauma" in said and "dominance" not in said
 command("calibrate", *grid, "--guidance", 1, "--guidance", 2)
-assert "dominance +0.2" in command("explain", *dials[:4], "--dominance", 0.5, *model, "--seconds", 4, "--figure", "moves.png")[0]
+assert "dominance 0.20 to 0.80" in command("explain", *dials[:4], "--dominance", 0.5, *model, "--seconds", 4, "--seeds", 4, "--figure", "moves.png")[0]
 said, wrong = command("report", "--data", "own", *grid, "--out", "report")
 assert "not heard" in wrong and "heard as trauma" in Path("report/report.md").read_text()
 

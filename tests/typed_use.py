@@ -2,13 +2,14 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from psychoscore.audition import audition
 from psychoscore.compose import Composer, Piece, Request, Segment, compare, measure_windows, plot_asked_and_heard, shared_notes
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
-from psychoscore.dial import Dial, Grid, calibrate
+from psychoscore.dial import Dial, Grid, calibrate, explain, tell_moves
 from psychoscore.emopia import load_emopia
 from psychoscore.evaluate import estimate_profile
 from psychoscore.listening import listen
@@ -33,6 +34,9 @@ temperature: float = calculate_dynamic_temperature(profile)
 
 composer = Composer.from_pretrained()
 piece: Piece = composer.compose(profile, seconds=30, seed=0, key="D")
+named: Piece = composer.compose(arc="healing", takes=8, key="Db")
+table: list[Piece] = composer.compose_many(pd.DataFrame({"trauma": [0.8]}), seed=0, guidance=1.5)
+again: str = composer.command(named)
 pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
 kept: list[Piece] = audition(composer, [Request(profile)], takes=4)
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
@@ -64,6 +68,7 @@ synthesize("data/pairs", num_pairs=100)
 config = TrainConfig()
 
 dial: Dial = calibrate(composer, Grid(steps=2, repeats=1), takes=2)
+moves: str = tell_moves(explain(composer, profile, seeds=8))
 found, measured = make_report(composer, data, Grid(), takes=8)
 paths: list[Path] = save_report(found, measured, "reports")
 hits = load_index("music.parquet").search(profile, 5)
@@ -77,6 +82,8 @@ calculate_dynamic_temperature(0.5)  # type: ignore[arg-type]
 estimate_profile(30)  # type: ignore[arg-type]
 composer.compose(profile, seconds="30")  # type: ignore[arg-type]
 piece.plot("piece.png")  # type: ignore[arg-type]
+composer.compose(profile, guidence=2)  # type: ignore[call-arg]
+composer.stream(profile, key=1)  # type: ignore[arg-type]
 composer.vary(piece, 0.5)  # type: ignore[arg-type]
 Composer("runs/own", {})  # type: ignore[arg-type]
 fit(data, "runs/own", "small")  # type: ignore[arg-type]
