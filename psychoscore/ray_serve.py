@@ -6,17 +6,21 @@
 __all__ = ['Replica', 'build']
 
 # %% ../nbs/05b_ray.ipynb #19b89c32
-import os
+import asyncio, os
 from fastapi import Request as HTTPRequest
 from .compose import MAX_ROWS
-from .serve import Settings, healthz, load_composer, make_app
+from .serve import Settings, healthz, make_app, readyz
 
 # %% ../nbs/05b_ray.ipynb #healthc1
 class Replica:
     "What Ray asks of a replica that serves an app."
     async def check_health(self):
-        "Raise when `/healthz` would say 503; Ray then starts another."
-        await healthz(HTTPRequest({"type": "http", "app": self.app})) # `app` is Ray's name for what it serves
+        "Wait for the model; raise when `/readyz` or `/healthz` would say 503. Ray then starts another replica."
+        request = HTTPRequest({"type": "http", "app": self.app}) # `app` is Ray's name for what it serves
+        engine = self.app.state.engine
+        while engine.composer is None and engine.failure is None: await asyncio.sleep(0.05)
+        await readyz(request)
+        await healthz(request)
 
 # %% ../nbs/05b_ray.ipynb #0a2727bc
 def build(
@@ -27,7 +31,7 @@ def build(
     replicas, fields = arguments.get("replicas", 2), {name: value for name, value in arguments.items() if name != "replicas"}
     if not str(replicas).isdecimal() or int(replicas) < 1: raise ValueError(f"replicas must be a whole number from 1, got {replicas!r}")
     settings = Settings(**{"api_key": os.environ.get("PSYCHOSCORE_API_KEY")} | fields)
-    def app(): return make_app(settings, load_composer(settings)) # called in the replica: threads and weights do not travel
+    def app(): return make_app(settings) # called in the replica: threads and weights do not travel
     return serve.deployment(serve.ingress(app)(Replica), name="psychoscore", num_replicas=int(replicas), ray_actor_options={"num_cpus": settings.workers},
                             max_ongoing_requests=settings.max_waiting + (settings.workers + 1)*MAX_ROWS, max_queued_requests=settings.max_waiting,
                             backpressure_config={"status_code": 429, "retry_after_s": 1}, graceful_shutdown_timeout_s=settings.deadline_s).bind()
