@@ -310,21 +310,27 @@ def train(
 def pipeline(
     include_emopia: Annotated[bool, typer.Option("--include-emopia", help="Train on EMOPIA; its validation songs choose the best checkpoint.")] = False,
     root: Root = None,
-    num_synthetic: Annotated[int, typer.Option(min=0, help="Pairs made by rules.")] = 50_000,
+    num_synthetic: Annotated[Optional[int], typer.Option(min=0, help="Pairs made by rules; 50,000 by default.")] = None,
     corpus: Corpus = None,
+    song_by: Annotated[Optional[str], typer.Option(help="What a song of the corpus is: stem, folder, or a column of a CSV in it.")] = None,
     contrastive_weight: Annotated[Optional[float], typer.Option(min=0, help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 leaves its rows out.")] = None,
-    config: Annotated[str, typer.Option(help="For training: tiny, small, mixed, base, or a JSON file with fields of TrainConfig.")] = "small",
-    seed: Annotated[int, typer.Option(min=0, help="Of the pairs, and of the training.")] = 0,
-    workdir: Annotated[Path, typer.Option(file_okay=False, help="A folder a phase.")] = Path("runs/pipeline"),
+    config: Annotated[Optional[str], typer.Option(help="For training: tiny, small, mixed, base, or a JSON file with fields of TrainConfig; by default the recipe's.")] = None,
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Of the pairs, and of the training; 0 by default.")] = None,
+    recipe: Annotated[Literal["plan", "release"], typer.Option(help="plan, or release: how the packaged model was made, with EMOPIA, POP909 (--corpus, else pop909 in PSYCHOSCORE_DATA) and two legs of training.")] = "plan",
+    workdir: Annotated[Optional[Path], typer.Option(help="A folder a phase; one that this command has made, or a new one. By default runs/pipeline, with the recipe and --quick in its name.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Everything at small size, in minutes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and why; do nothing.")] = False,
 ):
-    "From data to a measured model, phase by phase; what has not changed is skipped."
-    if not include_emopia: raise ValueError("give --include-emopia: the best checkpoint is chosen by its validation songs")
-    from psychoscore.pipeline import PipelineConfig, run_pipeline
-    from psychoscore.train import load_config
-    load_config(config) # what is wrong with it is told now, not when the data is made
-    done = run_pipeline(PipelineConfig(root, None, num_synthetic, corpus, contrastive_weight, config, seed, quick), workdir, typer.echo)
-    typer.echo(f"{(done.seconds > 0).sum()} of {len(done)} phases were run, {done.seconds.sum():.0f} s; the model: psychoscore compose --model {workdir/'train'} --trauma 0.8 -o piece.mid; the report: {workdir/'report'/'report.md'}")
+    "From data to a measured model, phase by phase; what has not changed is skipped, and nothing is removed."
+    if not include_emopia and recipe == "plan": raise ValueError("give --include-emopia: the best checkpoint is chosen by its validation songs")
+    from dataclasses import replace
+    from psychoscore.pipeline import RECIPES, run_pipeline, workdir_of
+    given = dict(emopia=root, num_synthetic=num_synthetic, corpus=corpus, song_by=song_by, contrastive_weight=contrastive_weight, config=config, seed=seed)
+    asked = replace(RECIPES[recipe], quick=quick, **{name: value for name, value in given.items() if value is not None})
+    done = run_pipeline(asked, folder := workdir or workdir_of(asked), typer.echo, dry_run=dry_run)
+    if dry_run: return typer.echo(f"{(done.why != '').sum()} of {len(done)} phases would be done in {folder}")
+    model = folder/("package" if "package" in set(done.phase) else "train")
+    typer.echo(f"{(done.why != '').sum()} of {len(done)} phases were run, {done.seconds.sum():.0f} s; the model: psychoscore compose --model {model} --trauma 0.8 -o piece.mid; the report: {folder/'report'/'report.md'}")
 
 # %% ../nbs/08_command.ipynb #5e41a002
 @app.command()
