@@ -532,10 +532,10 @@ def run_pipeline(
 ) -> pd.DataFrame: # A row a phase: phase, seconds (0 when skipped), why it was done ("" when skipped), result; of a dry run phase and why
     "Run what is not done yet."
     path, phases = Path(workdir), phases or make_phases(config)
-    keys = {name: base_key(phase, config) for name, phase in phases.items()} # refuses what is missing or wrong
     with ExitStack() as held:
         if there := path.is_dir(): held.enter_context(alone_in(path))
         work = open_workdir(path, config, phases)
+        keys = {name: base_key(phase, config) for name, phase in phases.items()} # refuses what is missing or wrong
         if dry_run: return plan_run(work, phases, keys, tell)
         if not there:
             path.mkdir(parents=True)
