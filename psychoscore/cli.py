@@ -11,7 +11,7 @@ __all__ = ['app', 'NoLimits', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Plac
 
 # %% ../nbs/08_command.ipynb #b7cd504c
 import math, os, sys, warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -44,7 +44,10 @@ def main():
         code = 141
     except (typer.TyperException, ValueError, OSError, FloatingPointError, MemoryError) as error:
         typer.echo(f"psychoscore: {_one_line(error)}", err=True)
+        for folder in _made:
+            with suppress(OSError): folder.rmdir() # what is refused leaves no trace, and what holds something stays
         code = 2
+    finally: _made.clear()
     sys.exit(code or 0)
 
 def _one_line(error: Exception) -> str:
@@ -58,13 +61,17 @@ def _field_error(error: dict) -> str:
     if error["type"] == "value_error": return error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r:.80}"
 
+_made: list[Path] = [] # Folders that `_make_room` has made, innermost first
+
 def _make_room(*files: Optional[Path]):
     "Make the folders of files that are written at the end: what cannot be is told before minutes of work."
     for file in files:
         if file is None or file == Path("-"): continue
         if file.is_dir(): raise IsADirectoryError(f"{file} is a folder, not a file to write")
         try:
+            new = [folder for folder in file.parents if not folder.exists()]
             file.parent.mkdir(parents=True, exist_ok=True)
+            _made[:0] = new
             if file.exists(): file.open("ab").close()
             else: TemporaryFile(dir=file.parent).close()
         except OSError as error: raise OSError(f"{file} cannot be written: {error.strerror}") from None

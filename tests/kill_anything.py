@@ -35,8 +35,8 @@ from psychoscore.train import ContrastConfig, TrainConfig, fit
 PROCESSES = multiprocessing.get_context("forkserver") # forked from one that has imported everything, so that they are at work at once
 PROCESSES.set_forkserver_preload(["psychoscore.pipeline", "psychoscore.train", "psychoscore.report", "psychoscore.search", "psychoscore.synthetic"])
 TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512),
-                   contrast=ContrastConfig(rows=8, tokens=128), max_steps=200, warmup_steps=5, log_interval=7, eval_interval=25)
-BRIEF = dict(max_steps=40, warmup_steps=5)
+                   contrast=ContrastConfig(rows=8, tokens=128), max_steps=60, warmup_steps=5, log_interval=7, eval_interval=25)
+BRIEF = dict(max_steps=5, warmup_steps=2)
 
 
 def random_music(rng, n=60): return make_notes(np.arange(n)*0.25, np.full(n, 0.25), rng.integers(40, 90, n), rng.integers(30, 100, n))
@@ -48,7 +48,7 @@ def sha256(path): return hashlib.sha256(path.read_bytes()).hexdigest()
 # A subject: what is run, what must survive a kill, and what must be the same at the end. Each function gets the inputs and the folder to write.
 
 def make_emopia(folder):
-    "Inputs: a folder laid out like EMOPIA, with 36 of its clip ids and random music, and a configuration of 40 steps."
+    "Inputs: a folder laid out like EMOPIA, with 36 of its clip ids and random music, and a configuration of 5 steps."
     rng, split = np.random.default_rng(0), published_split()
     ids = [clip_id for name, n in (("train", 24), ("validation", 8), ("test", 4)) for clip_id in split.index[split == name][::len(split[split == name])//n][:n]]
     (folder/"midis").mkdir(parents=True)
@@ -57,7 +57,7 @@ def make_emopia(folder):
 
 
 def run_pipeline(inputs, out):
-    config = pipeline.PipelineConfig(emopia=inputs, num_clips=36, num_synthetic=300, contrastive_weight=0, config=str(inputs/"brief.json"), quick=True)
+    config = pipeline.PipelineConfig(emopia=inputs, num_clips=36, num_synthetic=60, contrastive_weight=0, config=str(inputs/"brief.json"), quick=True)
     pipeline.run_pipeline(config, out/"work", lambda line: None)
 
 
@@ -119,14 +119,14 @@ def train_end(out): return {name: comparable(out/name) for name in ("log.csv", "
 
 
 def make_music(folder):
-    "Inputs: 240 MIDI files."
+    "Inputs: 96 MIDI files."
     rng = np.random.default_rng(0)
     folder.mkdir()
-    for i in range(240): (folder/f"{i:03}.mid").write_bytes(midi_bytes(random_music(rng, 200)))
+    for i in range(96): (folder/f"{i:03}.mid").write_bytes(midi_bytes(random_music(rng)))
 
 
 def run_index(inputs, out):
-    search.BATCH, search.SAVE_INTERVAL_S = 16, 0 # saved every 16 files, not every minute
+    search.BATCH, search.SAVE_INTERVAL_S = 8, 0 # saved every 8 files, not every minute
     out.mkdir(exist_ok=True)
     search.index_folder(inputs, out/"pieces.parquet")
 
