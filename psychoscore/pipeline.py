@@ -8,16 +8,17 @@ __all__ = ['RECIPES', 'QUICK_PAIRS', 'MODEL_FILES', 'ASSETS', 'PACKAGE', 'ESTIMA
            'phase_merge_emopia_data', 'number_of_pairs', 'find_corpus', 'phase_tokenise', 'shares_of', 'training_of',
            'train_leg', 'phase_train', 'phase_train_second', 'phase_package', 'model_in', 'measured_with',
            'phase_calibrate', 'phase_report', 'sha256_of', 'hash_files', 'hash_assets', 'hash_emopia', 'hash_corpus',
-           'hash_init', 'read_code', 'hash_code', 'modules_in', 'code_of', 'Phase', 'flat', 'base_key', 'differences',
-           'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'listed', 'workdir_of', 'kind_of',
-           'read_state', 'foreign', 'open_workdir', 'alone_in', 'full_key', 'changed_files', 'reasons', 'tell_phase',
-           'plan_run', 'run_phase', 'run_pipeline']
+           'hash_init', 'read_code', 'hash_code', 'modules_in', 'read_module', 'code_of', 'Phase', 'flat', 'base_key',
+           'differences', 'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'listed', 'workdir_of',
+           'kind_of', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'full_key', 'changed_files', 'reasons',
+           'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
 
 # %% ../nbs/07_pipeline.ipynb #17b56a0a
 import ast, glob, hashlib, inspect, json, os, textwrap, time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass as plain_dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.resources import files
 from itertools import chain, count
 from pathlib import Path
@@ -258,6 +259,11 @@ def modules_in(tree: ast.AST) -> set[str]: # Names, such as "tokens"
         named |= {inside} if inside else {alias.name for alias in node.names}
     return {name for name in named if name not in ("", "__init__") and (PACKAGE/f"{name}.py").is_file()}
 
+@cache # phases share most of their modules
+def read_module(text: str) -> tuple[str, set[str]]: # Hash of its code, and what it imports
+    "Read a module of psychoscore."
+    return hash_code(tree := read_code(text)), modules_in(tree)
+
 # %% ../nbs/07_pipeline.ipynb #code0004
 def code_of(
     function: Callable, # Of a phase
@@ -275,8 +281,8 @@ def code_of(
     seen: set[str] = set()
     while modules - seen:
         seen.add(module := min(modules - seen))
-        tree = read_code((PACKAGE/f"{module}.py").read_text())
-        found[f"{module}.py"] = hash_code(tree); modules |= modules_in(tree)
+        found[f"{module}.py"], imported = read_module((PACKAGE/f"{module}.py").read_text(encoding="utf-8"))
+        modules |= imported
     return found
 
 # %% ../nbs/07_pipeline.ipynb #2c83735c
