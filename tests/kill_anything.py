@@ -24,7 +24,9 @@ import pandas as pd
 import torch
 
 import psychoscore.pipeline as pipeline
+import psychoscore.report
 import psychoscore.search as search
+import psychoscore.train
 from psychoscore.dataset import DataMix, SourcePiece, prepare
 from psychoscore.emopia import published_split
 from psychoscore.model import ModelConfig
@@ -153,6 +155,7 @@ SUBJECTS = {"pipeline": Subject(make_emopia, run_pipeline, phases_done, without_
 
 def work(name, inputs, out):
     torch.set_num_threads(1)
+    psychoscore.train.find_commit = psychoscore.report.find_commit = lambda: None # a commit that is made meanwhile is no loss
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2) # bars
     SUBJECTS[name].run(inputs, out)
 
@@ -187,6 +190,7 @@ def kill_one(name, top, moments, rng):
     seconds, expected = starts[2] - starts[1], subject.end(top/"alone")
     assert subject.end(top/"first") == expected, "two runs that are left alone differ"
     kills, ends, failures, hit, before = 0, 0, [], Counter(), {}
+    def fail(said): failures.append(said); print(f"\n{said}", flush=True)
     (out := top/"0").mkdir()
     while kills < moments or before:
         process = start(name, inputs, out)
@@ -196,12 +200,13 @@ def kill_one(name, top, moments, rng):
             kills += process.exitcode == -signal.SIGKILL
             hit[where(out)] += 1
             after = subject.done(out)
-            failures += [f"kill {kills}: lost {what}" for what in lost(before, after)]
+            for what in lost(before, after): fail(f"{name}, kill {kills}: lost {what}: {before[what]}, {after.get(what)}")
             before = after
         if process.exitcode == 0:
             ends += 1
             end = subject.end(out)
-            failures += [f"end {ends}: {what} differs" for what in expected if end.get(what) != expected[what]]
+            for what in expected:
+                if end.get(what) != expected[what]: fail(f"{name}, end {ends}: {what} differs: {expected[what]}, {end.get(what)}")
             shutil.rmtree(out); before = {}
             (out := top/f"{ends}").mkdir()
         elif process.exitcode != -signal.SIGKILL: raise RuntimeError(f"{name} failed by itself in {out}: exit code {process.exitcode}")
@@ -225,7 +230,7 @@ def main():
         rows.append(row); failures += failed
     table = pd.DataFrame(rows)
     if options.out: table.to_csv(options.out, index=False)
-    print(table.to_string(index=False), *failures, sep="\n")
+    print(table.to_string(index=False))
     raise SystemExit(bool(failures))
 
 

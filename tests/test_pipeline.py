@@ -217,7 +217,7 @@ def place(tmp_path, monkeypatch):
     ("--include-emopia --emopia nowhere --workdir new", "no folder or archive at nowhere"), ("--include-emopia --corpus nowhere", "nowhere"),
     ("--include-emopia --corpus mine --workdir new", "no MIDI"), ("--include-emopia --config huge", "no configuration huge"),
     ("--include-emopia --config own.json", "max_steps"), ("--include-emopia --config turns", "give init"),
-    ("--include-emopia --num-synthetic -1", "-1"), ("--include-emopia --contrastive-weight -1", "-1")])
+    ("--include-emopia --num-synthetic -1", "--num-synthetic"), ("--include-emopia --contrastive-weight -1", "--contrastive-weight")])
 def test_a_refused_command_leaves_no_trace(command, place, options, says):
     before = tree(place)
     result = command("pipeline", *options.split())
