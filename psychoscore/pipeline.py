@@ -10,8 +10,8 @@ __all__ = ['RECIPES', 'QUICK_PAIRS', 'MODEL_FILES', 'ASSETS', 'PACKAGE', 'ESTIMA
            'phase_calibrate', 'phase_report', 'sha256_of', 'hash_files', 'hash_assets', 'hash_emopia', 'hash_corpus',
            'hash_init', 'read_code', 'hash_code', 'modules_in', 'read_module', 'code_of', 'Phase', 'flat', 'base_key',
            'differences', 'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'listed', 'workdir_of',
-           'kind_of', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'full_key', 'changed_files', 'reasons',
-           'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
+           'kind_of', 'is_begun', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'full_key', 'changed_files',
+           'reasons', 'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
 
 # %% ../nbs/07_pipeline.ipynb #17b56a0a
 import ast, glob, hashlib, inspect, json, os, textwrap, time
@@ -109,7 +109,8 @@ def shares_of(
 ) -> dict[str, float]: # Those that are there, adding up to 1
     "Give the shares of sources that are not there to the others."
     shares = {source: share for source, share in proportions.items() if source in present and share > 0}
-    if not shares: raise ValueError(f"the configuration's proportions name {sorted(proportions)}, but the training pieces are from {sorted(present)}")
+    if not shares: raise ValueError(f"the configuration's proportions name {sorted(proportions)}, "
+                                    f"but the training pieces are from {sorted(present)}")
     return {source: share/sum(shares.values()) for source, share in shares.items()}
 
 def training_of(
@@ -126,7 +127,8 @@ def training_of(
     mix = replace(training.mix, proportions=shares_of(present, first), final_proportions=final and shares_of(present, final))
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
     if not config.quick: return training
-    return replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=min(training.max_steps, 40), eval_interval=40)
+    return replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048),
+                   max_steps=min(training.max_steps, 40), eval_interval=40)
 
 # %% ../nbs/07_pipeline.ipynb #legs0003
 def train_leg(training: "TrainConfig", out: Path, data: Path, quick: bool) -> str:
@@ -236,11 +238,13 @@ PACKAGE = Path(str(files("psychoscore")))
 
 def read_code(text: str) -> ast.Module: # Without docstrings, and what a module does when it is a program
     "Parse Python, and leave out what does not count."
-    def counts(node): return not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-                                  or isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'")
+    def counts(node):
+        if isinstance(node, ast.If): return ast.unparse(node.test) != "__name__ == '__main__'"
+        return not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
     tree = ast.parse(textwrap.dedent(text))
     for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list): node.body = [n for n in body if counts(n)] or [ast.Pass()]
+        if not isinstance(body := getattr(node, "body", None), list): continue
+        node.body = [n for n in body if counts(n)] or [ast.Pass()] # type: ignore[attr-defined]
     return tree
 
 def hash_code(tree: ast.AST) -> str:
@@ -251,7 +255,7 @@ def modules_in(tree: ast.AST) -> set[str]: # Names, such as "tokens"
     "Find the modules of psychoscore that code imports, anywhere in it."
     named = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import): named |= {alias.name.removeprefix("psychoscore.") for alias in node.names if alias.name.startswith("psychoscore.")}
+        if isinstance(node, ast.Import): named |= {alias.name.removeprefix("psychoscore.") for alias in node.names}
         if not isinstance(node, ast.ImportFrom): continue
         module = node.module or ""
         if not node.level and module.split(".")[0] != "psychoscore": continue
@@ -273,7 +277,8 @@ def code_of(
     while left:
         tree = read_code(inspect.getsource(thing := left.pop()))
         found[thing.__name__] = hash_code(tree); modules |= modules_in(tree)
-        for name in {node.id for part in tree.body[0].body for node in ast.walk(part) if isinstance(node, ast.Name)}: # type: ignore[attr-defined]
+        inside = chain.from_iterable(map(ast.walk, tree.body[0].body)) # type: ignore[attr-defined] # annotations are outside
+        for name in {node.id for node in inside if isinstance(node, ast.Name)}:
             value, home = function.__globals__.get(name), function.__module__
             if isinstance(value, (str, int, float, tuple)): found[name] = repr(value)
             elif getattr(value, "__module__", None) == home and name not in found: left.append(value)
@@ -297,8 +302,10 @@ class Phase(NamedTuple):
 
 def flat(options: dict, before: str = "") -> dict[str, str]: # Dotted names, to values as JSON
     "Write nested options in a row."
-    rows = [flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": json.dumps(value)} for name, value in options.items()]
-    return {name: value for row in rows for name, value in row.items()}
+    rows: dict[str, str] = {}
+    for name, value in options.items():
+        rows |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": json.dumps(value)}
+    return rows
 
 def base_key(phase: Phase, config: PipelineConfig) -> dict[str, str]: # What it is, to a value or a hash
     "List what a phase depends on, but for the phases before it."
@@ -307,8 +314,11 @@ def base_key(phase: Phase, config: PipelineConfig) -> dict[str, str]: # What it 
 
 def differences(was: dict[str, str], now: dict[str, str]) -> list[str]: # Empty when they are the same
     "Say what has changed."
-    said = {part: "is gone" if part not in now else "is new" if part not in was else "has changed" for part in sorted(was | now) if was.get(part) != now.get(part)}
-    return [f"{part} was {was[part]}, is {now[part]}" if how == "has changed" and part.startswith("option ") else f"{part} {how}" for part, how in said.items()]
+    def how(part):
+        if part not in now: return "is gone"
+        if part not in was: return "is new"
+        return f"was {was[part]}, is {now[part]}" if part.startswith("option ") else "has changed"
+    return [f"{part} {how(part)}" for part in sorted(was | now) if was.get(part) != now.get(part)]
 
 # %% ../nbs/07_pipeline.ipynb #phases01
 ESTIMATORS = ("judge.npz", "listener.npz", "reference.npz", "estimators.json")
@@ -318,17 +328,21 @@ HALF_SAVED = ("*.partial", "saving/*") # By `fit`
 def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they are run
     "List the phases of a run."
     def takes(config): return dict(quick=config.quick, takes=config.takes)
+    def pairs(config): return dict(pairs=number_of_pairs(config), seed=config.seed)
+    def clips(config): return dict(num_clips=config.num_clips)
+    def split(config): return hash_assets("emopia_split.csv")
+    def sampling(config): return dict(sampling=config.sampling)
     def data(config): return dict(copies=1 if config.quick else "all", pairs=bool(config.num_synthetic), song_by=config.song_by)
     def first(config): return asdict(training_of(config, config.config))
     def second(config): return asdict(training_of(config, config.second, init="train"))
     ours, model = lambda config: hash_assets(*ESTIMATORS), "package" if config.second else "train"
     second_leg = {
         "train_second": Phase(phase_train_second, TRAINED, ("tokenise", "train"), second, leaves=HALF_SAVED),
-        "package": Phase(phase_package, (*MODEL_FILES, "probe.json"), ("tokenise", "train_second"), lambda config: dict(sampling=config.sampling))}
+        "package": Phase(phase_package, (*MODEL_FILES, "probe.json"), ("tokenise", "train_second"), sampling)}
     return {
         "download_emopia": Phase(phase_download_emopia, ("emopia.json",), inputs=hash_emopia),
-        "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), lambda config: dict(pairs=number_of_pairs(config), seed=config.seed), leaves=(".*.tmp",)),
-        "merge_emopia_data": Phase(phase_merge_emopia_data, ("clips.csv",), ("download_emopia",), lambda config: dict(num_clips=config.num_clips), lambda config: hash_assets("emopia_split.csv")),
+        "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), pairs, leaves=(".*.tmp",)),
+        "merge_emopia_data": Phase(phase_merge_emopia_data, ("clips.csv",), ("download_emopia",), clips, split),
         "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"), ("merge_emopia_data", "synthesize"), data, hash_corpus),
         "train": Phase(phase_train, TRAINED, ("tokenise",), first, hash_init, HALF_SAVED),
         **(second_leg if config.second else {}),
@@ -353,8 +367,8 @@ def entries(folder: Path) -> Iterator[str]: # Paths inside; one that ends in / i
 
 def record_files(folder: Path, names: Iterable[str]) -> dict[str, dict]: # Name to size in bytes and SHA-256
     "Take down files of a folder, those that are there; links are none."
-    paths = {name: folder/name for name in names}
-    return {name: dict(size=path.stat().st_size, sha256=sha256_of(path)) for name, path in paths.items() if path.is_file() and not path.is_symlink()}
+    there = {name: path for name in names if (path := folder/name).is_file() and not path.is_symlink()}
+    return {name: dict(size=path.stat().st_size, sha256=sha256_of(path)) for name, path in there.items()}
 
 # %% ../nbs/07_pipeline.ipynb #work0002
 STATE, ASIDE = "pipeline.json", "superseded"
@@ -431,20 +445,25 @@ def kind_of(recipe: str, quick: bool) -> str: # Such as "a quick run of the reci
     "Name a kind of run."
     return f"a {'quick' if quick else 'full'} run of the recipe {recipe}"
 
+def is_begun(path: Path) -> bool:
+    "Tell a record that a kill in the first moment of a run has left unfinished."
+    if path.name != f"{STATE}.partial" or path.is_symlink() or not path.is_file(): return False
+    return OPENING.startswith(path.read_text(errors="replace")[:len(OPENING)])
+
 def read_state(path: Path, config: PipelineConfig) -> dict[str, Any]: # An empty one where nothing is yet
     "Read what a run has recorded in a folder; refuse a folder that is something else."
     new: dict[str, Any] = dict(made_by="psychoscore pipeline", recipe=config.recipe, quick=config.quick, phases={}, superseded=[])
     if not os.path.lexists(path): return new
     if not path.is_dir(): raise NotADirectoryError(f"{path} is not a folder: give another --workdir")
     if not (path/STATE).is_file():
-        unfinished = path/f"{STATE}.partial" # of the first moment of a run
-        ours = [unfinished.name] if unfinished.is_file() and OPENING.startswith(unfinished.read_text(errors="replace")[:len(OPENING)]) else []
-        if inside := [name for name in sorted(os.listdir(path)) if name not in ours and not matches(name, DROPPINGS)]:
-            raise FileExistsError(f"{path} was not made by `psychoscore pipeline` and is not empty, it holds {listed(inside)}: give another --workdir")
-        return new
+        inside = [name for name in sorted(os.listdir(path)) if not matches(name, DROPPINGS) and not is_begun(path/name)]
+        if not inside: return new
+        raise FileExistsError(f"{path} was not made by `psychoscore pipeline` and is not empty, it holds {listed(inside)}: "
+                              "give another --workdir")
     try: state = json.loads(text := (path/STATE).read_text(errors="replace"))
     except ValueError: state = None
-    if state is None or not text.startswith(OPENING): raise ValueError(f"{path/STATE} is not what a run of this version has written: give another --workdir")
+    if state is None or not text.startswith(OPENING):
+        raise ValueError(f"{path/STATE} is not what a run of this version has written: give another --workdir")
     if (was := kind_of(state["recipe"], state["quick"])) != (now := kind_of(config.recipe, config.quick)):
         raise ValueError(f"{path} holds {was}, and this is {now}: give another --workdir")
     state["superseded"] = [moved for moved in state["superseded"] if os.path.lexists(path/moved["folder"])]
@@ -461,7 +480,8 @@ def foreign(work: Workdir, phases: dict[str, Phase]) -> list[str]: # Paths insid
     found = []
     for entry in sorted(os.scandir(work.path), key=lambda entry: entry.name):
         name, is_folder = entry.name, entry.is_dir(follow_symlinks=False)
-        if matches(name, DROPPINGS) or (name == ASIDE and is_folder) or (name in (STATE, f"{STATE}.partial") and entry.is_file(follow_symlinks=False)): continue
+        is_record = name in (STATE, f"{STATE}.partial") and entry.is_file(follow_symlinks=False)
+        if matches(name, DROPPINGS) or is_record or (name == ASIDE and is_folder): continue
         if name not in known or not is_folder: found.append(f"{name}/" if is_folder else name)
         else: found += [f"{name}/{inside}" for inside in entries(Path(entry.path)) if not matches(inside, known[name])]
     return found
@@ -481,7 +501,8 @@ def alone_in(path: Path) -> Iterator[None]:
     opened = os.open(path, os.O_RDONLY)
     try:
         try: fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError: raise BlockingIOError(f"another run is at work in {path}: wait for its end, or give another --workdir") from None
+        except BlockingIOError:
+            raise BlockingIOError(f"another run is at work in {path}: wait for its end, or give another --workdir") from None
         yield
     finally: os.close(opened)
 
@@ -493,18 +514,24 @@ def full_key(work: Workdir, phase: Phase, key: dict[str, str]) -> dict[str, str]
 def changed_files(record: dict[str, Any], folder: Path) -> list[str]:
     "Compare the outputs of a phase with what was recorded."
     now = record_files(folder, record["made"])
-    return [f"output {file} {'has changed' if file in now else 'is missing'}" for file, was in record["made"].items() if now.get(file) != was]
+    changed = [file for file, was in record["made"].items() if now.get(file) != was]
+    return [f"output {file} {'has changed' if file in now else 'is missing'}" for file in changed]
 
 def reasons(work: Workdir, name: str, key: dict[str, str]) -> list[str]: # Empty when nothing is to be done
     "Say why a phase is to be done."
-    record, folder = work.latest(name)
-    if record is None: why = ["it was never finished" if (begun := work.entry(name).get("next")) else "it was never done"]
-    else: begun, why = work.entry(name).get("next"), differences(record["key"], key) or changed_files(record, folder)
+    (record, folder), begun = work.latest(name), work.entry(name).get("next")
+    if record: why = differences(record["key"], key) or changed_files(record, folder)
+    else: why = ["it was never finished" if begun else "it was never done"]
     return [*why, "it goes on where it was interrupted"] if why and begun and begun["key"] == key else why
 
 def tell_phase(tell: Callable, name: str, how: str, said: str): tell(f"{name:17} {how:>10}  {said}")
 
-def plan_run(work: Workdir, phases: dict[str, Phase], keys: dict[str, dict[str, str]], tell: Callable) -> pd.DataFrame: # A row a phase: phase, why
+def plan_run(
+    work: Workdir,
+    phases: dict[str, Phase],
+    keys: dict[str, dict[str, str]], # Of each phase, from `base_key`
+    tell: Callable,
+) -> pd.DataFrame: # A row a phase: phase, why
     "Say what would be done, and why."
     rows: list[dict[str, str]] = []
     for name, phase in phases.items():
@@ -515,7 +542,14 @@ def plan_run(work: Workdir, phases: dict[str, Phase], keys: dict[str, dict[str, 
         tell_phase(tell, name, "to be done" if why else "unchanged", rows[-1]["why"])
     return pd.DataFrame(rows)
 
-def run_phase(work: Workdir, name: str, phase: Phase, config: PipelineConfig, key: dict[str, str], tell: Callable) -> dict[str, Any]:
+def run_phase(
+    work: Workdir,
+    name: str,
+    phase: Phase,
+    config: PipelineConfig,
+    key: dict[str, str], # From `base_key`
+    tell: Callable,
+) -> dict[str, Any]: # Its row in the table of `run_pipeline`
     "Do a phase, if there is a reason to."
     start, before = time.perf_counter(), len(work.state["superseded"])
     why = listed(reasons(work, name, key := full_key(work, phase, key)))
@@ -535,7 +569,7 @@ def run_pipeline(
     tell: Callable = print, # Called with a line a phase, and with one for whatever is superseded
     phases: dict[str, Phase]|None = None, # In the order they are run; those of the configuration when not given
     dry_run: bool = False, # Only say what would be done
-) -> pd.DataFrame: # A row a phase: phase, seconds (0 when skipped), why it was done ("" when skipped), result; of a dry run phase and why
+) -> pd.DataFrame: # A row a phase: phase, seconds (0 when skipped), why ("" when skipped), result; of a dry run phase and why
     "Run what is not done yet."
     path, phases = Path(workdir), phases or make_phases(config)
     with ExitStack() as held:

@@ -114,7 +114,8 @@ def run_train(inputs, out): fit(inputs, out, TINY, resume=True, cpu=True, progre
 def steps_done(out):
     "The step of the checkpoint, which must be whole, and the model's name, once there is one."
     if not (out/"checkpoint.pt").exists(): return {}
-    return {"step": torch.load(out/"checkpoint.pt", weights_only=True)["state"]["step"]} | {"model": True for path in [out/"model.safetensors"] if path.exists()}
+    step = torch.load(out/"checkpoint.pt", weights_only=True)["state"]["step"]
+    return dict(step=step, model=True) if (out/"model.safetensors").exists() else dict(step=step)
 
 
 def train_end(out): return {name: comparable(out/name) for name in ("log.csv", "psychoscore.json", "checkpoint.pt", "model.safetensors", "config.json", "tokenizer.json")}
