@@ -11,7 +11,7 @@ __all__ = ['app', 'NoLimits', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Plac
 
 # %% ../nbs/08_command.ipynb #b7cd504c
 import math, os, sys, warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -44,7 +44,10 @@ def main():
         code = 141
     except (typer.TyperException, ValueError, OSError, FloatingPointError, MemoryError) as error:
         typer.echo(f"psychoscore: {_one_line(error)}", err=True)
+        for folder in _made:
+            with suppress(OSError): folder.rmdir() # what is refused leaves no trace, and what holds something stays
         code = 2
+    finally: _made.clear()
     sys.exit(code or 0)
 
 def _one_line(error: Exception) -> str:
@@ -58,13 +61,17 @@ def _field_error(error: dict) -> str:
     if error["type"] == "value_error": return error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r:.80}"
 
+_made: list[Path] = [] # Folders that `_make_room` has made, innermost first
+
 def _make_room(*files: Optional[Path]):
     "Make the folders of files that are written at the end: what cannot be is told before minutes of work."
     for file in files:
         if file is None or file == Path("-"): continue
         if file.is_dir(): raise IsADirectoryError(f"{file} is a folder, not a file to write")
         try:
+            new = [folder for folder in file.parents if not folder.exists()]
             file.parent.mkdir(parents=True, exist_ok=True)
+            _made[:0] = new
             if file.exists(): file.open("ab").close()
             else: TemporaryFile(dir=file.parent).close()
         except OSError as error: raise OSError(f"{file} cannot be written: {error.strerror}") from None
@@ -310,21 +317,27 @@ def train(
 def pipeline(
     include_emopia: Annotated[bool, typer.Option("--include-emopia", help="Train on EMOPIA; its validation songs choose the best checkpoint.")] = False,
     root: Root = None,
-    num_synthetic: Annotated[int, typer.Option(min=0, help="Pairs made by rules.")] = 50_000,
+    num_synthetic: Annotated[Optional[int], typer.Option(min=0, help="Pairs made by rules; 50,000 by default.")] = None,
     corpus: Corpus = None,
+    song_by: Annotated[Optional[str], typer.Option(help="What a song of the corpus is: stem, folder, or a column of a CSV in it.")] = None,
     contrastive_weight: Annotated[Optional[float], typer.Option(min=0, help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 leaves its rows out.")] = None,
-    config: Annotated[str, typer.Option(help="For training: tiny, small, mixed, base, or a JSON file with fields of TrainConfig.")] = "small",
-    seed: Annotated[int, typer.Option(min=0, help="Of the pairs, and of the training.")] = 0,
-    workdir: Annotated[Path, typer.Option(file_okay=False, help="A folder a phase.")] = Path("runs/pipeline"),
+    config: Annotated[Optional[str], typer.Option(help="For training: tiny, small, mixed, base, or a JSON file with fields of TrainConfig; by default the recipe's.")] = None,
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Of the pairs, and of the training; 0 by default.")] = None,
+    recipe: Annotated[Literal["plan", "release"], typer.Option(help="plan, or release: how the packaged model was made, with EMOPIA, POP909 (--corpus, else pop909 in PSYCHOSCORE_DATA) and two legs of training.")] = "plan",
+    workdir: Annotated[Optional[Path], typer.Option(help="A folder a phase; one that this command has made, or a new one. By default runs/pipeline, with the recipe and --quick in its name.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Everything at small size, in minutes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and why; do nothing.")] = False,
 ):
-    "From data to a measured model, phase by phase; what has not changed is skipped."
-    if not include_emopia: raise ValueError("give --include-emopia: the best checkpoint is chosen by its validation songs")
-    from psychoscore.pipeline import PipelineConfig, run_pipeline
-    from psychoscore.train import load_config
-    load_config(config) # what is wrong with it is told now, not when the data is made
-    done = run_pipeline(PipelineConfig(root, None, num_synthetic, corpus, contrastive_weight, config, seed, quick), workdir, typer.echo)
-    typer.echo(f"{(done.seconds > 0).sum()} of {len(done)} phases were run, {done.seconds.sum():.0f} s; the model: psychoscore compose --model {workdir/'train'} --trauma 0.8 -o piece.mid; the report: {workdir/'report'/'report.md'}")
+    "From data to a measured model, phase by phase; what has not changed is skipped, and nothing is removed."
+    if not include_emopia and recipe == "plan": raise ValueError("give --include-emopia: the best checkpoint is chosen by its validation songs")
+    from dataclasses import replace
+    from psychoscore.pipeline import RECIPES, run_pipeline, workdir_of
+    given = dict(emopia=root, num_synthetic=num_synthetic, corpus=corpus, song_by=song_by, contrastive_weight=contrastive_weight, config=config, seed=seed)
+    asked = replace(RECIPES[recipe], quick=quick, **{name: value for name, value in given.items() if value is not None})
+    done = run_pipeline(asked, folder := workdir or workdir_of(asked), typer.echo, dry_run=dry_run)
+    if dry_run: return typer.echo(f"{(done.why != '').sum()} of {len(done)} phases would be done in {folder}")
+    model = folder/("package" if "package" in set(done.phase) else "train")
+    typer.echo(f"{(done.why != '').sum()} of {len(done)} phases were run, {done.seconds.sum():.0f} s; the model: psychoscore compose --model {model} --trauma 0.8 -o piece.mid; the report: {folder/'report'/'report.md'}")
 
 # %% ../nbs/08_command.ipynb #5e41a002
 @app.command()
