@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 from .compose import MAX_ROWS, Composer, Draft, Request, Sampling
 from .decoding import Sampler
 from .profile import PsychometricProfile
-from .tokens import SEGMENT_STEPS, STEP_S
+from .tokens import SEGMENT_S, SEGMENT_STEPS, STEP_S
 
 # %% ../nbs/05a_batching.ipynb #e7db6b9e
 class Refused(Exception):
@@ -62,16 +62,16 @@ class Job(Draft):
 TAKES = (1, 8) # Pieces side by side that are timed
 
 def drawn_s(draft: Draft) -> float:
-    "Seconds of music that are drawn."
+    "Seconds of music that are drawn, of a piece of whole segments."
     return ((len(draft.starts) - 1)*SEGMENT_STEPS + draft.grammar.position)*STEP_S
 
 def measure_pace(
     composer: Composer,
-    seconds: float = 1.0, # Of music, of each piece at least
+    seconds: float = 1.0, # Of music, of each piece at least; at most SEGMENT_S
 ) -> tuple[float, ...]: # One for each of TAKES
     "CPU seconds that a second of music takes, of one piece and of several side by side."
     def timed(takes):
-        drafts = [composer.draft(Request(PsychometricProfile(0.5, 0.5), 2*seconds, seed)) for seed in range(takes)]
+        drafts = [composer.draft(Request(PsychometricProfile(0.5, 0.5), SEGMENT_S, seed)) for seed in range(takes)]
         sampler, began = Sampler(composer.weights), time.thread_time()
         sampler.add(drafts)
         while any(not draft.done and drawn_s(draft) < seconds for draft in drafts): sampler.step()
