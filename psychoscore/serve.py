@@ -6,16 +6,16 @@
 __all__ = ['Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'SEND', 'MeasuredProfile', 'Remarks',
            'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'HOST', 'SECURITY_HEADERS',
            'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'MAX_HELD_BYTES', 'MAX_COMMAS', 'logger', 'KEY', 'UPLOAD_S', 'METHODS',
-           'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'Settings', 'Keyframe',
-           'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error', 'aside',
-           'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long', 'check_prompt',
-           'Note', 'Estimated', 'measure', 'rounded', 'Composed', 'note_rows', 'describe', 'check_score', 'remarked',
-           'reported', 'written', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone',
-           'too_large', 'limited', 'drain', 'is_address', 'goes_by', 'refusal', 'Load', 'Answer', 'Guard', 'Private',
-           'Budget', 'Bill', 'Work', 'Metrics', 'Error', 'Errors', 'read_request', 'composed', 'generate', 'Started',
-           'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest',
-           'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz', 'metrics', 'openapi',
-           'model_version', 'Samples', 'load_composer', 'make_app', 'Patient', 'serve']
+           'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'Settings',
+           'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
+           'aside', 'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long',
+           'check_prompt', 'Note', 'Estimated', 'measure', 'rounded', 'Composed', 'note_rows', 'describe',
+           'check_score', 'remarked', 'reported', 'written', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side',
+           'unless_gone', 'too_large', 'limited', 'drain', 'is_address', 'goes_by', 'refusal', 'Load', 'Answer',
+           'Guard', 'Private', 'Budget', 'Bill', 'Work', 'Metrics', 'Error', 'Errors', 'read_request', 'composed',
+           'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard',
+           'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz',
+           'metrics', 'openapi', 'model_version', 'Samples', 'load_composer', 'make_app', 'Patient', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, contextlib, dataclasses, hashlib, ipaddress, json, logging, math, re, secrets, socket, time, traceback
@@ -48,7 +48,7 @@ from .batching import TAKES, Engine, Full, Job, Late, Refused, Unavailable, clos
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
 from .evaluate import estimate_profile, too_short
 from .midi import Limits, Reading, read_midi
-from .notes import MODES, end_s, estimate_key, midi_bytes
+from .notes import MODES, end_s, estimate_key, make_notes, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
 from .score import musicxml_bytes
 from .search import PACKAGED, load_index
@@ -615,6 +615,7 @@ class Errors(BaseModel):
     "What is wrong."
     errors: list[Error]
 
+LINKS = {"pieces like it": {"operationId": "search_v1_search_post", "requestBody": {"midi": "$response.body#/midi"}, "description": "as JSON, the piece holds the file that a search takes"}}
 MEDIA = {media_type: {} for media_type in WRITERS if media_type != "application/json"}
 ERRORS = {code: {"description": says, "model": Errors} for code, says in
           {400: "The body is not JSON, or the Host header no name of this server", 401: "The API key is missing or wrong", 406: "No format that the client accepts", 408: "The body came too slowly", 413: "The body is too large", 415: "The body is compressed",
@@ -643,7 +644,7 @@ async def composed(request: HTTPRequest, body: "GenerateRequest", media_type: st
     about = await in_thread(state.pool, describe, piece, await measure(request, piece.notes), state.version(), remarks)
     return await written(request, piece, about, media_type)
 
-@api.post("/generate", response_model=Composed, responses={200: {"content": MEDIA, "description": "The piece, in the format that the Accept header prefers; MIDI by default"}} | ERRORS)
+@api.post("/generate", response_model=Composed, responses={200: {"content": MEDIA, "links": LINKS, "description": "The piece, in the format that the Accept header prefers; MIDI by default"}} | ERRORS)
 async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece."
     return await unless_gone(request, composed(request, body, choose(request.headers.get("Accept", ""), WRITERS)))
@@ -872,7 +873,9 @@ def make_app(
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
         state.metrics, state.index = Metrics(state.engine), index
         state.pool, state.readers, state.writers = ThreadPoolExecutor(2, "serve"), CapacityLimiter(2), CapacityLimiter(2)
+        warm = asyncio.ensure_future(in_process(estimate_profile, make_notes([0], [1], [60], [80]))) # a process that has loaded what it needs
         yield
+        warm.cancel()
         await asyncio.to_thread(close, state.engine, settings.deadline_s)
         state.pool.shutdown()
 
@@ -884,7 +887,8 @@ def make_app(
         return app.state.engine.composer
     app.state.settings, app.state.composer, app.state.version = settings, loaded, lru_cache(lambda: model_version(loaded()))
     app.state.budget = Budget(settings.client_share*settings.workers, 2*settings.deadline_s) if settings.api_key else None
-    for router in (api, inner): app.include_router(router, dependencies=[Security(KEY)] if settings.api_key else []) # for the description; `Private` is who asks
+    for router, opened in ((api, False), (inner, "metrics" in settings.public)): # the description says what `Private` does
+        app.include_router(router, dependencies=[Security(KEY)] if settings.api_key and not opened else [])
     app.include_router(operations)
     app.mount("/page", Samples(directory=PAGE))
     app.mount("/piano", Samples(directory=PIANO))
