@@ -873,6 +873,7 @@ def make_app(
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
         state.metrics, state.index = Metrics(state.engine), index
         state.pool, state.readers, state.writers = ThreadPoolExecutor(2, "serve"), CapacityLimiter(2), CapacityLimiter(2)
+        while composer and state.engine.composer is None and state.engine.threads[0].is_alive(): await asyncio.sleep(0.01) # its pace is taken; who has the model need not be sent away
         warm = asyncio.ensure_future(in_process(estimate_profile, make_notes([0], [1], [60], [80]))) # a process that has loaded what it needs
         yield
         warm.cancel()
