@@ -740,9 +740,10 @@ UPLOAD = {"requestBody": {"required": True, "content": {media_type: {"schema": {
 @api.post("/profile", responses=ERRORS, openapi_extra=UPLOAD)
 async def profile(request: HTTPRequest) -> Heard:
     "Estimate the profile of a MIDI file, which is the body."
+    data = await request.body()
     async def heard():
         request.state.bill.expect(UPLOAD_S)
-        notes, remarks = await read_upload(request, await request.body(), "body")
+        notes, remarks = await read_upload(request, data, "body")
         remarks = [*remarks, *filter(None, [too_short(notes)])]
         return Heard(profile=await measure(request, notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes) - float(notes["onset_s"].min()), 5), remarks=remarks)
     return await unless_gone(request, heard())
