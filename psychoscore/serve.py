@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, AsyncIterator, Literal
 import numpy as np
 import psychoscore
-from anyio import BrokenWorkerProcess, CapacityLimiter
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Request as HTTPRequest, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -42,7 +42,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from .aside import in_process
+from .aside import Lost, Processes
 from .audition import mismatches, take_requests
 from .batching import TAKES, Engine, Full, Job, Late, Refused, Unavailable, close
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
@@ -149,8 +149,8 @@ async def aside(
     "Do something long in a process that ends with whoever waits for it."
     async with limiter:
         began = time.monotonic()
-        try: return await in_process(function, *args)
-        except BrokenWorkerProcess: raise Unavailable("the process that was at it has ended; ask again") from None
+        try: return await request.app.state.processes.run(function, *args)
+        except Lost: raise Unavailable("the process that was at it has ended; ask again") from None
         finally: request.state.bill.spent_s += time.monotonic() - began
 
 # %% ../nbs/05_serve.ipynb #ca214f32
@@ -873,12 +873,14 @@ def make_app(
         state = app.state
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
         state.metrics, state.index = Metrics(state.engine), index
-        state.pool, state.readers, state.writers = ThreadPoolExecutor(2, "serve"), CapacityLimiter(2), CapacityLimiter(2)
+        state.pool, state.processes, state.readers, state.writers = ThreadPoolExecutor(2, "serve"), Processes(), CapacityLimiter(2), CapacityLimiter(2)
         while composer and state.engine.composer is None and state.engine.threads[0].is_alive(): await asyncio.sleep(0.01) # its pace is taken; who has the model need not be sent away
-        warm = asyncio.ensure_future(in_process(estimate_profile, make_notes([0], [1], [60], [80]))) # a process that has loaded what it needs
+        warm = asyncio.ensure_future(state.processes.run(estimate_profile, make_notes([0], [1], [60], [80]))) # a process that has loaded what it needs
         yield
         warm.cancel()
         await asyncio.to_thread(close, state.engine, settings.deadline_s)
+        await asyncio.wait([warm])
+        await state.processes.close()
         state.pool.shutdown()
 
     app = FastAPI(title="psychoscore", version=psychoscore.__version__, description="Piano music from a psychometric profile, and a profile from piano music.",
