@@ -551,9 +551,11 @@ class Bill:
     def __init__(self, budget: Budget|None, client: str): self.budget, self.client, self.expected_s, self.spent_s = budget, client, 0.0, 0.0
 
     def expect(self, seconds: float):
-        "Charge what it is thought to take."
+        "Charge what it is thought to take, or raise `Full`."
+        if not self.budget: return
+        self.budget.check(self.client) # again: many may have come in before the first was charged
         self.expected_s += seconds
-        if self.budget: self.budget.spend(self.client, seconds)
+        self.budget.spend(self.client, seconds)
 
     def spend(self, seconds: float): self.spent_s += seconds
 
@@ -615,13 +617,14 @@ class Errors(BaseModel):
     "What is wrong."
     errors: list[Error]
 
+# %% ../nbs/05_serve.ipynb #routesc2
 LINKS = {"pieces like it": {"operationId": "search_v1_search_post", "requestBody": {"midi": "$response.body#/midi"}, "description": "as JSON, the piece holds the file that a search takes"}}
 MEDIA = {media_type: {} for media_type in WRITERS if media_type != "application/json"}
 ERRORS = {code: {"description": says, "model": Errors} for code, says in
           {400: "The body is not JSON, or the Host header no name of this server", 401: "The API key is missing or wrong", 406: "No format that the client accepts", 408: "The body came too slowly", 413: "The body is too large", 415: "The body is compressed",
            422: "A field is wrong", 429: "Too many requests wait, or this client has had its share; see Retry-After", 431: "The headers are too large", 499: "The client closed the connection", 503: "Starting, stopping, or not set up for this", 504: "Not finished by the deadline"}.items()}
 
-
+# %% ../nbs/05_serve.ipynb #routesc3
 async def read_request(request: HTTPRequest, body: ComposeRequest) -> tuple[Request, tuple[str, ...]]: # For the composer, and what is remarked of the prompt
     "Read what came, check it, and charge for it."
     state, takes, prompt, remarks = request.app.state, getattr(body, "takes", 1), None, ()
@@ -644,6 +647,7 @@ async def composed(request: HTTPRequest, body: "GenerateRequest", media_type: st
     about = await in_thread(state.pool, describe, piece, await measure(request, piece.notes), state.version(), remarks)
     return await written(request, piece, about, media_type)
 
+# %% ../nbs/05_serve.ipynb #routesc4
 @api.post("/generate", response_model=Composed, responses={200: {"content": MEDIA, "links": LINKS, "description": "The piece, in the format that the Accept header prefers; MIDI by default"}} | ERRORS)
 async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece."

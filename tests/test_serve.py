@@ -160,7 +160,7 @@ def test_the_largest_file_fits_in_base64(client):
 def test_bodies_under_way_share_their_room(small_server, monkeypatch):
     "Two half-sent bodies fill it: 429 for a third, while what has no body is answered; then room again."
     monkeypatch.setattr("psychoscore.serve.MAX_HELD_BYTES", 10_000)
-    def status(): return (answer := httpx.post(f"{small_server}/v1/profile", content=SCALE.ljust(6000, b"\0"))).status_code, answer.headers.get("Retry-After")
+    def status(): return (answer := httpx.post(f"{small_server}/v1/profile", content=SCALE.ljust(6000, b"\0"), timeout=60)).status_code, answer.headers.get("Retry-After")
     with open_wire(small_server, b"Content-Length: 9000") as wire:
         wire.sendall(b" "*8000)
         until(lambda: status() == (429, "1"))
