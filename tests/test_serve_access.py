@@ -179,7 +179,7 @@ def test_whoever_hangs_up_is_let_go(app, name, monkeypatch):
     what, path, body, headers = HANGS[name]
     if what in SLOW: monkeypatch.setitem(SLOW, what, lambda piece: (forever,))
     elif what: monkeypatch.setattr(f"psychoscore.serve.{what}", forever)
-    monkeypatch.setattr(app.state, "budget", Budget(1e-9, 1000))
+    app.state.budget = Budget(1e-9, 1000)
     engine, limiters, hung_up = app.state.engine, (app.state.readers, app.state.writers), threading.Event()
     def busy(): return sum(limiter.borrowed_tokens for limiter in limiters) if what else sum(engine.in_use)
     asked = hang_up(app, path, body, headers, hung_up)
