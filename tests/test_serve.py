@@ -6,7 +6,6 @@ import gzip
 import json
 import math
 import random
-import re
 import shutil
 import signal
 import socket
@@ -28,9 +27,8 @@ from bench_serve import Soak, verdicts
 from conftest import Server
 from fuzz_serve import fuzz, running, small_composer
 from psychoscore.batching import Engine, Full, Job, Late, close
-from psychoscore.compose import Composer, Draft, Request, Sampling
+from psychoscore.compose import Draft, Request, Sampling
 from psychoscore.midi import read_midi
-from psychoscore.model import ModelConfig, make_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.profile import PsychometricProfile
