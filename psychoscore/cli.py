@@ -352,12 +352,16 @@ def serve(
     max_waiting: Annotated[int, typer.Option(min=1, help="Requests before the decoder; more are sent away.")] = 64,
     deadline: Annotated[float, typer.Option(min=1, help="Seconds from a request to the end of its piece.")] = 120,
     cors_origin: Annotated[Optional[list[str]], typer.Option(help="Site whose pages may call the API; may be repeated.")] = None,
+    allow_host: Annotated[Optional[list[str]], typer.Option(help="Name with a dot under which the server is called, such as music.example.org or *.example.org; may be repeated. Addresses and names without a dot need none.")] = None,
+    public: Annotated[Optional[list[str]], typer.Option(help="metrics or openapi: open although there is a key; may be repeated.")] = None,
+    client_share: Annotated[float, typer.Option(min=0.01, max=1, help="Of the workers' time, for one address, when there is a key.")] = 0.5,
     api_key: Annotated[Optional[str], typer.Option(envvar="PSYCHOSCORE_API_KEY", help="Ask for this key in X-API-Key. Better given by the variable: others can read a command line.")] = None,
 ):
     "Serve the API and its page until told to stop."
     try: from psychoscore.serve import Settings, serve as serve_forever
     except ModuleNotFoundError as error: raise ValueError(f"serving needs {error.name}, which composing does not: pip install 'psychoscore[serve]'") from None
-    serve_forever(Settings(model, index, device, workers, max_seconds, max_waiting=max_waiting, deadline_s=deadline, api_key=api_key, cors_origins=tuple(cors_origin or ())), host, port)
+    serve_forever(Settings(model, index, device, workers, max_seconds, max_waiting=max_waiting, deadline_s=deadline, api_key=api_key, cors_origins=tuple(cors_origin or ()),
+                           hosts=tuple(allow_host or ()), public=tuple(public or ()), client_share=client_share), host, port)
 
 # %% ../nbs/08_command.ipynb #c1f00990
 class InOrder(typer.core.TyperCommand):

@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'SEND', 'MeasuredProfile', 'Remarks',
-           'MUSICXML', 'WRITERS', 'STREAMS', 'REPORTED', 'SECURITY_HEADERS', 'MAX_ACTIVE', 'MAX_HEAD_BYTES',
-           'MAX_HELD_BYTES', 'logger', 'METHODS', 'SECONDS', 'api', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'PAGE',
-           'Settings', 'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response',
-           'on_error', 'parse_upload', 'parse_body', 'parse_base64', 'make_request', 'Note', 'Estimated', 'measure',
-           'Composed', 'note_rows', 'describe', 'remarked', 'render', 'choose', 'in_thread', 'begin', 'finished',
-           'side_by_side', 'unless_gone', 'too_large', 'limited', 'drain', 'refusal', 'Guard', 'Metrics', 'Error',
-           'Errors', 'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'Stream', 'stream',
-           'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz',
-           'metrics', 'model_version', 'Samples', 'load_composer', 'make_app', 'Patient', 'serve']
+           'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'HOST', 'SECURITY_HEADERS',
+           'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'MAX_HELD_BYTES', 'MAX_COMMAS', 'logger', 'KEY', 'UPLOAD_S', 'METHODS',
+           'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'Settings',
+           'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
+           'aside', 'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long',
+           'check_prompt', 'Note', 'Estimated', 'measure', 'rounded', 'Composed', 'note_rows', 'describe',
+           'check_score', 'remarked', 'reported', 'written', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side',
+           'unless_gone', 'too_large', 'limited', 'drain', 'is_address', 'goes_by', 'refusal', 'Load', 'Answer',
+           'Guard', 'Private', 'Budget', 'Bill', 'Work', 'Metrics', 'Error', 'Errors', 'read_request', 'composed',
+           'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'Stream', 'stream', 'Heard',
+           'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz',
+           'metrics', 'openapi', 'model_version', 'Samples', 'load_composer', 'make_app', 'Patient', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
-import asyncio, base64, binascii, contextlib, dataclasses, hashlib, json, logging, math, re, secrets, socket, time, traceback
+import asyncio, base64, binascii, contextlib, dataclasses, hashlib, ipaddress, json, logging, math, re, secrets, socket, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from importlib.resources import files
@@ -24,24 +27,28 @@ from pathlib import Path
 from typing import Annotated, AsyncIterator, Literal
 import numpy as np
 import psychoscore
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Request as HTTPRequest, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.security import APIKeyHeader
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from .aside import Lost, Processes
 from .audition import mismatches, take_requests
-from .batching import Engine, Full, Job, Late, Refused, Unavailable, close
+from .batching import TAKES, Engine, Full, Job, Late, Refused, Unavailable, close
 from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
 from .evaluate import estimate_profile, too_short
 from .midi import Limits, Reading, read_midi
-from .notes import MODES, end_s, estimate_key, midi_bytes
+from .notes import MODES, end_s, estimate_key, make_notes, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
 from .score import musicxml_bytes
 from .search import PACKAGED, load_index
@@ -61,8 +68,11 @@ class Settings:
     max_body_bytes: Annotated[int, Field(ge=1000)] = 2*Limits().size # Room for the largest MIDI file in base64
     max_waiting: Annotated[int, Field(ge=1)] = 64 # Requests before the decoder; more get 429
     deadline_s: Annotated[float, Field(gt=0)] = 120 # From the arrival of a request to its answer, or to the end of a stream
-    api_key: str|None = None # Asked for under /v1 when given
+    api_key: str|None = None # Asked for on every route that is not public when given
     cors_origins: tuple[str, ...] = () # Other sites whose pages may call the API
+    hosts: tuple[str, ...] = () # Names with a dot that this server goes by; *.example.org for all below one, * for any
+    public: tuple[Literal["metrics", "openapi"], ...] = () # What is open although there is a key
+    client_share: Annotated[float, Field(gt=0, le=1)] = 0.5 # Of the workers' time, for one address, when there is a key
 
 # %% ../nbs/05_serve.ipynb #6e401883
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -129,48 +139,80 @@ async def on_error(request: HTTPRequest, error: Exception) -> AsciiJSON:
     def field(e): return ".".join(str(part) for part in e["loc"][1:]) or "body"
     return error_response(422, [(field(e), e["msg"].removeprefix("Value error, ")) for e in error.errors()[:MAX_ERRORS]])
 
+# %% ../nbs/05_serve.ipynb #asidec01
+async def aside(
+    request: HTTPRequest, # Whose client pays for it
+    limiter: CapacityLimiter, # How many may be at it
+    function, # Found by its name in a module
+    *args,
+): # What it returns
+    "Do something long in a process that ends with whoever waits for it."
+    async with limiter:
+        began = time.monotonic()
+        try: return await request.app.state.processes.run(function, *args)
+        except Lost: raise Unavailable("the process that was at it has ended; ask again") from None
+        finally: request.state.bill.spent_s += time.monotonic() - began
+
 # %% ../nbs/05_serve.ipynb #ca214f32
-def parse_upload(
+SEND = "the body must be the MIDI file itself, as curl --data-binary @piece.mid sends it"
+
+def upload_error(error: ValueError, data: bytes, field: str) -> FieldError:
+    "Say what is wrong with an upload; how to send one when it is something else, or has no zeros left, as after curl -d."
+    is_midi = data[:4] == b"MThd" and b"\0" in data
+    return FieldError(field, str(error) if field != "body" or is_midi else f"{error}; {SEND}")
+
+def from_base64(encoded: str, field: str) -> bytes:
+    "The file in a field of a JSON body; lines may be broken, and a data: URL is taken."
+    try: return base64.b64decode(re.sub(r"^data:[^,]{0,200};base64,|\s", "", encoded), validate=True)
+    except (binascii.Error, ValueError) as error: raise FieldError(field, f"must be a MIDI file in base64: {error}") from None
+
+async def read_upload(
+    request: HTTPRequest,
     data: bytes, # A MIDI file
     field: str, # Its name in error messages
 ) -> Reading: # Its notes, and what is to be said of them
     "Read an uploaded MIDI file of piano music."
-    try: return read_midi(data)
-    except ValueError as error: raise FieldError(field, str(error)) from None
+    try: return await aside(request, request.app.state.readers, read_midi, data)
+    except ValueError as error: raise upload_error(error, data, field) from None
 
-SEND = "the body must be the MIDI file itself, as curl --data-binary @piece.mid sends it"
-
-def parse_body(data: bytes) -> Reading:
-    "Read a body that is a MIDI file; say how to send one when it is something else, or has no zeros left, as after curl -d."
-    try: return parse_upload(data, "body")
-    except FieldError as error:
-        if data[:4] == b"MThd" and b"\0" in data: raise
-        raise FieldError("body", f"{error.detail}; {SEND}") from None
-
-def parse_base64(encoded: str, field: str) -> Reading:
-    "Read the MIDI file in a field of a JSON body; lines may be broken, and a data: URL is taken."
-    try: data = base64.b64decode(re.sub(r"^data:[^,]{0,200};base64,|\s", "", encoded), validate=True)
-    except (binascii.Error, ValueError) as error: raise FieldError(field, f"must be a MIDI file in base64: {error}") from None
-    return parse_upload(data, field)
-
+# %% ../nbs/05_serve.ipynb #longestc
+def longest_s(
+    settings: Settings,
+    pace: tuple[float, ...], # As `measure_pace` returns it
+    takes: int = 1,
+) -> float: # At least 1, which any request has
+    "Seconds of music that each of several takes may have."
+    return max(1, min(settings.max_seconds, math.floor(settings.deadline_s/np.interp(takes, TAKES, pace))))
 
 # %% ../nbs/05_serve.ipynb #makerqc1
 def make_request(
     body: ComposeRequest,
     settings: Settings,
-) -> tuple[Request, tuple[str, ...]]: # For the composer, and what is remarked of the prompt
+    pace: tuple[float, ...], # As `measure_pace` returns it
+    prompt: np.ndarray|None = None, # Note table
+) -> Request: # For the composer
     "Check what the types cannot."
+    takes = getattr(body, "takes", 1)
     if body.profile and body.trajectory: raise FieldError("trajectory", "must be left out when a profile is given")
-    if body.seconds > settings.max_seconds: raise FieldError("seconds", f"must be at most {settings.max_seconds:g} on this server, got {body.seconds:g}")
+    if takes > settings.max_waiting: raise FieldError("takes", f"must be at most {settings.max_waiting} on this server, got {takes}")
+    if body.seconds > (most := longest_s(settings, pace, takes)): raise FieldError("seconds", too_long(body.seconds, takes, most, settings))
     try: profile = ProfileTrajectory(tuple((k.seconds, k.profile) for k in body.trajectory)) if body.trajectory else body.profile or PsychometricProfile()
     except ValueError as error: raise FieldError("trajectory", str(error)) from None
-    prompt, remarks = (None, ()) if body.prompt_midi is None else parse_base64(body.prompt_midi, "prompt_midi")
     try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key, body.mode, body.guidance, prompt=prompt, schedule=body.schedule)
     except ValueError as error: raise FieldError(re.match("[a-z_]+", str(error))[0], str(error)) from None
-    if prompt is not None:
-        _, segment = ids_of_notes(quantise(prompt), -request.steps % SEGMENT_STEPS, 0)
-        if (densest := np.bincount(segment).max()) > MAX_NOTES: raise FieldError("prompt_midi", f"must hold at most {MAX_NOTES} notes in {SEGMENT_S:g} s, got {densest}")
-    return request, remarks
+    if prompt is not None: check_prompt(prompt, request.steps)
+    return request
+
+def too_long(seconds: float, takes: int, most: float, settings: Settings) -> str:
+    "Say how much was asked for and how much is allowed."
+    asked = f"got {seconds:g}" if takes == 1 else f"got {seconds:g} for each of {takes} takes"
+    why = "" if most == settings.max_seconds else f", which composes no more within its deadline of {settings.deadline_s:g} s"
+    return f"must be at most {most:g} on this server{why}, {asked}"
+
+def check_prompt(prompt: np.ndarray, steps: int):
+    "Refuse music that is too dense for the model."
+    _, segment = ids_of_notes(quantise(prompt), -steps % SEGMENT_STEPS, 0)
+    if (densest := np.bincount(segment).max()) > MAX_NOTES: raise FieldError("prompt_midi", f"must hold at most {MAX_NOTES} notes in {SEGMENT_S:g} s, got {densest}")
 
 # %% ../nbs/05_serve.ipynb #82aa4a5e
 class Note(BaseModel):
@@ -188,9 +230,16 @@ class Estimated(BaseModel):
 
 MeasuredProfile = create_model("MeasuredProfile", __doc__="A profile, estimated from the music alone, in the dimensions that can be heard.", **{d.name: (Estimated, ...) for d in CIRCUMPLEX})
 
-def measure(notes: np.ndarray) -> MeasuredProfile: # Note table ->
+async def measure(
+    request: HTTPRequest,
+    notes: np.ndarray, # Note table
+) -> MeasuredProfile:
     "Estimate a profile from music."
-    return MeasuredProfile(**{name: {part: round(x, 4) for part, x in estimate._asdict().items()} for name, estimate in estimate_profile(notes)._asdict().items()})
+    return rounded(await aside(request, request.app.state.readers, estimate_profile, notes))
+
+def rounded(estimates) -> MeasuredProfile: # `ProfileEstimate` ->
+    "An estimate as it is told."
+    return MeasuredProfile(**{name: {part: round(x, 4) for part, x in estimate._asdict().items()} for name, estimate in estimates._asdict().items()})
 
 # %% ../nbs/05_serve.ipynb #composed
 Remarks = Annotated[list[str], Field(description="what was left out of the MIDI file that was sent, or made good in it")]
@@ -214,33 +263,49 @@ def note_rows(notes: np.ndarray) -> list[dict]:
 
 def describe(
     piece: Piece,
+    measured: MeasuredProfile, # In it
     version: str, # Of the model
     remarks: tuple[str, ...] = (), # On the prompt
 ) -> Composed:
     "Say all there is to say about a piece."
     return Composed(seed=piece.seed, seconds=piece.seconds, key=str(piece.key), temperatures=[round(t, 4) for t in piece.temperatures], requested=piece.trajectory.mean(piece.seconds),
-                    measured=measure(piece.notes), model=version, notes=note_rows(piece.notes), midi=base64.b64encode(midi_bytes(piece.notes)).decode(), remarks=remarks)
+                    measured=measured, model=version, notes=note_rows(piece.notes), midi=base64.b64encode(midi_bytes(piece.notes)).decode(), remarks=remarks)
 
 # %% ../nbs/05_serve.ipynb #answerco
 MUSICXML = "application/vnd.recordare.musicxml+xml"
-WRITERS = {"audio/midi": lambda piece, about: midi_bytes(piece.notes), "audio/wav": lambda piece, about: wav_bytes(piece.notes),
-           MUSICXML: lambda piece, about: musicxml_bytes(piece.notes, piece.key), "application/json": lambda piece, about: about.model_dump_json().encode()}
+QUICK = {"audio/midi": lambda piece, about: midi_bytes(piece.notes), "application/json": lambda piece, about: about.model_dump_json().encode()}
+SLOW = {"audio/wav": lambda piece: (wav_bytes, piece.notes), MUSICXML: lambda piece: (musicxml_bytes, piece.notes, piece.key)} # What to call in a process
+WRITERS = ("audio/midi", "audio/wav", MUSICXML, "application/json") # The default first
 STREAMS = ("application/x-ndjson", "text/event-stream")
 REPORTED = ("Psychoscore-Seed", "Psychoscore-Temperatures", "Psychoscore-Key", "Psychoscore-Measured", "Psychoscore-Model", "Psychoscore-Remarks")
+MAX_SCORE_NOTES = 5_000
+
+def check_score(notes: np.ndarray, seed: int, media_type: str):
+    "Refuse a score that would be too long."
+    if media_type == MUSICXML and len(notes) > MAX_SCORE_NOTES:
+        raise FieldError("Accept", f"a score may hold {MAX_SCORE_NOTES:,} notes on this server, and this music has {len(notes):,}: ask for audio/midi with the seed {seed}, or for fewer seconds")
 
 def remarked(remarks: tuple[str, ...]) -> dict[str, str]: # The header, when there is something to say
     "Put remarks into a header, which is ASCII."
     return {REPORTED[-1]: "; ".join(remarks).encode("ascii", "backslashreplace").decode()} if remarks else {}
 
-def render(piece: Piece, version: str, media_type: str, remarks: tuple[str, ...] = ()) -> Response:
-    "Write a piece as an HTTP answer."
-    about = describe(piece, version, remarks)
-    values = (about.seed, " ".join(map(str, about.temperatures)), about.key, " ".join(f"{d.name}={getattr(about.measured, d.name).value:.3f}" for d in CIRCUMPLEX), version)
-    return Response(WRITERS[media_type](piece, about), media_type=media_type, headers=dict(zip(REPORTED, map(str, values))) | remarked(remarks))
+def reported(about: Composed) -> dict[str, str]:
+    "What headers tell of a piece."
+    values = (about.seed, " ".join(map(str, about.temperatures)), about.key, " ".join(f"{d.name}={getattr(about.measured, d.name).value:.3f}" for d in CIRCUMPLEX), about.model)
+    return dict(zip(REPORTED, map(str, values))) | remarked(about.remarks)
 
+async def written(request: HTTPRequest, piece: Piece, about: Composed, media_type: str) -> Response:
+    "Write a piece as an HTTP answer."
+    state = request.app.state
+    check_score(piece.notes, piece.seed, media_type)
+    if media_type in SLOW: content = await aside(request, state.writers, *SLOW[media_type](piece))
+    else: content = await in_thread(state.pool, QUICK[media_type], piece, about)
+    return Response(content, media_type=media_type, headers=reported(about))
+
+# %% ../nbs/05_serve.ipynb #choosec1
 def choose(
     accept: str, # The header; "" when there is none
-    offered: "list[str]", # Media types, the default first
+    offered: "tuple[str, ...]", # Media types, the default first
 ) -> str: # One of them
     "Pick the media type that a client likes best (RFC 9110, 12.5.1)."
     ranges = [(part.split(";")[0].strip().lower(), m and float(m[1])) for part in accept.split(",") if part.strip() for m in [re.search(r";\s*q=([01](?:\.\d{0,3})?)\s*$", part)]]
@@ -262,6 +327,7 @@ async def begin(
     state, # Of the app
     request: Request,
     deadline: float, # By `time.monotonic`, s
+    spend=lambda seconds: None, # Told at the end how much CPU time it took
 ) -> AsyncIterator[Segment|Piece]: # Segments as they are done, then the piece
     "Hand a request to the engine; raises `Refused` at once or on the way."
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
@@ -280,14 +346,16 @@ async def begin(
                 if isinstance(part, Refused): raise part
                 yield part
                 if isinstance(part, Piece): return
-        finally: job.unwanted = True
+        finally:
+            job.unwanted = True
+            spend(job.spent_s)
     parts = listen()
     await anext(parts) # without it `finally` would not be in force: a generator that was never started ends without a word
     return parts
 
-async def finished(state, request: Request, deadline: float) -> Piece:
+async def finished(state, request: Request, deadline: float, spend=lambda seconds: None) -> Piece:
     "Begin, and wait for the piece."
-    return [part async for part in await begin(state, request, deadline)][-1]
+    return [part async for part in await begin(state, request, deadline, spend)][-1]
 
 # %% ../nbs/05_serve.ipynb #alongcod
 async def side_by_side(works: list) -> list: # What each returns
@@ -306,12 +374,12 @@ async def unless_gone(
     async def gone():
         while (await request.receive())["type"] != "http.disconnect": pass
     tasks = work, gone = [asyncio.ensure_future(c) for c in (work, gone())]
-    try: await asyncio.wait(tasks, timeout=request.state.deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+    try: done, _ = await asyncio.wait(tasks, timeout=request.state.deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            if not task.done(): task.cancel()
-    if work.done() and not work.cancelled(): return work.result()
-    raise HTTPException(499, "the client closed the connection") if gone.done() else Late("there was no answer by the deadline")
+        for task in tasks: task.cancel() # those that are done do not mind
+        await asyncio.wait(tasks) # what it took is known
+    if work in done and not work.cancelled(): return work.result()
+    raise HTTPException(499, "the client closed the connection") if gone in done else Late("there was no answer by the deadline")
 
 # %% ../nbs/05_serve.ipynb #limitcod
 def too_large(settings: Settings) -> str: return f"must be at most {settings.max_body_bytes} bytes"
@@ -320,7 +388,7 @@ def limited(
     receive, # Of ASGI
     settings: Settings,
     deadline: float, # By `time.monotonic`, s
-    hold=lambda size: None, # Told of every piece of it; may refuse
+    hold=lambda piece: None, # Told of every piece of it; may refuse
 ): # Another `receive`
     "Take a body no larger and no slower than it may be."
     size, complete = 0, False
@@ -330,7 +398,7 @@ def limited(
         try: message = await asyncio.wait_for(receive(), deadline - time.monotonic())
         except TimeoutError: raise HTTPException(408, "the body did not arrive in time") from None
         size += len(message.get("body", b""))
-        hold(len(message.get("body", b"")))
+        hold(message.get("body", b""))
         complete = not message.get("more_body", False)
         if size > settings.max_body_bytes: raise FieldError("body", too_large(settings), 413, {"Connection": "close"})
         return message
@@ -342,6 +410,25 @@ async def drain(receive, seconds: float = 2):
         async with asyncio.timeout(seconds):
             while (await receive()).get("more_body"): pass
 
+# %% ../nbs/05_serve.ipynb #hostchkc
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/?#@\s]+))(?::\d*)?")
+
+def is_address(name: str) -> bool:
+    "Whether it is an IP address."
+    try: ipaddress.ip_address(name)
+    except ValueError: return False
+    return True
+
+def goes_by(
+    host: str, # The header
+    hosts: tuple[str, ...], # As in `Settings`
+) -> bool:
+    "Whether a server goes by a name that no other site can have given it."
+    if not (found := HOST.fullmatch(host.lower())): return False
+    name = (found[1] or found[2]).removesuffix(".")
+    if "." not in name or is_address(name) or name.endswith(".localhost"): return True
+    return any(name == given.lower() or given == "*" or (given.startswith("*.") and name.endswith(given[1:].lower())) for given in hosts)
+
 # %% ../nbs/05_serve.ipynb #headersc
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -351,64 +438,146 @@ SECURITY_HEADERS = {
 MAX_ACTIVE = 900 # Requests
 MAX_HEAD_BYTES = 16*1024
 MAX_HELD_BYTES = 256*2**20 # Of bodies under way, together
+MAX_COMMAS = 20_000 # In a JSON body; a trajectory of 1,000 keyframes has a few thousand
 
 def refusal(
     scope, # Of ASGI
     settings: Settings,
-    active: int, # Requests under way, this one with them
 ) -> AsciiJSON|None: # None when the request is worth a look
-    "What a request's head alone is refused for."
-    headers, key, guarded = Headers(scope=scope), settings.api_key, scope["path"].startswith("/v1")
+    "What a request's head alone is refused for, on any route."
+    headers = Headers(scope=scope)
     if sum(map(len, (scope["path"], scope["query_string"], *chain(*scope["headers"])))) > MAX_HEAD_BYTES:
         return error_response(431, [("headers", f"must be at most {MAX_HEAD_BYTES} bytes with the path")], {"Connection": "close"})
-    if key and guarded and not secrets.compare_digest(headers.get("X-API-Key", "").encode(), key.encode()):
-        return error_response(401, [("X-API-Key", "must be the API key of this server")])
+    if (host := headers.get("Host")) is not None and not goes_by(host, settings.hosts):
+        return error_response(400, [("Host", f"must be an address or name of this server, got {host[:100]!r}; psychoscore serve --allow-host NAME adds one")])
     if (coding := headers.get("Content-Encoding", "identity").lower()) != "identity":
         return error_response(415, [("Content-Encoding", f"must be left out, since bodies are read as they come, got {coding[:20]}; a .mid.gz may be sent as a file")])
-    if guarded and active > MAX_ACTIVE: return error_response(STATUS[Full], [("server", "too many requests are under way")], {"Retry-After": "1", "Connection": "close"})
     length = headers.get("Content-Length", "0")
     if not length.isdecimal(): return error_response(400, [("Content-Length", "must be a number")])
     if int(length) > settings.max_body_bytes: return error_response(413, [("body", too_large(settings))], {"Connection": "close"})
+
+# %% ../nbs/05_serve.ipynb #answerc1
+class Load:
+    "What the body of one request weighs."
+    def __init__(self, guard, headers: Headers): self.guard, self.is_json, self.held, self.commas = guard, "json" in headers.get("Content-Type", "").lower(), 0, 0
+
+    def hold(self, piece: bytes):
+        "Take a piece of it, or refuse."
+        self.held, self.guard.held, self.commas = self.held + len(piece), self.guard.held + len(piece), self.commas + self.is_json*piece.count(b",")
+        if self.guard.held > MAX_HELD_BYTES: raise FieldError("server", "too many bodies are under way", STATUS[Full], {"Retry-After": "1", "Connection": "close"})
+        if self.commas > MAX_COMMAS: raise FieldError("body", f"must hold at most {MAX_COMMAS} values", 413, {"Connection": "close"})
+
+class Answer:
+    "The way back: security headers go along, and who is sent away early may send on for a moment."
+    def __init__(self, receive, send): self.receive, self.out, self.status, self.closes = receive, send, None, False
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            self.status, headers = message["status"], MutableHeaders(scope=message)
+            self.closes = headers.get("Connection") == "close"
+            for name, value in (SECURITY_HEADERS | {"Cache-Control": "no-store"}).items(): headers.setdefault(name, value)
+        elif self.closes:
+            await self.out(message | {"more_body": True})
+            await drain(self.receive)
+            message = {"type": "http.response.body"}
+        await self.out(message)
 
 # %% ../nbs/05_serve.ipynb #57c84b4b
 logger = logging.getLogger(__name__)
 
 class Guard:
-    "ASGI middleware: API key, limits, security headers, log and counts."
+    "ASGI middleware: limits, security headers, log and counts."
     def __init__(self, app, settings: Settings): self.app, self.settings, self.active, self.held = app, settings, 0, 0
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http": return await self.app(scope, receive, send)
-        arrived, status, closes, held = time.monotonic(), None, False, 0
+        arrived, answer, load = time.monotonic(), Answer(receive, send), Load(self, Headers(scope=scope))
         self.active += 1
-        scope["state"] = scope.get("state", {}) | {"arrived": arrived, "deadline": arrived + self.settings.deadline_s} # a route's `request.state`
-        def hold(size):
-            nonlocal held
-            held, self.held = held + size, self.held + size
-            if self.held > MAX_HELD_BYTES: raise FieldError("server", "too many bodies are under way", STATUS[Full], {"Retry-After": "1", "Connection": "close"})
-        async def send_guarded(message):
-            nonlocal status, closes
-            if message["type"] == "http.response.start":
-                status, headers = message["status"], MutableHeaders(scope=message)
-                closes = headers.get("Connection") == "close"
-                for name, value in SECURITY_HEADERS.items(): headers.setdefault(name, value)
-                if scope["path"].startswith("/v1"): headers["Cache-Control"] = "no-store"
-            elif closes:
-                await send(message | {"more_body": True})
-                await drain(receive)
-                message = {"type": "http.response.body"}
-            await send(message)
+        scope["state"] = scope.get("state", {}) | {"arrived": arrived, "deadline": arrived + self.settings.deadline_s, "active": self.active} # a route's `request.state`
         try:
-            await (refusal(scope, self.settings, self.active) or self.app)(scope, limited(receive, self.settings, scope["state"]["deadline"], hold), send_guarded)
+            await (refusal(scope, self.settings) or self.app)(scope, limited(receive, self.settings, scope["state"]["deadline"], load.hold), answer.send)
+        except ClientDisconnect: pass # while its body was to come
         except Exception as error: # the last stop: the client learns nothing of it, the log no more than its kind
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
             logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
-            if status is None: await error_response(500, [("server", "internal error")])(scope, receive, send_guarded)
+            if answer.status is None: await error_response(500, [("server", "internal error")])(scope, receive, answer.send)
         finally:
-            self.active, self.held = self.active - 1, self.held - held
+            self.active, self.held = self.active - 1, self.held - load.held
             route, seconds = getattr(scope.get("route"), "path", "other"), time.monotonic() - arrived
-            logger.info("%s %s %d %.0f ms", scope["method"] if scope["method"] in METHODS else "other", route, status or 499, 1000*seconds)
-            scope["app"].state.metrics.answered(route, status or 499, seconds)
+            logger.info("%s %s %d %.0f ms", scope["method"] if scope["method"] in METHODS else "other", route, answer.status or 499, 1000*seconds)
+            scope["app"].state.metrics.answered(route, answer.status or 499, seconds)
+
+# %% ../nbs/05_serve.ipynb #accessc1
+KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+class Private(APIRoute):
+    "A route for those who hold the key, if there is one."
+    async def admit(self, scope):
+        "Refuse who may not come in."
+        settings, given = scope["app"].state.settings, await KEY(HTTPRequest(scope)) or ""
+        if settings.api_key and self.name not in settings.public and not secrets.compare_digest(given.encode(), settings.api_key.encode()):
+            raise FieldError("X-API-Key", "must be the API key of this server", 401, {"WWW-Authenticate": "APIKey"})
+
+    async def handle(self, scope, receive, send):
+        await self.admit(scope)
+        await super().handle(scope, receive, send)
+
+# %% ../nbs/05_serve.ipynb #budgetc1
+class Budget:
+    "Seconds of a processor that each client may take."
+    def __init__(self,
+        rate: float, # That come in each second
+        room: float, # At most so many are kept
+    ):
+        self.rate, self.room, self.buckets = rate, room, {} # Client -> (seconds left, when)
+
+    def left(self, client: str) -> float: # Below 0 for a debt
+        "What a client has now."
+        seconds, when = self.buckets.get(client, (self.room, 0))
+        return min(seconds + (time.monotonic() - when)*self.rate, self.room)
+
+    def spend(self, client: str, seconds: float):
+        "Take something out, or put it back."
+        self.buckets[client] = self.left(client) - seconds, time.monotonic()
+        if len(self.buckets) > 1000: self.buckets = {known: self.buckets[known] for known in self.buckets if self.left(known) < self.room} # whose bucket is full is as good as new
+
+    def check(self, client: str):
+        "Raise `Full` when nothing is left."
+        if (left := self.left(client)) <= 0: raise Full(f"this address has had its share of the processor: {self.rate:g} s each second", math.floor(-left/self.rate) + 1)
+
+# %% ../nbs/05_serve.ipynb #budgetc2
+class Bill:
+    "What one request takes."
+    def __init__(self, budget: Budget|None, client: str): self.budget, self.client, self.expected_s, self.spent_s = budget, client, 0.0, 0.0
+
+    def expect(self, seconds: float):
+        "Charge what it is thought to take, or raise `Full`."
+        if not self.budget: return
+        self.budget.check(self.client) # again: many may have come in before the first was charged
+        self.expected_s += seconds
+        self.budget.spend(self.client, seconds)
+
+    def spend(self, seconds: float): self.spent_s += seconds
+
+    def settle(self):
+        "Charge what it took instead."
+        if self.budget: self.budget.spend(self.client, self.spent_s - self.expected_s)
+
+UPLOAD_S = 1.0 # Of a processor, to read a file and listen to it
+
+class Work(Private):
+    "A route that takes time, and so has bounds."
+    async def admit(self, scope):
+        await super().admit(scope)
+        if scope["state"]["active"] > MAX_ACTIVE: raise FieldError("server", "too many requests are under way", STATUS[Full], {"Retry-After": "1", "Connection": "close"})
+        budget, client = scope["app"].state.budget, (scope.get("client") or [""])[0]
+        if budget: budget.check(client)
+        scope["state"]["bill"] = Bill(budget, client)
+
+    async def handle(self, scope, receive, send):
+        try: await super().handle(scope, receive, send)
+        finally:
+            if bill := scope["state"].get("bill"): bill.settle()
 
 # %% ../nbs/05_serve.ipynb #c23b95c7
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -438,7 +607,7 @@ class Metrics:
         self.music.inc(piece.seconds)
 
 # %% ../nbs/05_serve.ipynb #4acb7e25
-api = APIRouter(prefix="/v1")
+api = APIRouter(prefix="/v1", route_class=Work)
 class Error(BaseModel):
     "What is wrong with one field."
     field: str
@@ -448,24 +617,41 @@ class Errors(BaseModel):
     "What is wrong."
     errors: list[Error]
 
+# %% ../nbs/05_serve.ipynb #routesc2
+LINKS = {"pieces like it": {"operationId": "search_v1_search_post", "requestBody": {"midi": "$response.body#/midi"}, "description": "as JSON, the piece holds the file that a search takes"}}
 MEDIA = {media_type: {} for media_type in WRITERS if media_type != "application/json"}
 ERRORS = {code: {"description": says, "model": Errors} for code, says in
-          {400: "The body is not JSON", 401: "The API key is missing or wrong", 406: "No format that the client accepts", 408: "The body came too slowly", 413: "The body is too large", 415: "The body is compressed",
-           422: "A field is wrong", 429: "Too many requests wait; see Retry-After", 431: "The headers are too large", 499: "The client closed the connection", 503: "Starting, stopping, or not set up for this", 504: "Not finished by the deadline"}.items()}
+          {400: "The body is not JSON, or the Host header no name of this server", 401: "The API key is missing or wrong", 406: "No format that the client accepts", 408: "The body came too slowly", 413: "The body is too large", 415: "The body is compressed",
+           422: "A field is wrong", 429: "Too many requests wait, or this client has had its share; see Retry-After", 431: "The headers are too large", 499: "The client closed the connection", 503: "Starting, stopping, or not set up for this", 504: "Not finished by the deadline"}.items()}
 
-@api.post("/generate", response_model=Composed, responses={200: {"content": MEDIA, "description": "The piece, in the format that the Accept header prefers; MIDI by default"}} | ERRORS)
+# %% ../nbs/05_serve.ipynb #routesc3
+async def read_request(request: HTTPRequest, body: ComposeRequest) -> tuple[Request, tuple[str, ...]]: # For the composer, and what is remarked of the prompt
+    "Read what came, check it, and charge for it."
+    state, takes, prompt, remarks = request.app.state, getattr(body, "takes", 1), None, ()
+    state.engine.check()
+    if body.prompt_midi is not None:
+        request.state.bill.expect(UPLOAD_S)
+        prompt, remarks = await read_upload(request, from_base64(body.prompt_midi, "prompt_midi"), "prompt_midi")
+    asked = await in_thread(state.pool, make_request, body, state.settings, state.engine.pace, prompt)
+    request.state.bill.expect(asked.seconds*float(np.interp(takes, TAKES, state.engine.pace)))
+    return asked, remarks
+
+async def composed(request: HTTPRequest, body: "GenerateRequest", media_type: str) -> Response:
+    "Read, draw, choose, write."
+    state = request.app.state
+    asked, remarks = await read_request(request, body)
+    if asked.prompt is not None: check_score(asked.prompt, asked.seed, media_type)
+    pieces = await side_by_side([finished(state, take, request.state.deadline, request.state.bill.spend) for take in take_requests(asked, body.takes)])
+    for piece in pieces: state.metrics.composed(piece)
+    piece = pieces[(await in_thread(state.pool, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
+    about = await in_thread(state.pool, describe, piece, await measure(request, piece.notes), state.version(), remarks)
+    return await written(request, piece, about, media_type)
+
+# %% ../nbs/05_serve.ipynb #routesc4
+@api.post("/generate", response_model=Composed, responses={200: {"content": MEDIA, "links": LINKS, "description": "The piece, in the format that the Accept header prefers; MIDI by default"}} | ERRORS)
 async def generate(body: Annotated[GenerateRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece."
-    state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(WRITERS))
-    async def composed():
-        if body.takes > state.settings.max_waiting: raise FieldError("takes", f"must be at most {state.settings.max_waiting} on this server, got {body.takes}")
-        asked, remarks = await in_thread(state.pool, make_request, body, state.settings)
-        takes = take_requests(asked, body.takes)
-        pieces = await side_by_side([finished(state, take, request.state.deadline) for take in takes])
-        for piece in pieces: state.metrics.composed(piece)
-        piece = pieces[(await in_thread(state.pool, mismatches, pieces)).argmin()] if len(pieces) > 1 else pieces[0]
-        return await in_thread(state.scores if media_type == MUSICXML else state.pool, render, piece, state.version(), media_type, remarks)
-    return await unless_gone(request, composed())
+    return await unless_gone(request, composed(request, body, choose(request.headers.get("Accept", ""), WRITERS)))
 
 # %% ../nbs/05_serve.ipynb #f7ecfbc3
 class Started(BaseModel):
@@ -502,23 +688,25 @@ def frame(event: BaseModel, media_type: str) -> str:
 
 # %% ../nbs/05_serve.ipynb #eventsco
 async def events(
+    http: HTTPRequest,
     request: Request,
     remarks: tuple[str, ...], # On its prompt
     parts, # As `begin` returns
-    state, # Of the app
-    arrived: float, # When the request did, by `time.monotonic`, s
-) -> AsyncIterator[BaseModel]:
+    media_type: str, # One of STREAMS
+) -> AsyncIterator[str]: # Frames
     "What a stream says."
-    yield Started(seed=request.seed, seconds=request.steps*SEGMENT_S/SEGMENT_STEPS, segments=-(-request.steps//SEGMENT_STEPS), model=state.version(), remarks=remarks)
+    state = http.app.state
+    def whole(piece, measured): return frame(Done(piece=describe(piece, measured, state.version(), remarks)), media_type)
+    yield frame(Started(seed=request.seed, seconds=request.steps*SEGMENT_S/SEGMENT_STEPS, segments=-(-request.steps//SEGMENT_STEPS), model=state.version(), remarks=remarks), media_type)
     try:
         async for part in parts:
             if isinstance(part, Segment):
-                if part.number == 0: state.metrics.first.observe(time.monotonic() - arrived)
-                yield SegmentDone(number=part.number, start_s=part.start_s, temperature=round(part.temperature, 4), notes=note_rows(part.notes))
+                if part.number == 0: state.metrics.first.observe(time.monotonic() - http.state.arrived)
+                yield frame(SegmentDone(number=part.number, start_s=part.start_s, temperature=round(part.temperature, 4), notes=note_rows(part.notes)), media_type)
             else:
                 state.metrics.composed(part)
-                yield Done(piece=await in_thread(state.pool, describe, part, state.version(), remarks))
-    except Refused as error: yield Failed(errors=[Error(field="server", message=str(error))])
+                yield await in_thread(state.pool, whole, part, await measure(http, part.notes))
+    except Refused as error: yield frame(Failed(errors=[Error(field="server", message=str(error))]), media_type)
 
 # %% ../nbs/05_serve.ipynb #streamco
 class Stream(StreamingResponse):
@@ -535,12 +723,12 @@ class Stream(StreamingResponse):
                                       "content": {media_type: {"schema": {"type": "string"}} for media_type in STREAMS}}} | ERRORS, response_class=StreamingResponse)
 async def stream(body: Annotated[ComposeRequest, Body(openapi_examples=EXAMPLES)], request: HTTPRequest):
     "Compose a piece and send each segment as soon as it is done. Hanging up stops the work."
-    state, media_type = request.app.state, choose(request.headers.get("Accept", ""), list(STREAMS))
+    media_type = choose(request.headers.get("Accept", ""), STREAMS)
     async def begun():
-        asked, remarks = await in_thread(state.pool, make_request, body, state.settings)
-        return asked, remarks, await begin(state, asked, request.state.deadline)
+        asked, remarks = await read_request(request, body)
+        return asked, remarks, await begin(request.app.state, asked, request.state.deadline, request.state.bill.spend)
     asked, remarks, parts = await unless_gone(request, begun())
-    return Stream(parts, (frame(event, media_type) async for event in events(asked, remarks, parts, state, request.state.arrived)), media_type=media_type, headers={"X-Accel-Buffering": "no"})
+    return Stream(parts, events(request, asked, remarks, parts, media_type), media_type=media_type, headers={"X-Accel-Buffering": "no"})
 
 # %% ../nbs/05_serve.ipynb #4bc80b04
 class Heard(BaseModel):
@@ -556,11 +744,13 @@ UPLOAD = {"requestBody": {"required": True, "content": {media_type: {"schema": {
 @api.post("/profile", responses=ERRORS, openapi_extra=UPLOAD)
 async def profile(request: HTTPRequest) -> Heard:
     "Estimate the profile of a MIDI file, which is the body."
-    def hear(data):
-        notes, remarks = parse_body(data)
+    data = await request.body()
+    async def heard():
+        request.state.bill.expect(UPLOAD_S)
+        notes, remarks = await read_upload(request, data, "body")
         remarks = [*remarks, *filter(None, [too_short(notes)])]
-        return Heard(profile=measure(notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes) - float(notes["onset_s"].min()), 5), remarks=remarks)
-    return await unless_gone(request, in_thread(request.app.state.pool, hear, await request.body()))
+        return Heard(profile=await measure(request, notes), key=str(estimate_key(notes)[0]), notes=len(notes), seconds=round(end_s(notes) - float(notes["onset_s"].min()), 5), remarks=remarks)
+    return await unless_gone(request, heard())
 
 # %% ../nbs/05_serve.ipynb #aaf2bd8c
 class SearchRequest(BaseModel):
@@ -583,40 +773,53 @@ async def search(body: Annotated[SearchRequest, Body(openapi_examples={"near a p
     if (body.profile is None) == (body.midi is None): raise FieldError("profile", "give either a profile or midi")
     composer = state.composer()
     if state.index is None: raise Unavailable("this server has no index: start it with --index FILE, which `psychoscore index` writes", 60)
-    def find():
-        notes, remarks = (None, ()) if body.midi is None else parse_base64(body.midi, "midi")
-        response.headers.update(remarked(remarks))
-        query = body.profile if notes is None else embed_upload(composer, notes)
-        try: return [Found(name=hit.name, distance=hit.distance, profile=hit.profile) for hit in state.index.search(query, body.k)]
+    async def found():
+        query = body.profile
+        if body.midi is not None:
+            request.state.bill.expect(UPLOAD_S)
+            notes, remarks = await read_upload(request, from_base64(body.midi, "midi"), "midi")
+            response.headers.update(remarked(remarks))
+            query = await embed_upload(request, composer, notes)
+        try: hits = await in_thread(state.pool, state.index.search, query, body.k)
         except ValueError as error: raise FieldError("profile", str(error)) from None
-    return await unless_gone(request, in_thread(state.pool, find))
+        return [Found(name=hit.name, distance=hit.distance, profile=hit.profile) for hit in hits]
+    return await unless_gone(request, found())
 
-def embed_upload(
+# %% ../nbs/05_serve.ipynb #embedup1
+async def embed_upload(
+    request: HTTPRequest,
     composer: Composer,
     notes: np.ndarray, # Note table
 ) -> np.ndarray: # (C,)
-    "Embed music as the index was."
-    from psychoscore.contrastive import embed_ids
-    try: return embed_ids([encode(notes, key_relative=composer.about["key_relative"]).ids], composer.model)[0]
+    "Embed music as the index was: the mean over its notes, window by window."
+    from psychoscore.contrastive import IS_NOTE, embed_ids, null_headers, whole_segment_windows
+    ids = null_headers(encode(notes, key_relative=composer.about["key_relative"]).ids)
+    try: windows = [window for window in whole_segment_windows(ids, composer.model.config.max_position_embeddings) if IS_NOTE[window].any()]
     except ValueError as error: raise FieldError("midi", str(error)) from None
+    total, counts, began = 0, [int(IS_NOTE[window].sum()) for window in windows], time.monotonic()
+    try:
+        for window, count in zip(windows, counts): total = total + count*(await in_thread(request.app.state.pool, embed_ids, [window], composer.model))[0]
+    finally: request.state.bill.spend(time.monotonic() - began)
+    return total/sum(counts)
 
 # %% ../nbs/05_serve.ipynb #de7ab895
 @api.get("/model", responses=ERRORS)
 async def model(request: HTTPRequest) -> dict:
     "Say which model this is, what its dials mean, and what this server allows."
     settings, composer = request.app.state.settings, request.app.state.composer()
+    pace = request.app.state.engine.pace
     return dict(version=request.app.state.version(), sampling=dataclasses.asdict(composer.sampling), trained={name: composer.about.get(name) for name in ("step", "tokens", "val_nats_per_note", "data_sha256")},
                 dimensions=[dict(name=d.name, low=d.low_label, high=d.high_label, source=d.source, estimated=d in CIRCUMPLEX) for d in DIMENSIONS], formats=list(WRITERS), streams=list(STREAMS),
-                limits=dict(seconds=settings.max_seconds, body_bytes=settings.max_body_bytes, midi_bytes=Limits().size, midi_notes=Limits().notes, midi_seconds=Limits().seconds, waiting=settings.max_waiting, deadline_s=settings.deadline_s))
+                limits=dict(seconds=longest_s(settings, pace), takes_seconds=[longest_s(settings, pace, takes) for takes in range(1, 9)], score_notes=MAX_SCORE_NOTES, body_bytes=settings.max_body_bytes, midi_bytes=Limits().size, midi_notes=Limits().notes, midi_seconds=Limits().seconds, waiting=settings.max_waiting, deadline_s=settings.deadline_s))
 
 # %% ../nbs/05_serve.ipynb #fc6b8c6b
-operations = APIRouter()
+operations, inner = APIRouter(), APIRouter(route_class=Private) # Open; closed where there is a key, and not bounded, as they are what one looks at when all is full
 PAGE = files("psychoscore")/"assets"/"page"
 
 @operations.get("/", response_class=FileResponse, include_in_schema=False)
 async def page():
     "The page."
-    return FileResponse(PAGE/"index.html")
+    return FileResponse(PAGE/"index.html", headers={"Cache-Control": "no-cache"})
 
 @operations.get("/healthz")
 async def healthz(request: HTTPRequest) -> dict:
@@ -630,10 +833,16 @@ async def readyz(request: HTTPRequest) -> dict:
     request.app.state.engine.check()
     return {"status": "ready"}
 
-@operations.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@inner.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}} | {401: ERRORS[401]})
 async def metrics(request: HTTPRequest):
     "Counts for Prometheus."
     return Response(generate_latest(request.app.state.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+@inner.get("/v1/openapi.json", include_in_schema=False)
+async def openapi(request: HTTPRequest) -> dict:
+    "Describe the API, at the place where it was asked for."
+    root = request.scope.get("root_path", "").rstrip("/")
+    return request.app.openapi() | ({"servers": [{"url": root}]} if root else {})
 
 # %% ../nbs/05_serve.ipynb #a0c8755b
 def model_version(composer: Composer) -> str:
@@ -668,20 +877,28 @@ def make_app(
         state = app.state
         state.engine = Engine(lambda: composer or load_composer(settings), settings.workers, settings.max_waiting)
         state.metrics, state.index = Metrics(state.engine), index
-        state.pool, state.scores = ThreadPoolExecutor(2, "serve"), ThreadPoolExecutor(1, "scores") # a long score takes seconds, in which others need the pool
+        state.pool, state.processes, state.readers, state.writers = ThreadPoolExecutor(2, "serve"), Processes(), CapacityLimiter(2), CapacityLimiter(2)
+        while composer and state.engine.composer is None and state.engine.threads[0].is_alive(): await asyncio.sleep(0.01) # its pace is taken; who has the model need not be sent away
+        warm = asyncio.ensure_future(state.processes.run(estimate_profile, make_notes([0], [1], [60], [80]))) # a process that has loaded what it needs
         yield
+        warm.cancel()
         await asyncio.to_thread(close, state.engine, settings.deadline_s)
-        for pool in (state.pool, state.scores): pool.shutdown()
+        await asyncio.wait([warm])
+        await state.processes.close()
+        state.pool.shutdown()
 
     app = FastAPI(title="psychoscore", version=psychoscore.__version__, description="Piano music from a psychometric profile, and a profile from piano music.",
-                  lifespan=lifespan, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
+                  lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.router.route_class = Private # what is added to the app is closed
     def loaded():
         app.state.engine.check()
         return app.state.engine.composer
     app.state.settings, app.state.composer, app.state.version = settings, loaded, lru_cache(lambda: model_version(loaded()))
-    app.include_router(api, dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.api_key else [])
+    app.state.budget = Budget(settings.client_share*settings.workers, 2*settings.deadline_s) if settings.api_key else None
+    for router, opened in ((api, False), (inner, "metrics" in settings.public)): # the description says what `Private` does
+        app.include_router(router, dependencies=[Security(KEY)] if settings.api_key and not opened else [])
     app.include_router(operations)
-    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/page", Samples(directory=PAGE))
     app.mount("/piano", Samples(directory=PIANO))
     for error in (RequestValidationError, StarletteHTTPException, Refused): app.add_exception_handler(error, on_error)
     app.add_middleware(Guard, settings=settings)
@@ -722,6 +939,7 @@ def serve(
     except OSError as error: raise OSError(f"cannot listen on {host} port {port}: {error.strerror or error}; choose others with --host and --port") from None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    if host not in ("0.0.0.0", "::"): settings = dataclasses.replace(settings, hosts=(*settings.hosts, host))
     composer = load_composer(settings)
     config = uvicorn.Config(make_app(settings, composer), log_config=None, access_log=False, server_header=False, limit_concurrency=1000, ws="none",
                             http=partial(Patient, 2*settings.deadline_s), h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=math.ceil(settings.deadline_s))
