@@ -83,15 +83,15 @@ def without_seconds(out):
         for file in json.loads((out/"work"/"pipeline.json").read_text())["phases"][name]["done"]["made"]:
             path = out/"work"/name/file
             if file.startswith("tensorboard/") or file == "dial.joblib": continue # the latter is dial.csv and pieces.csv, pickled
-            found[f"{name}/{file}"] = comparable(path)
+            found[f"{name}/{file}"] = comparable(path, out)
     return found
 
 
-def comparable(path):
-    "The contents of a file of a training, without seconds."
+def comparable(path, out):
+    "The contents of a file, without seconds and without the folder, which a report's commands name."
     if path.name == "log.csv": return pd.read_csv(path).drop(columns="seconds").to_csv()
     if path.name == "psychoscore.json": return {name: value for name, value in json.loads(path.read_text()).items() if name != "seconds"}
-    if path.name != "checkpoint.pt": return sha256(path)
+    if path.name != "checkpoint.pt": return hashlib.sha256(path.read_bytes().replace(str(out).encode(), b"")).hexdigest()
     saved = torch.load(path, weights_only=True)
     state = [{k: v for k, v in row.items() if k != "seconds"} for row in saved["state"]["log"]]
     return json.dumps([state, saved["state"]["step"]]), [hashlib.sha256(t.numpy().tobytes()).hexdigest() for t in tensors([saved["model"], saved["optimizers"]])]
@@ -118,7 +118,7 @@ def steps_done(out):
     return dict(step=step, model=True) if (out/"model.safetensors").exists() else dict(step=step)
 
 
-def train_end(out): return {name: comparable(out/name) for name in ("log.csv", "psychoscore.json", "checkpoint.pt", "model.safetensors", "config.json", "tokenizer.json")}
+def train_end(out): return {name: comparable(out/name, out) for name in ("log.csv", "psychoscore.json", "checkpoint.pt", "model.safetensors", "config.json", "tokenizer.json")}
 
 
 def make_music(folder):
@@ -189,7 +189,8 @@ def kill_one(name, top, moments, rng):
         assert process.exitcode == 0
         starts.append(time.perf_counter())
     seconds, expected = starts[2] - starts[1], subject.end(top/"alone")
-    assert subject.end(top/"first") == expected, "two runs that are left alone differ"
+    first = subject.end(top/"first")
+    assert first == expected, f"two runs that are left alone differ: {', '.join(what for what in first | expected if first.get(what) != expected.get(what))}"
     kills, ends, failures, hit, before = 0, 0, [], Counter(), {}
     def fail(said): failures.append(said); print(f"\n{said}", flush=True)
     (out := top/"0").mkdir()
