@@ -26,7 +26,7 @@ import pandas as pd
 from psychoscore.notes import make_notes, midi_bytes
 
 CLIENTS = 16
-WARM_UP = 100  # requests of all kinds, before memory is measured
+WARM_UP = 300  # requests of all kinds, before memory is measured: each process loads what it needs when it first meets a kind
 SECONDS = 10  # of music in a request
 BARS = {  # what is wanted of each
     "speed of sixteen clients over one at a time": (">=", 3.0),
