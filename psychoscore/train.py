@@ -515,11 +515,9 @@ def write_log(out: Path, rows: list[dict], mode: str = "a"):
     pd.DataFrame(rows, columns=LOG_COLUMNS).to_csv(out/"log.csv", mode=mode, header=mode == "w", index=False, float_format="%.6g")
 
 def make_accelerator(out: Path, cpu: bool = False) -> Accelerator: # With TensorBoard where it is installed
-    "Find the device and the other processes."
+    "Find the device and the other processes; nothing is written yet."
     cpu = cpu or not torch.accelerator.is_available() # unless it is told so, accelerate joins no processes on a CPU
-    accelerator = Accelerator(cpu=cpu, log_with="tensorboard" if is_tensorboard_available() else None, project_dir=out)
-    accelerator.init_trackers("tensorboard")
-    return accelerator
+    return Accelerator(cpu=cpu, log_with="tensorboard" if is_tensorboard_available() else None, project_dir=out)
 
 def agree(wishes: list[bool], accelerator: Accelerator) -> list[bool]: # What any process wishes
     "Let all processes do the same."
@@ -553,7 +551,6 @@ def fit(
     accelerator, stop = make_accelerator(out, cpu), stop or threading.Event()
     main = accelerator.is_main_process
     check_run(data, out, config, resume, accelerator.num_processes)
-    out.mkdir(parents=True, exist_ok=True)
     model, origin = start_model(config, data.meta["key_relative"])
     model.to(accelerator.device).train()
     if accelerator.device.type == "cpu" and multiplies_bf16(accelerator.device): model.set_attn_implementation("chunked")
@@ -561,6 +558,9 @@ def fit(
     optimizers, run = make_optimizers(model, config), dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], config=asdict(config))
     state = load_checkpoint(out, model, optimizers, run) if (out/CHECKPOINT).exists() else TrainState()
     batches = zip(training_batches(data, config.mix, config.seed, state.step, config.max_steps), contrasts(data, config, state.step))
+    batches = itertools.chain([next(batches)], batches) # what cannot be drawn is refused
+    out.mkdir(parents=True, exist_ok=True) # not before: a start that is refused leaves no trace
+    accelerator.init_trackers("tensorboard")
     before, saved, whole = state.seconds, start, threading.Event()
     optimizers[0].register_step_pre_hook(lambda *_: whole.clear())
     def save(ends: bool):
