@@ -93,7 +93,7 @@ def longest_run(
 # %% ../nbs/06c_report.ipynb #6dde7104
 def training_index(
     data: PreparedDataset,
-    sources: "tuple[str, ...]" = ("emopia", "corpus"), # Real music; rules repeat themselves by construction
+    sources: "tuple[str, ...]" = ("own", "emopia", "corpus"), # Real music; rules repeat themselves by construction
 ) -> GramIndex:
     "Index the training pieces, each once."
     rows = data.pieces.query("split == 'train' and copy == 0 and source in @sources")
@@ -154,9 +154,10 @@ def held_out_rows(
     split: str,
     segments: int, # How much of each piece
     n: "int|None" = None, # How many, evenly spread; all by default
-    source: str = "emopia",
+    source: "str|None" = None, # By default `data.labelled`
 ) -> "tuple[list[np.ndarray], np.ndarray]": # Token ids, and the songs
     "The ends of real pieces."
+    source = source or data.labelled
     rows = data.pieces.query("split == @split and source == @source and copy == 0")
     if n is not None and n < len(rows): rows = rows.iloc[np.linspace(0, len(rows) - 1, n).astype(int)]
     return [closing(data.ids(row), segments) for row in rows.index], rows.song_id.to_numpy()
@@ -200,7 +201,7 @@ def make_report(
     single = dial.first
     ids, segments, index = [p.ids for p in dial.pieces], math.ceil(grid.seconds/SEGMENT_S), training_index(data)
     shuffled = [ids[i] for i in np.random.default_rng(grid.seed).permutation(len(ids))] # so that any first n cover the square
-    held_out = [held_out_rows(data, s, segments) for s in ("validation", "test") if ((data.pieces.split == s) & (data.pieces.source == "emopia")).any()]
+    held_out = [held_out_rows(data, s, segments) for s in ("validation", "test") if ((data.pieces.split == s) & (data.pieces.source == data.labelled)).any()]
     real = [row for rows, _ in held_out for row in rows], np.concatenate([songs for _, songs in held_out])
     about = {k: composer.about.get(k) for k in ("git_commit", "step", "tokens", "data_sha256")}
     return {"made_by": {"commit": find_commit(), "versions": {p: version(p) for p in ("torch", "transformers", "numpy", "scipy", "scikit-learn", "symusic")} | {"psychoscore": __version__, "python": platform.python_version()}},
