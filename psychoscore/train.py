@@ -743,8 +743,8 @@ def begin(run: Run):
     "Make the folder, and log what is due before the first step."
     if run.main:
         run.out.mkdir(parents=True, exist_ok=True) # not before: a start that is refused leaves no trace
+        if run.fresh: run.save() # first of all: what a checkpoint is missing from is no run
         write_log(run.out, run.state.log, "w")
-        if run.fresh: run.save()
         tell_few_songs(run.data)
     run.accelerator.init_trackers("tensorboard")
     log_due(run)
