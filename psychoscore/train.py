@@ -528,7 +528,7 @@ def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: boo
     if data.pieces.query("split == 'validation' and source == @data.labelled").empty: raise ValueError(f"{data.folder} has no labelled pieces in its validation split to choose the best model by: prepare it with --labels or EMOPIA")
     if mix.batch_tokens < mix.context*n_processes: raise ValueError(f"{n_processes} processes need batch_tokens of at least {mix.context*n_processes} (context {mix.context} each), got {mix.batch_tokens}")
     if config.contrast.rows % n_processes: raise ValueError(f"contrast.rows ({config.contrast.rows}) must be a multiple of the {n_processes} processes")
-    if config.contrast.tokens > config.model.context: raise ValueError(f"contrast.tokens ({config.contrast.tokens}) is more than the model's context ({config.model.context})")
+    if config.contrast.rows and config.contrast.tokens > config.model.context: raise ValueError(f"contrast.tokens ({config.contrast.tokens}) is more than the model's context ({config.model.context})")
     if mix.context > config.model.context: raise ValueError(f"mix.context ({mix.context}) is more than the model's context ({config.model.context})")
 
 def check_loss(row: dict, log: list[dict], config: TrainConfig):

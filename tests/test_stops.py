@@ -47,7 +47,7 @@ def train_until(how: str, data: Path, out: Path, said: "Path|None" = None):
         if how == "thread": threading.Timer(0, stop.set).start()
         if how in ("thread", "interrupt"): print("now", flush=True); stop.wait(60)
         if how == "minutes": time.perf_counter = lambda: real_clock() + 1e6 # the clock jumps, so that nothing depends on how fast this machine is
-        if how == "disk": resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        if how == "disk": resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     def step(*given):
         if next(calls) == STOPPED_AT: happen()
         return real(*given)
