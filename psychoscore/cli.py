@@ -310,11 +310,9 @@ def train(
     from psychoscore.dataset import PreparedDataset
     from psychoscore.train import CHECKPOINT, fit, load_config, stored_run
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
-    if resume and config is None and (data is None or (out/CHECKPOINT).exists()):
-        prepared, settings = stored_run(out, data)
-        settings = replace(settings, **changes)
-    elif data is None: raise ValueError("give --data, a folder written by `psychoscore prepare`, or --resume with --out the folder of a run")
-    else: prepared, settings = PreparedDataset(data), load_config(config, **changes)
+    if data is None and not resume: raise ValueError("give --data, a folder written by `psychoscore prepare`, or --resume with --out the folder of a run")
+    prepared, known = stored_run(out, data) if data is None or (resume and (out/CHECKPOINT).exists()) else (PreparedDataset(data), None)
+    settings = replace(known, **changes) if known and config is None else load_config(config, **changes)
     settings = replace(settings, contrast=settings.contrast.weighted(contrastive_weight), mix=replace(settings.mix, transpose=not prepared.meta["key_relative"]))
     log = fit(prepared, out, settings, resume, max_minutes, tensorboard=tensorboard)
     validated = log.dropna(subset="val_loss").dropna(axis=1, how="all").astype(dict(step=int, tokens=int))

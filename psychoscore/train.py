@@ -114,7 +114,9 @@ def check_init(config: TrainConfig) -> TrainConfig: # The same
         raise ValueError("this configuration goes on from trained weights: give init (--init), packaged or a checkpoint folder")
     return config
 
-def load_start(init: str): # "packaged", or a checkpoint folder -> the model, and its psychoscore.json
+def load_start(
+    init: str, # "packaged", or a checkpoint folder
+) -> tuple[Any, dict]: # The model, and its psychoscore.json
     "Load the weights that a run goes on from."
     return load_model(files("psychoscore")/"assets"/"model" if init == "packaged" else init)
 
@@ -585,10 +587,9 @@ def agree(wishes: list[bool], accelerator: Accelerator) -> list[bool]: # What an
 
 def describe(log: list[dict]) -> str: # For the progress bar
     "Say how fast it goes and where it stands."
-    rows, nats = [r for r in log if "train_loss" in r], [r["val_nats_per_note"] for r in log if "val_nats_per_note" in r]
-    first, last = rows[-2:] if len(rows) > 1 else [dict(tokens=0, seconds=0.0), *(rows or [dict(tokens=0, seconds=0.0)])]
-    said = [f"{(last['tokens'] - first['tokens'])/max(last['seconds'] - first['seconds'], 1e-9):,.0f} tokens/s, loss {last['train_loss']:.3f}"] if rows else []
-    return ", ".join(said + [f"{n:.3f} nats per note" for n in nats[-1:]])
+    (first, last), nats = [dict(tokens=0, seconds=0.0), *log][-2:], [r["val_nats_per_note"] for r in log if "val_nats_per_note" in r]
+    speed = (last["tokens"] - first["tokens"])/max(last["seconds"] - first["seconds"], 1e-9)
+    return f"{speed:,.0f} tokens/s, loss {last['train_loss']:.3f}" + (f", {nats[-1]:.3f} nats per note" if nats else "")
 
 def step_seed(seed: int, step: int, process: int) -> int: # For torch.manual_seed
     "Seed of the dropout of a step."
@@ -713,7 +714,7 @@ FEW_SONGS = 10 # Fewer to validate on are told
 
 def over(state: TrainState, config: TrainConfig) -> str: # Empty when it is not
     "Say why a run has nothing left to do."
-    if state.step >= config.max_steps: return "all steps are made"
+    if state.step >= config.max_steps: return f"all {config.max_steps} steps are made"
     worse = sum(row["step"] > state.best_step and due(row["step"], config)[1] for row in state.log)
     return f"{worse} evaluations in a row were no better" if config.patience and worse >= config.patience else ""
 
@@ -741,6 +742,7 @@ def tell_few_songs(data: PreparedDataset):
 # %% ../nbs/03_train.ipynb #loopbeg1
 def begin(run: Run):
     "Make the folder, and log what is due before the first step."
+    run.accelerator.wait_for_everyone() # or one would find what another has begun
     if run.main:
         run.out.mkdir(parents=True, exist_ok=True) # not before: a start that is refused leaves no trace
         if run.fresh: run.save() # first of all: what a checkpoint is missing from is no run

@@ -35,7 +35,7 @@ def test_from_labels_to_music(mine):
     assert set(pieces.trauma.round(6)) == {0.1, 0.9} and set(pieces.source) == {"own"} and set(pieces.split) >= {"train", "validation"}
     result = psychoscore("train", "--data", mine/"data", "--init", "packaged", "--max-steps", 1, "--out", mine/"run")
     assert result.returncode == 0, result.stderr
-    assert "1 song validates: with fewer than 10" in result.stderr and "all steps are made; the model in" in result.stderr and "\r" not in result.stderr
+    assert "1 song validates: with fewer than 10" in result.stderr and "all 1 steps are made; the model in" in result.stderr and "\r" not in result.stderr
     about, log = json.loads((mine/"run"/"psychoscore.json").read_text()), pd.read_csv(mine/"run"/"log.csv")
     assert about["config"]["init"] == "packaged" and about["config"]["patience"] == TRAIN_CONFIGS["finetune"].patience # the default with --init
     assert log.step.tolist() == [0, 1] and about["val_nats_per_note"] == pytest.approx(log.val_nats_per_note.min(), rel=1e-4) # the start is validated, too
