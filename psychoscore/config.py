@@ -15,14 +15,15 @@ from pydantic import ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 # %% ../nbs/foundations/config.ipynb #cfgkind2
-NOUNS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "an object of names and values", types.NoneType: "null"}
+NOUNS = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
+         dict: "an object of names and values", types.NoneType: "null"}
 
 def allowed(
     annotation: Any, # Of a field
 ) -> str: # Such as "a number of at least 0"
     "Say in words what may stand in a field."
     kind, inside = get_origin(annotation), get_args(annotation)
-    if kind is Annotated: return f"{allowed(inside[0])}{bounds([b for i in inside[1:] for b in getattr(i, 'metadata', [i])])}"
+    if kind is Annotated: return allowed(inside[0]) + bounds([mark for i in inside[1:] for mark in getattr(i, "metadata", [i])])
     if kind is Literal: return f"one of {', '.join(map(str, inside))}"
     if kind in (Union, types.UnionType): return " or ".join(map(allowed, inside))
     if dataclasses.is_dataclass(annotation): return f"an object with fields of {annotation.__name__}"
@@ -32,10 +33,10 @@ def bounds(
     marks: list, # Of `annotated_types`
 ) -> str: # Such as " in [0, 1]"
     "Say a range in words."
-    at_least, above, at_most, below = (next((getattr(m, name) for m in marks if isinstance(m, mark)), None) for mark, name in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt")))
-    if at_least is not None and at_most is not None: return f" in [{at_least}, {at_most}]"
-    said = [f"{word} {value}" for word, value in (("of at least", at_least), ("above", above), ("of at most", at_most), ("below", below)) if value is not None]
-    return f" {' and '.join(said)}" if said else ""
+    words = {Ge: ("ge", "of at least"), Gt: ("gt", "above"), Le: ("le", "of at most"), Lt: ("lt", "below")}
+    ends = {kind: getattr(mark, name) for kind, (name, _) in words.items() for mark in marks if isinstance(mark, kind)}
+    if {Ge, Le} <= set(ends): return f" in [{ends[Ge]}, {ends[Le]}]"
+    return "".join(f" and {words[kind][1]} {end}" for kind, end in ends.items()).removeprefix(" and")
 
 # %% ../nbs/foundations/config.ipynb #cfgword2
 def in_words(
@@ -49,7 +50,9 @@ def in_words(
         hints = get_type_hints(inside, include_extras=True) if dataclasses.is_dataclass(inside) else {}
         if name not in hints: break
         inside = annotation = hints[name]
-    if error["type"] == "unexpected_keyword_argument": return f"{'.'.join(place)} is no field of {inside.__name__}{nearest(place[-1], list(hints))}: its fields are {', '.join(hints)}"
+    if error["type"] == "unexpected_keyword_argument":
+        name = f"{'.'.join(place)} is no field of {inside.__name__}"
+        return f"{name}{nearest(place[-1], list(hints))}: its fields are {', '.join(hints)}"
     return f"{'.'.join(place)} must be {allowed(annotation)}, got {error['input']!r:.80}"
 
 def nearest(name: str, known: list[str]) -> str: # Nothing where none is near
@@ -70,6 +73,7 @@ def configuration(
     @wraps(check)
     def init(self, *args, **fields):
         try: check(self, *args, **fields)
-        except ValidationError as error: raise ValueError("; ".join(in_words(e, made) for e in error.errors())) from None
+        except ValidationError as error:
+            raise ValueError("; ".join(in_words(e, made) for e in error.errors())) from None
     made.__init__ = init
     return made

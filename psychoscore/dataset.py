@@ -42,7 +42,7 @@ class SourcePiece(NamedTuple):
     key: Key|None = None # Estimated when not known
 
 SPLITS = ("train", "validation", "test")
-LABELLED = ("own", "emopia") # Sources of real music with labels; the first one that a folder holds out is what its models are judged by
+LABELLED = ("own", "emopia") # Sources of real music with labels; the first one that a folder holds out judges its models
 
 def source_token(
     source: str, # Of a piece
@@ -151,7 +151,7 @@ LABEL_COLUMNS = ("path", *(d.name for d in DIMENSIONS), "valence", "arousal", "s
 def labelled_pieces(
     labels: "str|Path", # CSV file; its paths start from its folder
     limits: Limits = Limits(), # Of `read_midi`
-    fold: "tuple[int, int]|None" = None, # (k, n): the k-th of n parts of the songs validates, from 1; a tenth when not given
+    fold: "tuple[int, int]|None" = None, # (k, n): the k-th of n parts of the songs validates, from 1; else a tenth
 ) -> list[SourcePiece]: # In the order of the rows
     "Read your own MIDI with its labels; ValueError that lists every row that cannot be used."
     labels, pieces, problems, seen = Path(labels), [], [], set()
@@ -201,7 +201,8 @@ def _labelled_piece(row: dict, folder: Path, limits) -> SourcePiece: # ValueErro
     profile = PsychometricProfile(**{d.name: values.get(d.name) for d in DIMENSIONS})
     if profile.is_null: raise ValueError("no dial is given: leave the row out, or put the piece into a corpus")
     name = printable(str(Path(row["path"]).with_suffix("")))
-    return SourcePiece(name, row.get("song") or name, "own", row.get("split", ""), row.get("licence") or "unknown", check_playable(read_midi(folder/row["path"], limits).notes), profile)
+    notes = check_playable(read_midi(folder/row["path"], limits).notes)
+    return SourcePiece(name, row.get("song") or name, "own", row.get("split", ""), row.get("licence") or "unknown", notes, profile)
 
 def _unit_number(name: str, text: str) -> float|None: # None for an empty cell
     if not text.strip(): return None
@@ -245,7 +246,8 @@ def deal_songs(
 
 def deal_fold(pieces: list[SourcePiece], songs: list[str], k: int, n: int) -> list[SourcePiece]:
     "Let one of n parts of the songs validate, and the others train."
-    if not 2 <= n <= len(songs) or not 1 <= k <= n: raise ValueError(f"a fold is K/N, with N from 2 to the {len(songs)} songs and K from 1 to N; got {k}/{n}")
+    if not 2 <= n <= len(songs) or not 1 <= k <= n:
+        raise ValueError(f"a fold is K/N, with N from 2 to the {len(songs)} songs and K from 1 to N; got {k}/{n}")
     held_out = set(songs[k - 1::n])
     return [p._replace(split="validation" if p.song_id in held_out else "train") for p in pieces]
 
@@ -371,7 +373,8 @@ class PreparedDataset:
             raise ValueError(f"{self.folder}/pieces.parquet is of another version, prepare it again: it lacks {', '.join(lacks)}")
         self.profiles = self.pieces[[d.name for d in DIMENSIONS]].to_numpy(float) # (N, P), NaN where not known; the mean of what moves
         held_out = set(self.pieces.source[self.pieces.split == "validation"])
-        self.labelled = next((source for source in LABELLED if source in held_out), LABELLED[-1]) # What models are judged by
+        # The source that models are judged by:
+        self.labelled = next((source for source in LABELLED if source in held_out), LABELLED[-1])
         if len(self.tokens) != self.meta["tokens"]: raise ValueError(f"{self.folder}/tokens.bin holds {len(self.tokens)} tokens, meta.json says {self.meta['tokens']}: prepare it again")
 
     def ids(self, row: int) -> np.ndarray: # Token ids of the piece, (T,)
@@ -432,7 +435,7 @@ class DataMix:
     batch_tokens: PositiveInt = 4096 # Tokens that the model reads in a batch, padding counted, over all processes
     proportions: dict[str, Share]|None = None # Source -> share of the rows; by their length in time when not given
     final_proportions: dict[str, Share]|None = None # Reached at the end of the run; as `proportions` when not given
-    rehearsal: Share|None = None # Share of the rows that are of other sources than "own", where there are both; by their length in time when not given
+    rehearsal: Share|None = None # Share of the rows that are of other sources than "own", where there are both
     null_rate: Share = 0.1
     null_one_rate: Share = 0.1 # Each dimension
     label_noise: NonNegativeFloat = 0.08
@@ -443,7 +446,8 @@ class DataMix:
         if self.batch_tokens < self.context: raise ValueError(f"batch_tokens ({self.batch_tokens}) must hold a row of context ({self.context}) tokens")
         for name in ("proportions", "final_proportions"):
             if (given := getattr(self, name)) is not None and abs(sum(given.values()) - 1) > 1e-6: raise ValueError(f"{name} must add up to 1, got {given}")
-        if self.proportions and self.rehearsal is not None: raise ValueError("give either proportions or rehearsal: both say how often a source is drawn")
+        if self.proportions and self.rehearsal is not None:
+            raise ValueError("give either proportions or rehearsal: both say how often a source is drawn")
         if self.final_proportions and not self.proportions: raise ValueError("final_proportions needs proportions to start from")
 
     def proportions_at(self,

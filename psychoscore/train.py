@@ -12,8 +12,8 @@ __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', '
            'read_checkpoint', 'load_checkpoint', 'refuse_damage', 'stored_run', 'save_best', 'find_commit',
            'provenance', 'start_model', 'check_out', 'check_run', 'check_loss', 'explain_memory', 'set_by_signals',
            'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'shows_bars', 'Progress', 'Run', 'due',
-           'add_row', 'keep_best', 'share', 'log_due', 'over', 'gain', 'result', 'tell_few_songs', 'begin', 'end',
-           'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
+           'add_row', 'keep_best', 'share', 'log_due', 'over', 'gain', 'result', 'last_words', 'tell_few_songs',
+           'begin', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time, warnings
@@ -85,25 +85,28 @@ TRAIN_CONFIGS = {
         batch_tokens=32768, proportions={"emopia": 0.35, "synthetic": 0.3, "corpus": 0.35}, final_proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     "turns": TrainConfig(dropout=0.3, weight_decay=0.5, init="", max_steps=500, warmup_steps=10, eval_interval=250, muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix( # After `mixed`: to follow a profile that changes
         batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
-    "finetune": TrainConfig(dropout=0.3, init="", max_steps=120, warmup_steps=5, eval_interval=10, patience=3, validate_start=True, muon_lr=3e-4, adamw_lr=1e-4, # For music of one's own; the rates by tests/bench_finetune.py
-        contrast=ContrastConfig(rows=0), mix=DataMix(batch_tokens=2048, rehearsal=0.25))}
+    "finetune": TrainConfig( # For music of one's own; the rates by tests/bench_finetune.py
+        init="", validate_start=True, patience=3, max_steps=120, warmup_steps=5, eval_interval=10, muon_lr=3e-4, adamw_lr=1e-4,
+        dropout=0.3, contrast=ContrastConfig(rows=0), mix=DataMix(batch_tokens=2048, rehearsal=0.25))}
 TRAIN_CONFIGS["base"] = dataclasses.replace(TRAIN_CONFIGS["mixed"], model=MODEL_CONFIGS["base"]) # not run as it stands
 
 def load_config(
-    name: "str|Path|None" = None, # One of TRAIN_CONFIGS, or a JSON file with fields of TrainConfig; when not given, finetune with `init`, else small
+    name: "str|Path|None" = None, # One of TRAIN_CONFIGS, or a JSON file; by default finetune with `init`, else small
     **changes: Any, # Fields that are set differently
 ) -> TrainConfig:
     "Look a configuration up, or read it from a file."
     name = str(name or ("finetune" if changes.get("init") else "small"))
-    if name in TRAIN_CONFIGS:
-        config, has_shape = dataclasses.replace(TRAIN_CONFIGS[name], **changes), TRAIN_CONFIGS[name].init is None or "model" in changes
+    known = TRAIN_CONFIGS.get(name)
+    if known: config, has_shape = dataclasses.replace(known, **changes), known.init is None or "model" in changes
     else: config, has_shape = read_config(name, changes)
-    check_init(config)
-    return config if has_shape or config.init is None else dataclasses.replace(config, model=shape_of(load_start(config.init)[0]))
+    if check_init(config).init is None or has_shape: return config
+    return dataclasses.replace(config, model=shape_of(load_start(config.init)[0]))
 
 def read_config(name: str, changes: dict) -> "tuple[TrainConfig, bool]": # And whether it says what shape the model has
     "Read a configuration from a file."
-    if not Path(name).is_file(): raise FileNotFoundError(f"no configuration {name}{nearest(name, list(TRAIN_CONFIGS))}: give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"no configuration {name}{nearest(name, list(TRAIN_CONFIGS))}: "
+                                f"give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
     fields = read_json(name) | changes
     try: return TrainConfig(**fields), "model" in fields
     except ValueError as error: raise ValueError(f"{name}: {error}") from None
@@ -111,7 +114,8 @@ def read_config(name: str, changes: dict) -> "tuple[TrainConfig, bool]": # And w
 def check_init(config: TrainConfig) -> TrainConfig: # The same
     "Refuse to begin with random weights what was made to go on from trained ones."
     if config.init == "":
-        raise ValueError("this configuration goes on from trained weights: give init (--init), packaged or a checkpoint folder")
+        raise ValueError("this configuration goes on from trained weights: "
+                         "give init (--init), packaged or a checkpoint folder")
     return config
 
 def load_start(
@@ -215,7 +219,8 @@ def contrasts(
         rng = np.random.default_rng([config.seed, step])
         rows = [random_window(null_headers(data.ids(usable[i])), rng, config.contrast.tokens) for i in drawn]
         # What has no labels is read as if it had, so it is of no use as language.
-        yield Contrast(make_batch(rows, [0 if own else len(row) for row, own in zip(rows, labelled[drawn])]), torch.from_numpy(sampler.profiles[drawn]))
+        batch = make_batch(rows, [0 if own else len(row) for row, own in zip(rows, labelled[drawn])])
+        yield Contrast(batch, torch.from_numpy(sampler.profiles[drawn]))
 
 # %% ../nbs/03_train.ipynb #rows0w02
 def random_window(
@@ -393,7 +398,7 @@ class TrainState:
     best_step: int = 0 # When that was
     losses: list = dataclasses.field(default_factory=list) # Of the steps since the last row of the log that was due
     log: list = dataclasses.field(default_factory=list) # Rows of log.csv
-    start_scores: dict = dataclasses.field(default_factory=dict) # Of the validated start: song_id, notes and note_nats by piece
+    start_scores: dict = dataclasses.field(default_factory=dict) # Of the validated start: song_id, notes, note_nats by piece
     best_scores: dict = dataclasses.field(default_factory=dict) # Of the best
 
 def write_whole(
@@ -411,7 +416,8 @@ def write_whole(
 def save_checkpoint(out: Path, state: TrainState, model, optimizers, run: dict):
     "Store all that the next step depends on."
     content = dict(run=run, state=dataclasses.asdict(state), model=model.state_dict(), optimizers=[o.state_dict() for o in optimizers])
-    with explain_disk(out, f"the checkpoint of step {state.step}", CHECKPOINT): write_whole(out/CHECKPOINT, lambda file: torch.save(content, file))
+    with explain_disk(out, f"the checkpoint of step {state.step}", CHECKPOINT):
+        write_whole(out/CHECKPOINT, lambda file: torch.save(content, file))
 
 @contextmanager
 def explain_disk(out: Path, what: str, name: str):
@@ -428,8 +434,10 @@ def read_checkpoint(out: Path) -> dict: # run, state, model, optimizers
     "Read where a run stood."
     with refuse_damage(out/CHECKPOINT):
         saved = torch.load(out/CHECKPOINT, map_location="cpu", weights_only=True)
-        TrainState(**saved["state"]), (*saved["run"]["vocabulary"], *saved["run"]["config"], *saved["model"], *saved["optimizers"])
-    return saved | dict(run=saved["run"] | dict(config=asdict(TrainConfig(**saved["run"]["config"])))) # fields that are newer than it is have their defaults
+        TrainState(**saved["state"])
+        run, _ = saved["run"], (*saved["run"]["vocabulary"], *saved["run"]["config"], *saved["model"], *saved["optimizers"])
+    run["config"] = asdict(TrainConfig(**run["config"])) # fields that are newer than it is have their defaults
+    return saved
 
 def load_checkpoint(out: Path, model, optimizers, run: dict) -> TrainState:
     "Go back to where a run stood; refuse one that was another run."
@@ -437,8 +445,11 @@ def load_checkpoint(out: Path, model, optimizers, run: dict) -> TrainState:
     if saved["run"]["vocabulary"] != run["vocabulary"]:
         raise ValueError(f"{out} was trained with another vocabulary ({len(saved['run']['vocabulary'])} tokens, the data has {len(run['vocabulary'])}): use the version that made it, or another folder")
     before, now = (pd.json_normalize({k: v for k, v in r.items() if k != "vocabulary"}).iloc[0].to_dict() for r in (saved["run"], run))
-    different = [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in sorted(before | now) if before.get(key) != now.get(key) and key not in MAY_CHANGE]
-    if different: raise ValueError(f"{out} holds another run, which cannot be resumed with these settings: {'; '.join(different)}. Begin another one with its model: --init {out} and another --out")
+    different = [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in sorted(before | now)
+                 if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+    if different:
+        raise ValueError(f"{out} holds another run, which cannot be resumed with these settings: {'; '.join(different)}. "
+                         f"Begin another one with its model: --init {out} and another --out")
     with refuse_damage(out/CHECKPOINT):
         model.load_state_dict(saved["model"])
         for optimizer, known in zip(optimizers, saved["optimizers"], strict=True): optimizer.load_state_dict(known)
@@ -457,11 +468,11 @@ def stored_run(
     data: "str|Path|PreparedDataset|None" = None, # When it has moved
 ) -> "tuple[PreparedDataset, TrainConfig]": # What it goes on with
     "Read from its folder what a run trains on, and how."
-    if not (Path(out)/CHECKPOINT).exists(): raise FileNotFoundError(f"no run in {out} to resume: give the data (--data) to begin one")
+    if not (Path(out)/CHECKPOINT).exists():
+        raise FileNotFoundError(f"no run in {out} to resume: give the data (--data) to begin one")
     run = read_checkpoint(Path(out))["run"]
-    if data is None and not Path(folder := run.get("data", "an older version did not say where")).is_dir():
-        raise FileNotFoundError(f"the data of {out} is no longer where it was ({folder}): say where it is (--data)")
-    data = run["data"] if data is None else data
+    if data is None and not Path(data := run.get("data", "an older version did not say where")).is_dir():
+        raise FileNotFoundError(f"the data of {out} is no longer where it was ({data}): say where it is (--data)")
     return data if isinstance(data, PreparedDataset) else PreparedDataset(data), TrainConfig(**run["config"])
 
 # %% ../nbs/03_train.ipynb #bests001
@@ -507,7 +518,8 @@ def start_model(
     "Build a model, or load the one to go on from."
     if config.init is None: return make_model(config.model, config.seed), None
     model, about = load_start(config.init)
-    if (shape := shape_of(model)) != config.model: raise ValueError(f"init {config.init} is {shape}, the configuration asks for {config.model}: give the configuration that it was trained with")
+    if (shape := shape_of(model)) != config.model:
+        raise ValueError(f"init {config.init} is {shape}, the configuration asks for {config.model}: give the configuration that it was trained with")
     if about["key_relative"] != key_relative: raise ValueError(f"init {config.init} was trained {'with' if key_relative else 'without'} absolute pitches, the data is the other way round: prepare it {'with' if key_relative else 'without'} --absolute")
     return model, about
 
@@ -517,9 +529,12 @@ MAX_SPIKE = 2.0 # A loss this many times the lowest one, or that of knowing noth
 def check_out(out: Path, resume: bool):
     "Refuse a folder that holds something else than the run to be resumed."
     if (out/CHECKPOINT).exists():
-        if not resume: raise FileExistsError(f"{out} already holds a run: resume it (--resume) or choose another folder")
-    elif there := [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".") and path.suffix != ".partial"] if out.is_dir() else []:
-        raise FileExistsError(f"{out} holds files that no run has written, {', '.join(there[:3])}{f' and {len(there) - 3} more' if there[3:] else ''}: choose another folder")
+        if resume: return
+        raise FileExistsError(f"{out} already holds a run: resume it (--resume) or choose another folder")
+    there = [path.name for path in sorted(out.iterdir())] if out.is_dir() else []
+    foreign = [name for name in there if not name.startswith(".") and not name.endswith(".partial")]
+    more = f" and {len(foreign) - 3} more" if foreign[3:] else ""
+    if foreign: raise FileExistsError(f"{out} holds files that no run has written, {', '.join(foreign[:3])}{more}: choose another folder")
 
 def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: bool, n_processes: int):
     "Refuse what would fail later."
@@ -527,7 +542,9 @@ def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: boo
     mix = check_init(config).mix
     if mix.transpose and data.meta["key_relative"]: raise ValueError(f"{data.folder} is key-relative, transposing it would undo that: set mix.transpose to false")
     if mix.turns and not data.meta["key_relative"]: raise ValueError(f"{data.folder} holds absolute pitches, so pieces that are joined would be in different keys: set mix.turns to 0")
-    if data.pieces.query("split == 'validation' and source == @data.labelled").empty: raise ValueError(f"{data.folder} has no labelled pieces in its validation split to choose the best model by: prepare it with --labels or EMOPIA")
+    if data.pieces.query("split == 'validation' and source == @data.labelled").empty:
+        raise ValueError(f"{data.folder} has no labelled pieces in its validation split to choose the best model by: "
+                         "prepare it with --labels or EMOPIA")
     if mix.batch_tokens < mix.context*n_processes: raise ValueError(f"{n_processes} processes need batch_tokens of at least {mix.context*n_processes} (context {mix.context} each), got {mix.batch_tokens}")
     if config.contrast.rows % n_processes: raise ValueError(f"contrast.rows ({config.contrast.rows}) must be a multiple of the {n_processes} processes")
     if config.contrast.rows and config.contrast.tokens > config.model.context: raise ValueError(f"contrast.tokens ({config.contrast.tokens}) is more than the model's context ({config.model.context})")
@@ -535,7 +552,8 @@ def check_run(data: PreparedDataset, out: Path, config: TrainConfig, resume: boo
 
 def check_loss(row: dict, log: list[dict], config: TrainConfig):
     "Stop a run that diverges."
-    loss, lowest = row["train_loss"], min([math.log(len(VOCABULARY)), *(r["train_loss"] for r in log if "train_loss" in r)])
+    loss = row["train_loss"]
+    lowest = min([math.log(len(VOCABULARY)), *(r["train_loss"] for r in log if "train_loss" in r)])
     if math.isfinite(loss) and loss <= MAX_SPIKE*lowest: return
     raise FloatingPointError(f"the loss is {loss:.3g} at step {row['step']}, more than {MAX_SPIKE:g} times {lowest:.3g}: start again in another folder with a lower "
                              f"muon_lr ({config.muon_lr}) or adamw_lr ({config.adamw_lr}), or a longer warmup_steps ({config.warmup_steps})")
@@ -558,7 +576,7 @@ def set_by_signals(
     def ask(number, frame):
         if number == signal.SIGINT:
             if number in came: raise KeyboardInterrupt
-            print("stopping: this step is finished, all is saved, and the model validated; Ctrl-C again ends at once", file=sys.stderr)
+            print("stopping: this step is finished, all is saved, the model validated; Ctrl-C again ends at once", file=sys.stderr)
         came.append(number); stop.set()
     in_main = threading.current_thread() is threading.main_thread()
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if in_main and signal.getsignal(n) != signal.SIG_IGN]
@@ -576,7 +594,8 @@ def write_log(out: Path, rows: list[dict], mode: str = "a"):
 
 def make_accelerator(out: Path, cpu: bool = False, tensorboard: bool = False) -> Accelerator:
     "Find the device and the other processes; nothing is written yet."
-    if tensorboard and not is_tensorboard_available(): raise ValueError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
+    if tensorboard and not is_tensorboard_available():
+        raise ValueError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out")
     cpu = cpu or not torch.accelerator.is_available() # unless it is told so, accelerate joins no processes on a CPU
     return Accelerator(cpu=cpu, log_with="tensorboard" if tensorboard else None, project_dir=out)
 
@@ -587,7 +606,8 @@ def agree(wishes: list[bool], accelerator: Accelerator) -> list[bool]: # What an
 
 def describe(log: list[dict]) -> str: # For the progress bar
     "Say how fast it goes and where it stands."
-    (first, last), nats = [dict(tokens=0, seconds=0.0), *log][-2:], [r["val_nats_per_note"] for r in log if "val_nats_per_note" in r]
+    first, last = [dict(tokens=0, seconds=0.0), *log][-2:]
+    nats = [row["val_nats_per_note"] for row in log if "val_nats_per_note" in row]
     speed = (last["tokens"] - first["tokens"])/max(last["seconds"] - first["seconds"], 1e-9)
     return f"{speed:,.0f} tokens/s, loss {last['train_loss']:.3f}" + (f", {nats[-1]:.3f} nats per note" if nats else "")
 
@@ -636,18 +656,22 @@ class Run:
         config: TrainConfig,
         accelerator: Accelerator,
     ):
-        self.data, self.out, self.config, self.accelerator, self.main = data, out, config, accelerator, accelerator.is_main_process
+        self.data, self.out, self.config, self.accelerator = data, out, config, accelerator
+        self.main, self.fresh = accelerator.is_main_process, not (out/CHECKPOINT).exists()
         self.model, self.origin = start_model(config, data.meta["key_relative"])
         self.model.to(accelerator.device).train()
-        if accelerator.device.type == "cpu" and multiplies_bf16(accelerator.device): self.model.set_attn_implementation("chunked")
+        if accelerator.device.type == "cpu" and multiplies_bf16(accelerator.device):
+            self.model.set_attn_implementation("chunked")
         add_residual_dropout(self.model, config.dropout)
         self.optimizers = make_optimizers(self.model, config)
-        self.about = dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"], data=str(data.folder.resolve()), config=asdict(config))
-        self.fresh = not (out/CHECKPOINT).exists()
+        self.about = dict(vocabulary=VOCABULARY, data_sha256=data.meta["content_sha256"],
+                          data=str(data.folder.resolve()), config=asdict(config))
         self.state = TrainState() if self.fresh else load_checkpoint(out, self.model, self.optimizers, self.about)
-        batches = zip(training_batches(data, config.mix, config.seed, self.state.step, config.max_steps), contrasts(data, config, self.state.step))
+        step = self.state.step
+        batches = zip(training_batches(data, config.mix, config.seed, step, config.max_steps), contrasts(data, config, step))
         self.batches = itertools.chain([next(batches)], batches) # what cannot be drawn is refused
-        self.whole, self.before, self.began, self.saved = False, self.state.seconds, time.perf_counter(), time.perf_counter()
+        self.whole, self.before = False, self.state.seconds
+        self.began = self.saved = time.perf_counter()
         self.optimizers[0].register_step_pre_hook(lambda *_: setattr(self, "whole", False))
 
     def step(self):
@@ -655,9 +679,16 @@ class Run:
         state, config = self.state, self.config
         torch.manual_seed(step_seed(config.seed, state.step, self.accelerator.process_index))
         batch, contrast = next(self.batches)
-        state.losses.append(train_step(self.model, self.optimizers, batch, contrast, lr_at(state.step, config), config, self.accelerator))
-        state.step += 1; state.tokens += count_tokens(batch, contrast); state.seconds = self.before + time.perf_counter() - self.began
+        lr_share = lr_at(state.step, config)
+        state.losses.append(train_step(self.model, self.optimizers, batch, contrast, lr_share, config, self.accelerator))
+        state.step += 1; state.tokens += count_tokens(batch, contrast)
+        state.seconds = self.before + time.perf_counter() - self.began
         self.whole = True
+
+    def is_validated(self) -> bool:
+        "Does the log say how good the model is now?"
+        last = self.state.log[-1] if self.state.log else {}
+        return last.get("step") == self.state.step and "val_nats_per_note" in last
 
     def save(self):
         "Write the checkpoint."
@@ -677,7 +708,7 @@ def due(
 def add_row(run: Run, validates: bool):
     "Write a row of the log, or validate the last one; keep the model when it is the best so far."
     state, is_due = run.state, due(run.state.step, run.config)[0]
-    log, last = (state.log[:-1], state.log[-1]) if state.log and state.log[-1]["step"] == state.step else (state.log, None)
+    last = state.log[-1] if state.log and state.log[-1]["step"] == state.step else None
     row = dict(last or dict(step=state.step, tokens=state.tokens, seconds=state.seconds))
     if not last and state.losses:
         row |= dict(zip(("train_loss", "contrastive_loss"), torch.stack(state.losses).mean(0).tolist()))
@@ -686,7 +717,7 @@ def add_row(run: Run, validates: bool):
         scores = evaluate(run.model, run.data)
         [row] = share([row | validate(run.model, run.data, scores)], run.accelerator)
         keep_best(run, row, scores)
-    state.log, state.losses = [*log, row], [] if is_due else state.losses
+    state.log, state.losses = [*state.log[:-1 if last else None], row], [] if is_due else state.losses
     if run.main: write_log(run.out, state.log if last else [row], "w" if last else "a")
     run.accelerator.log({k: v for k, v in row.items() if k != "step"}, step=state.step)
 
@@ -728,16 +759,26 @@ def gain(
 def result(run: Run) -> str: # In a line
     "Say what a run has come to."
     state, songs = run.state, len(set(run.state.best_scores.get("song_id", [])))
-    said = f"the model in {run.out} is that of step {state.best_step}: {state.best:.3f} nats per note on {songs} validation songs"
+    said = (f"the model in {run.out} is that of step {state.best_step}: "
+            f"{state.best:.3f} nats per note on {songs} validation song{'s'*(songs != 1)}")
     if not state.start_scores: return said
     if not state.best_step: return f"{said}. No step was better than the weights it began with, so they are the model"
-    return said + ", {:+.3f} to the start (95 % interval over songs {:+.3f} to {:+.3f})".format(*gain(state))
+    mean, low, high = gain(state)
+    return f"{said}, {mean:+.3f} to the start (95 % interval over songs {low:+.3f} to {high:+.3f})"
+
+def last_words(run: Run, why: str) -> str: # In a line
+    "Say where a run stands, and how to go on."
+    if not why: return f"{over(run.state, run.config)}; {result(run)}"
+    return (f"stopped and saved at step {run.state.step} of {run.config.max_steps}, since {why}; {result(run)}. "
+            f"To go on: psychoscore train --resume --out {run.out}")
 
 def tell_few_songs(data: PreparedDataset):
     "Warn when chance has a say in what is best."
     songs = data.pieces.query("split == 'validation' and source == @data.labelled").song_id.nunique()
-    if songs < FEW_SONGS: warnings.warn(f"{songs} {'song validates' if songs == 1 else 'songs validate'}: with fewer than {FEW_SONGS}, which step is best is partly chance, and what is gained uncertain; "
-                                        "`psychoscore prepare --fold 1/5`, 2/5 and so on let every song of your own validate once", stacklevel=3)
+    if songs >= FEW_SONGS: return
+    warnings.warn(f"{songs} {'song validates' if songs == 1 else 'songs validate'}: with fewer than {FEW_SONGS}, which step is "
+                  "best is partly chance, and what is gained uncertain; `psychoscore prepare --fold 1/5`, 2/5 and so on let "
+                  "every song of your own validate once", stacklevel=3)
 
 # %% ../nbs/03_train.ipynb #loopbeg1
 def begin(run: Run):
@@ -754,8 +795,8 @@ def begin(run: Run):
 def end(run: Run):
     "Save, validate what is not validated yet, and save that."
     if run.whole: run.save() # before anything that takes long
-    if (run.state.log or [{}])[-1].get("step") != run.state.step or "val_nats_per_note" not in run.state.log[-1]: add_row(run, True)
-    else: return
+    if run.is_validated(): return
+    add_row(run, True)
     run.save()
 
 def asked_to_end(run: Run, logged: bool, stop: threading.Event, max_minutes: float) -> str: # Empty to go on
@@ -799,7 +840,9 @@ def fit(
 ) -> pd.DataFrame: # The log
     "Train a model, and keep the one that validates best; after Ctrl-C, KeyboardInterrupt once all is saved."
     out, stop = Path(out), stop or threading.Event()
-    if data is None or (resume and config is None and (out/CHECKPOINT).exists()): data, known = stored_run(out, data); config = config or known
+    if data is None or (resume and config is None and (out/CHECKPOINT).exists()):
+        data, known = stored_run(out, data)
+        config = config or known
     data, config = data if isinstance(data, PreparedDataset) else PreparedDataset(data), config or TrainConfig()
     accelerator = make_accelerator(out, cpu, tensorboard)
     check_run(data, out, config, resume, accelerator.num_processes)
@@ -813,11 +856,11 @@ def fit(
                 logged = log_due(run)
                 bar.show(run.state.step, describe(run.state.log) if logged else None)
                 why = "" if over(run.state, config) else asked_to_end(run, logged, stop, max_minutes)
-                if logged and "val_loss" in run.state.log[-1] or time.perf_counter() - run.saved > 60*checkpoint_minutes: run.save()
+                late = time.perf_counter() - run.saved > 60*checkpoint_minutes
+                if late or run.is_validated(): run.save()
         end(run)
     accelerator.end_training()
-    if run.main and why: print(f"stopped and saved at step {run.state.step} of {config.max_steps}, since {why}; {result(run)}. To go on: psychoscore train --resume --out {out}", file=sys.stderr)
-    elif run.main and progress: print(f"{over(run.state, config)}; {result(run)}", file=sys.stderr)
+    if run.main and (why or progress): print(last_words(run, why), file=sys.stderr)
     if signal.SIGINT in came: raise KeyboardInterrupt(f"all is saved, up to step {run.state.step} of {config.max_steps}")
     return pd.DataFrame(run.state.log, columns=LOG_COLUMNS)
 

@@ -1,18 +1,20 @@
-"""How fast to learn from few pieces of one's own: `PSYCHOSCORE_DATA=FOLDER python tests/bench_finetune.py [--data asap] [--rates B]`.
+"""How fast to learn from little music of one's own: `PSYCHOSCORE_DATA=FOLDER python tests/bench_finetune.py`.
 
-Fine-tunes the packaged model on 30 and on 300 clips of about 30 s under other names, at several learning rates, three seeds each.
-Songs are whole works; a tenth of those that are given validates and chooses the best step, as for a user, and songs that no run
-is given are the test. Every run that ends adds a row to finetune.csv and its curve to finetune_curves.csv; rows that are there
-are not made again, so a bench that was killed goes on.
+Fine-tunes the packaged model on 30 and on 300 clips of about 30 s, at several learning rates, three seeds each. Songs are
+whole works. A tenth of those given validates and chooses the best step, as for a user; other songs, the same for all runs,
+are the test. Every run that ends adds a row to finetune.csv and its curve to finetune_curves.csv. Rows that are there are
+not made again, so a bench that was killed goes on.
 
-asap    performances of FOLDER/asap, labelled by the listener: the rates are chosen here
-emopia  clips of EMOPIA's validation and test splits, on which the packaged model was not trained, with their own labels: a check
+asap    performances in FOLDER/asap, labelled by the listener: the rates are chosen here
+emopia  clips of EMOPIA's validation and test splits, which the packaged model was not trained on, with their own labels, as
+        somebody's own: a check (there are fewer than 300 of them: all that are not in the test)
 """
 import argparse
 import os
 import re
 import tempfile
 import warnings
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 import psychoscore.train
-from psychoscore.dataset import SourcePiece, check_playable, deal_songs, emopia_pieces, join_versions, prepare
+from psychoscore.dataset import SPLITS, SourcePiece, check_playable, deal_songs, emopia_pieces, join_versions, prepare
 from psychoscore.evaluate import estimate_profile
 from psychoscore.midi import read_midi
 from psychoscore.notes import end_s
@@ -48,14 +50,15 @@ def heard(clip: np.ndarray) -> PsychometricProfile:
 
 def asap_clips(root: Path) -> list[SourcePiece]:
     "Two clips of a performance of each work, from its beginning and from its middle."
-    works = {re.sub(r"(_no(_first|_\d)?)?_repeat$", "", str(path.parent.relative_to(root))): path for path in sorted(root.rglob("*.mid"), reverse=True)}
+    def work(path): return re.sub(r"(_no(_first|_\d)?)?_repeat$", "", str(path.parent.relative_to(root)))
+    works = {work(path): path for path in sorted(root.rglob("*.mid"), reverse=True)}
     clips = []
-    for work, path in sorted(works.items()):
+    for name, path in sorted(works.items()):
         notes = read_midi(path).notes
         for number, start in enumerate((0.0, end_s(notes)/2)):
             if start + CLIP_S > end_s(notes): continue
             clip = check_playable(cut(notes, start))
-            clips.append(SourcePiece(f"{work}-{number}", work, "own", "", "unknown", clip, heard(clip)))
+            clips.append(SourcePiece(f"{name}-{number}", name, "own", "", "unknown", clip, heard(clip)))
     return clips
 
 
@@ -72,13 +75,14 @@ def choose(clips: list[SourcePiece], n: int, seed: int) -> list[SourcePiece]: # 
     songs = [songs[i] for i in np.random.default_rng(0).permutation(len(songs))]
     test, rest = set(songs[:TEST_SONGS]), songs[TEST_SONGS:]
     place = {song: i for i, song in enumerate(np.random.default_rng([1, seed]).permutation(rest))}
-    given = sorted((clip for clip in clips if clip.song_id in place), key=lambda clip: (clip.piece_id[-1] if n <= len(rest) else "", place[clip.song_id]))[:n]
+    def order(clip): return clip.piece_id[-1] if n <= len(rest) else "", place[clip.song_id] # few clips, many songs
+    given = sorted((clip for clip in clips if clip.song_id in place), key=order)[:n]
     dealt = [clip for clip in deal_songs(given) if clip.split != "test"]
-    one = {clip.song_id: clip._replace(split="test") for clip in reversed(clips) if clip.song_id in test} # the first of each
-    return dealt + list(one.values())
+    first = {clip.song_id: clip._replace(split="test") for clip in reversed(clips) if clip.song_id in test}
+    return dealt + list(first.values())
 
 
-def gain(before: pd.DataFrame, after: pd.DataFrame) -> dict: # From `evaluate`
+def gain(before: pd.DataFrame, after: pd.DataFrame) -> dict: # Both from `evaluate`
     "What changed, song by song."
     low_high = nats_per_note(after.assign(note_nats=after.note_nats - before.note_nats))
     return dict(zip(("test_gain", "test_low", "test_high"), low_high, strict=True))
@@ -93,12 +97,29 @@ def run(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict, pd.D
         log = fit(data, f"{folder}/run", config, cpu=True, progress=False)
         start, best = (evaluate(load_start(init)[0], data, "test") for init in ("packaged", f"{folder}/run"))
         curve = log.dropna(subset="val_nats_per_note")[["step", "tokens", "seconds", "val_nats_per_note"]]
-        counts = data.pieces.query("copy == 0").groupby("split").agg(clips=("piece_id", "size"), songs=("song_id", "nunique"))
-        row = name | {f"{split}_{what}": int(counts.loc[split, what]) for split in ("train", "validation", "test") for what in ("clips", "songs")}
-        row |= dict(steps=int(log.step.max()), best_step=int(curve.step[curve.val_nats_per_note.idxmin()]), seconds=log.seconds.max())
-        row |= dict(val_start=curve.val_nats_per_note.iloc[0], val_best=curve.val_nats_per_note.min(), val_last=curve.val_nats_per_note.iloc[-1])
+        by_split = data.pieces.query("copy == 0").groupby("split")
+        counts = by_split.agg(clips=("piece_id", "size"), songs=("song_id", "nunique"))
+        row = name | {f"{split}_{what}": int(counts.loc[split, what]) for split in SPLITS for what in counts}
+        nats = curve.val_nats_per_note
+        row |= dict(steps=int(log.step.max()), best_step=int(curve.step[nats.idxmin()]), seconds=log.seconds.max())
+        row |= dict(val_start=nats.iloc[0], val_best=nats.min(), val_last=nats.iloc[-1])
         row |= dict(test_start=nats_per_note(start)[0], test_best=nats_per_note(best)[0]) | gain(start, best)
     return row, curve.assign(**name)
+
+
+def rehearse(clips: list[SourcePiece], rehearsal: float) -> dict: # The row
+    "Fine-tune on 30 clips with EMOPIA in the folder, and see what becomes of EMOPIA's validation clips."
+    from psychoscore.emopia import load_emopia
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        data = prepare([*choose(clips, 30, 0), *emopia_pieces(load_emopia())], f"{folder}/data", copies=4)
+        muon_lr, adamw_lr = RATES["B"]
+        config = load_config(init="packaged", muon_lr=muon_lr, adamw_lr=adamw_lr)
+        log = fit(data, f"{folder}/run", replace(config, mix=replace(config.mix, rehearsal=rehearsal)), cpu=True, progress=False)
+        row = dict(rehearsal=rehearsal, steps=int(log.step.max()), best_step=int(log.step[log.val_nats_per_note.idxmin()]))
+        models = [load_start(init)[0] for init in ("packaged", f"{folder}/run")]
+        row |= gain(*(evaluate(model, data, "test", "own") for model in models))
+        emopia = gain(*(evaluate(model, data, "validation", "emopia") for model in models))
+        return row | {f"emopia{name.removeprefix('test')}": value for name, value in emopia.items()}
 
 
 def append(path: Path, rows: pd.DataFrame):
@@ -112,14 +133,20 @@ def main():
     parser.add_argument("--clips", nargs="+", type=int, default=[30, 300])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--max-steps", type=int)
+    parser.add_argument("--rehearsal", action="store_true", help="compare, instead, training with a share of EMOPIA and without")
     parser.add_argument("--out", type=Path, default=REPORTS)
     args = parser.parse_args()
-    clips, table = [], args.out/"finetune.csv"
+    if "PSYCHOSCORE_DATA" not in os.environ: parser.error("set PSYCHOSCORE_DATA to a folder with asap and EMOPIA")
+    clips, table, data_folder = [], args.out/"finetune.csv", Path(os.environ["PSYCHOSCORE_DATA"])
+    if args.rehearsal:
+        clips = asap_clips(data_folder/"asap")
+        append(args.out/"finetune_rehearsal.csv", pd.DataFrame([rehearse(clips, share) for share in (0.0, 0.25)]))
+        return
     for seed, n, rates in product(range(args.seeds), args.clips, args.rates):
         name = dict(data=args.data, clips=n, rates=rates, seed=seed)
         done = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=list(name))
         if (done[list(name)] == pd.Series(name)).all(axis=1).any(): continue
-        clips = clips or join_versions(asap_clips(Path(os.environ["PSYCHOSCORE_DATA"])/"asap") if args.data == "asap" else emopia_clips())
+        if not clips: clips = join_versions(asap_clips(data_folder/"asap") if args.data == "asap" else emopia_clips())
         row, curve = run(clips, name, {} if args.max_steps is None else dict(max_steps=args.max_steps))
         append(args.out/"finetune_curves.csv", curve); append(table, pd.DataFrame([row]))
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
