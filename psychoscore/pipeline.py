@@ -78,7 +78,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     "Train, or go on training."
     from psychoscore.dataset import PreparedDataset
     from psychoscore.model import MODEL_CONFIGS
-    from psychoscore.train import TRAIN_CONFIGS, fit, load_config
+    from psychoscore.train import TRAIN_CONFIGS, fit, is_over, load_config
     data, training = PreparedDataset(given["tokenise"]), load_config(config.config, seed=config.seed)
     present = set(data.pieces.source[data.pieces.split == "train"])
     first, final = training.mix.proportions or TRAIN_CONFIGS["mixed"].mix.proportions, training.mix.final_proportions
@@ -86,7 +86,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
     if config.quick: training = replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048), max_steps=min(training.max_steps, 40), eval_interval=40)
     log = fit(data, out, training, resume=True, progress=not config.quick)
-    if log.step.max() != training.max_steps: raise InterruptedError("training was told to stop, and has saved: the same command goes on")
+    if not is_over(out): raise InterruptedError("training was told to stop, and has saved: the same command goes on")
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
 
 # %% ../nbs/07_pipeline.ipynb #ea5c8b93

@@ -12,8 +12,8 @@ __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', '
            'read_checkpoint', 'load_checkpoint', 'refuse_damage', 'stored_run', 'save_best', 'find_commit',
            'provenance', 'start_model', 'check_out', 'check_run', 'check_loss', 'explain_memory', 'set_by_signals',
            'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'shows_bars', 'Progress', 'Run', 'due',
-           'add_row', 'keep_best', 'share', 'log_due', 'over', 'gain', 'result', 'last_words', 'tell_few_songs',
-           'begin', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
+           'add_row', 'keep_best', 'share', 'log_due', 'over', 'is_over', 'gain', 'result', 'last_words',
+           'tell_few_songs', 'begin', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time, warnings
@@ -424,8 +424,9 @@ def explain_disk(out: Path, what: str, name: str):
     "Say what is left when a file cannot be written."
     try: yield
     except (OSError, RuntimeError, SafetensorError) as error: # torch wraps a full disk in a RuntimeError
-        kept = "the one before it is whole" if (out/name).exists() else "there is none yet"
-        raise OSError(f"{what} could not be written to {out}, {kept}: make room and resume") from error
+        kept = "the one before it is whole: make room and resume" if (out/name).exists() else "and there is none yet"
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise OSError(f"{what} could not be written to {out}{reason}, {kept}") from error
 
 # %% ../nbs/03_train.ipynb #a1c34449
 MAY_CHANGE = ("config.max_steps", "data") # When a run is resumed; the folder must hold the same data
@@ -748,6 +749,13 @@ def over(state: TrainState, config: TrainConfig) -> str: # Empty when it is not
     if state.step >= config.max_steps: return f"all {config.max_steps} steps are made"
     worse = sum(row["step"] > state.best_step and due(row["step"], config)[1] for row in state.log)
     return f"{worse} evaluations in a row were no better" if config.patience and worse >= config.patience else ""
+
+def is_over(
+    out: "str|Path", # Folder of a run
+) -> bool:
+    "Has it nothing left to do, or was it stopped?"
+    saved = read_checkpoint(Path(out))
+    return bool(over(TrainState(**saved["state"]), TrainConfig(**saved["run"]["config"])))
 
 def gain(
     state: TrainState, # Whose start was validated

@@ -27,7 +27,7 @@ from psychoscore.evaluate import estimate_profile
 from psychoscore.midi import read_midi
 from psychoscore.notes import end_s
 from psychoscore.profile import PsychometricProfile
-from psychoscore.train import evaluate, fit, load_config, load_start, nats_per_note
+from psychoscore.train import evaluate, fit, is_over, load_config, load_start, nats_per_note
 
 RATES = {"A": (1e-4, 3e-5), "B": (3e-4, 1e-4), "C": (1e-3, 3e-4)} # Of Muon and AdamW
 CLIP_S, TEST_SONGS = 30.0, 40
@@ -95,6 +95,7 @@ def run(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict, pd.D
         muon_lr, adamw_lr = RATES[name["rates"]]
         config = load_config(init="packaged", seed=name["seed"], muon_lr=muon_lr, adamw_lr=adamw_lr, **changes)
         log = fit(data, f"{folder}/run", config, cpu=True, progress=False)
+        if not is_over(f"{folder}/run"): raise SystemExit("stopped in the middle of a run, which is begun anew the next time")
         start, best = (evaluate(load_start(init)[0], data, "test") for init in ("packaged", f"{folder}/run"))
         curve = log.dropna(subset="val_nats_per_note")[["step", "tokens", "seconds", "val_nats_per_note"]]
         by_split = data.pieces.query("copy == 0").groupby("split")

@@ -1,6 +1,6 @@
 """What is left of a run after each way to end it: `python tests/test_stops.py` writes reports/stops.csv.
 
-Each run is a process of its own; it is to be resumed with nothing but its folder, and to end as one that was never stopped.
+Each run is a process of its own. It is resumed with nothing but its folder, and is to end as one that was never stopped.
 """
 import itertools
 import json
@@ -26,9 +26,11 @@ from psychoscore.notes import make_notes
 from psychoscore.profile import PsychometricProfile
 from psychoscore.train import CHECKPOINT, ContrastConfig, TrainConfig, fit
 
-CONFIG = TrainConfig(model=ModelConfig(width=32, layers=1, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=0),
+CONFIG = TrainConfig(model=ModelConfig(width=32, layers=1, heads=2, mlp_width=64, context=128),
+                     mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=0),
                      max_steps=40, warmup_steps=2, log_interval=5, eval_interval=20)
-FILES = {"checkpoint.pt", "config.json", "generation_config.json", "log.csv", "model.safetensors", "psychoscore.json", "tokenizer.json"}
+FILES = {"checkpoint.pt", "config.json", "generation_config.json", "log.csv", "model.safetensors", "psychoscore.json",
+         "tokenizer.json"}
 STOPPED_AT = 27 # After the validation at 20, between two rows of the log
 
 # Processes that are forked from one that has imported everything: real ones, but there at once.
@@ -40,13 +42,14 @@ def train_until(how: str, data: Path, out: Path, said: "Path|None" = None):
     "Train, and have something happen at a step; stderr goes to a file."
     torch.set_num_threads(1)
     if said: os.dup2(os.open(said, os.O_WRONLY|os.O_CREAT), 2)
-    if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGINT, signal.default_int_handler) # tests in the background would ignore it
-    stop, real, real_clock, calls = threading.Event(), psychoscore.train.train_step, time.perf_counter, itertools.count(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler) # tests in the background would ignore it
+    real, real_clock = psychoscore.train.train_step, time.perf_counter
+    stop, calls = threading.Event(), itertools.count(1)
     def happen():
         if how.startswith("SIG"): os.kill(os.getpid(), getattr(signal, how))
         if how == "thread": threading.Timer(0, stop.set).start()
         if how in ("thread", "interrupt"): print("now", flush=True); stop.wait(60)
-        if how == "minutes": time.perf_counter = lambda: real_clock() + 1e6 # the clock jumps, so that nothing depends on how fast this machine is
+        if how == "minutes": time.perf_counter = lambda: real_clock() + 1e6 # the clock jumps, however fast this machine is
         if how == "disk": resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     def step(*given):
         if next(calls) == STOPPED_AT: happen()
@@ -56,8 +59,14 @@ def train_until(how: str, data: Path, out: Path, said: "Path|None" = None):
     finally: psychoscore.train.train_step, time.perf_counter = real, real_clock
 
 
-WAYS = {"steps": "all steps are made", "minutes": "--max-minutes", "SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "thread": "event set by a thread", "interrupt": "interrupted kernel",
-        "disk": "full disk", "SIGKILL": "SIGKILL"}
+def random_piece(i: int, source: str, split: str) -> SourcePiece:
+    pitch = np.random.default_rng(i).integers(50, 80, 60)
+    notes = make_notes(np.arange(60)/4, np.full(60, 0.25), pitch, 64)
+    return SourcePiece(f"{i}", f"{i}", source, split, "CC0", notes, PsychometricProfile(i % 2, 0.5))
+
+
+WAYS = {"steps": "all steps are made", "minutes": "--max-minutes", "SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM",
+        "thread": "event set by a thread", "interrupt": "interrupted kernel", "disk": "full disk", "SIGKILL": "SIGKILL"}
 
 
 def end(how: str, data: Path, out: Path) -> tuple[int, str]: # Exit code and stderr
@@ -87,11 +96,15 @@ def end_kernel(data: Path, out: Path) -> tuple[int, str]:
     return 1, "".join(said)
 
 
-def left_after(how: str, data: Path, out: Path) -> tuple[dict, int, str]: # What is left, the exit code, and what was said
+def saved_step(out: Path) -> int: return torch.load(out/CHECKPOINT, weights_only=True)["state"]["step"]
+
+
+def left_after(how: str, data: Path, out: Path) -> tuple[dict, int, str]: # What is left, the exit code, what was said
     "End a run, and look at its folder as somebody would who wants to use it."
     code, said = end(how, data, out)
-    return dict(ended_by=WAYS[how], at_step=40 if how == "steps" else STOPPED_AT, model_of_step=load_model(out)[1]["step"],
-                goes_on_from_step=torch.load(out/CHECKPOINT, weights_only=True)["state"]["step"], told="the model in" in said), code, said
+    row = dict(ended_by=WAYS[how], at_step=40 if how == "steps" else STOPPED_AT)
+    row |= dict(model_of_step=load_model(out)[1]["step"], goes_on_from_step=saved_step(out), told="the model in" in said)
+    return row, code, said
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +116,8 @@ def alone(data, tmp_path_factory):
 
 
 EXPECTED = { # Exit code of the process, and step that it goes on from
-    "steps": (0, 40), "minutes": (0, 27), "SIGTERM": (0, 27), "thread": (0, 27), "SIGINT": (1, 27), "interrupt": (1, 27), "disk": (1, 20), "SIGKILL": (-9, 20)}
+    "steps": (0, 40), "minutes": (0, 27), "SIGTERM": (0, 27), "thread": (0, 27), "SIGINT": (1, 27), "interrupt": (1, 27),
+    "disk": (1, 20), "SIGKILL": (-9, 20)}
 
 
 @pytest.mark.parametrize("how", EXPECTED)
@@ -113,8 +127,9 @@ def test_every_stop_leaves_a_model_and_goes_on(data, alone, tmp_path, how):
     assert (code, row["goes_on_from_step"]) == EXPECTED[how], said
     assert row["model_of_step"] in (20, row["goes_on_from_step"]), said # the better of the two that were validated
     assert row["told"] == (how not in ("disk", "SIGKILL")), said
-    if row["goes_on_from_step"] == 27: assert f"stopped and saved at step 27 of 40, since {'its minutes are over' if how == 'minutes' else 'it was told to stop'}" in said
-    if how == "disk": assert "could not be written" in said and "the one before it is whole: make room and resume" in said
+    why = "its minutes are over" if how == "minutes" else "it was told to stop"
+    assert (f"stopped and saved at step 27 of 40, since {why}" in said) == (row["goes_on_from_step"] == 27)
+    if how == "disk": assert "(File too large), the one before it is whole: make room and resume" in said
     if how != "SIGKILL": assert {path.name for path in out.iterdir()} == FILES
     process = PROCESSES.Process(target=resume, args=[out])
     process.start(); process.join()
@@ -149,15 +164,15 @@ def test_data_that_has_moved_is_given_again(command, data, stopped, tmp_path):
     saved = torch.load(stopped/CHECKPOINT, weights_only=True)
     torch.save(saved | dict(run=saved["run"] | dict(data=str(tmp_path/"gone"))), stopped/CHECKPOINT)
     result = command("train", "--resume", "--out", stopped)
-    assert result.returncode == 2 and f"no longer where it was ({tmp_path}/gone): say where it is (--data)" in result.stderr
+    assert result.returncode == 2
+    assert f"no longer where it was ({tmp_path}/gone): say where it is (--data)" in result.stderr
     assert command("train", "--resume", "--out", stopped, "--data", data, "--max-steps", 3).returncode == 0
     assert command("train", "--resume", "--out", stopped, "--max-steps", 4).returncode == 0 # known from now on
     other = tmp_path/"other"
-    rng = np.random.default_rng(1)
-    prepare([SourcePiece(f"{i}", f"{i}", "own", split, "CC0", make_notes(np.arange(60)/4, np.full(60, 0.25), rng.integers(50, 80, 60), 64), PsychometricProfile(0.5, 0.5))
-             for i, split in enumerate(["train"]*3 + ["validation"])], other, copies=1)
+    prepare([random_piece(i, "own", "validation" if i else "train") for i in range(2)], other, copies=1)
     result = command("train", "--resume", "--out", stopped, "--data", other)
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1) and "data_sha256 was" in result.stderr and f"--init {stopped} and another --out" in result.stderr
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "data_sha256 was" in result.stderr and f"--init {stopped} and another --out" in result.stderr
 
 
 def test_what_makes_another_run_is_refused_with_the_way_out(command, stopped):
@@ -168,12 +183,13 @@ def test_what_makes_another_run_is_refused_with_the_way_out(command, stopped):
 
 
 def test_a_folder_of_something_else_is_refused(command, data, tmp_path):
-    for name in ("a.mid", "b.mid", "config.json", "notes.txt"): (tmp_path/name).write_bytes(b"mine")
+    names = ("a.mid", "b.mid", "config.json", "notes.txt")
+    for name in names: (tmp_path/name).write_bytes(b"mine")
     for options in ([], ["--resume"]):
         result = command("train", "--data", data, "--out", tmp_path, *options)
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-        assert "holds files that no run has written, a.mid, b.mid, config.json and 1 more: choose another folder" in result.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mid", "b.mid", "config.json", "notes.txt"] and (tmp_path/"config.json").read_bytes() == b"mine"
+        assert "files that no run has written, a.mid, b.mid, config.json and 1 more: choose another folder" in result.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(names, b"mine")
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -204,22 +220,26 @@ def start(tmp_path):
 
 
 def finetune(data, start, out, **changes):
-    return fit(data, out, replace(CONFIG, init=str(start), validate_start=True, patience=2, log_interval=5, eval_interval=5, **changes), cpu=True)
+    config = replace(CONFIG, init=str(start), validate_start=True, patience=2, eval_interval=5, **changes)
+    return fit(data, out, config, cpu=True)
 
 
 def test_a_run_that_never_gets_better_keeps_the_start(data, start, tmp_path, capsys, monkeypatch):
     scores = psychoscore.train.evaluate
     steps = iter(range(100)) # the second time it is called, and ever after, the model has become worse
-    def worse(model, data, **options): return scores(model, data, **options).assign(note_nats=lambda s: s.note_nats + 100*s.notes*(0 if options else next(steps)))
+    def worse(model, data, **options):
+        found = scores(model, data, **options)
+        return found if options else found.assign(note_nats=found.note_nats + 100*found.notes*next(steps))
     monkeypatch.setattr(psychoscore.train, "evaluate", worse)
     log = finetune(data, start, tmp_path/"out", max_steps=100)
-    assert log.step.tolist() == [0, 5, 10] and log.val_nats_per_note.is_monotonic_increasing # two evaluations in a row were no better
+    assert log.step.tolist() == [0, 5, 10] and log.val_nats_per_note.is_monotonic_increasing
     model, about = load_model(tmp_path/"out")
     assert about["step"] == 0
     before = load_model(start)[0].state_dict()
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     said = capsys.readouterr().err
-    assert "2 evaluations in a row were no better; the model in" in said and "No step was better than the weights it began with, so they are the model" in said
+    assert "2 evaluations in a row were no better; the model in" in said
+    assert "No step was better than the weights it began with, so they are the model" in said
     assert fit(None, tmp_path/"out", resume=True, cpu=True, progress=False).step.max() == 10 # it is over
 
 
@@ -228,31 +248,32 @@ def test_a_run_that_gets_better_says_by_how_much(data, start, tmp_path, capsys):
     assert load_model(tmp_path/"out")[1]["step"] == 10
     low, high = log.val_nats_per_note.iloc[-1], log.val_nats_per_note.iloc[0]
     said = capsys.readouterr().err
-    assert f"{low:.3f} nats per note on 4 validation songs, {low - high:+.3f} to the start (95 % interval over songs -" in said
+    assert f"{low:.3f} nats per note on 4 validation songs, {low - high:+.3f} to the start (95 % interval over songs" in said
 
 
 def test_few_songs_are_told(data, start, tmp_path):
-    with pytest.warns(UserWarning, match="4 songs validate: with fewer than 10, .*prepare --fold 1/5"): finetune(data, start, tmp_path/"out", max_steps=1)
+    with pytest.warns(UserWarning, match="4 songs validate: with fewer than 10, .*prepare --fold 1/5"):
+        finetune(data, start, tmp_path/"out", max_steps=1)
 
 
 def test_a_wrong_configuration_says_what_there_is(command, data, tmp_path):
-    for wrong, says in (({"max_step": 3}, "max_step is no field of TrainConfig (did you mean max_steps?): its fields are model, mix, contrast, max_steps"),
-                        ({"dropout": "much"}, "dropout must be a number in [0, 1], got 'much'"), ({"mix": {"null_rate": 2}}, "mix.null_rate must be a number in [0, 1], got 2"),
-                        ({"optimizer": "sgd"}, "optimizer must be one of muon, adamw, got 'sgd'"), ({"model": 5}, "model must be an object with fields of ModelConfig, got 5")):
+    for wrong, says in (
+            ({"max_step": 3}, "max_step is no field of TrainConfig (did you mean max_steps?): its fields are model, mix, contrast"),
+            ({"dropout": "much"}, "dropout must be a number in [0, 1], got 'much'"),
+            ({"mix": {"null_rate": 2}}, "mix.null_rate must be a number in [0, 1], got 2"),
+            ({"optimizer": "sgd"}, "optimizer must be one of muon, adamw, got 'sgd'"),
+            ({"model": 5}, "model must be an object with fields of ModelConfig, got 5")):
         (tmp_path/"own.json").write_text(json.dumps(wrong))
         result = command("train", "--data", data, "--config", tmp_path/"own.json", "--out", tmp_path/"out")
-        assert (result.returncode, result.stderr.count("\n")) == (2, 1) and f"own.json: {says}" in result.stderr, result.stderr
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert f"own.json: {says}" in result.stderr
     result = command("train", "--data", data, "--config", "finetun", "--out", tmp_path/"out")
     assert "no configuration finetun (did you mean finetune?)" in result.stderr and not (tmp_path/"out").exists()
 
 
 if __name__ == "__main__":
-    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        def piece(i):
-            notes = make_notes(np.arange(60)/4, np.full(60, 0.25), rng.integers(50, 80, 60), 64)
-            return SourcePiece(f"p{i}", f"p{i}", "emopia", "train" if i < 20 else "validation", "CC0", notes, PsychometricProfile(i % 2, 0.5))
-        prepare([piece(i) for i in range(24)], f"{folder}/data", copies=1)
+        prepare([random_piece(i, "emopia", "validation" if i > 20 else "train") for i in range(24)], f"{folder}/data", copies=1)
         rows = [left_after(how, Path(folder)/"data", Path(folder)/how)[0] for how in WAYS]
     pd.DataFrame(rows).to_csv(Path(__file__).parent.parent/"reports"/"stops.csv", index=False)
     print(pd.DataFrame(rows).to_string(index=False))
