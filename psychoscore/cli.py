@@ -250,6 +250,8 @@ def prepare(
     root: Root = None,
     no_emopia: Annotated[bool, typer.Option("--no-emopia", help="Leave EMOPIA out.")] = False,
     labels: Annotated[Optional[Path], typer.Option(help="CSV of your own MIDI: path, and trauma and entropy, or valence and arousal. EMOPIA is then read only when --emopia names it.")] = None,
+    fold: Annotated[Optional[str], typer.Option(
+        help="K/N, such as 2/5: the K-th of N parts of your own songs validates, instead of a tenth.")] = None,
     synthetic: Annotated[Optional[Path], typer.Option(exists=True, help="Folder written by `psychoscore synthesize`.")] = None,
     corpus: Annotated[Optional[list[Path]], typer.Option(exists=True, help="Folder of unlabelled piano MIDI. May be repeated.")] = None,
     corpus_licence: Annotated[Optional[list[str]], typer.Option(help="Noted beside each of its pieces; one for all, or one a corpus.")] = None,
@@ -269,10 +271,12 @@ def prepare(
     if not reads_emopia and (split, placement, labels_reading) != ("published", "measured", "russell"):
         raise ValueError("--split, --placement and --labels-reading are for EMOPIA: name it with --emopia, or leave them out")
     if not (reads_emopia or labels or synthetic or corpus): raise ValueError("nothing to prepare: give --labels, --synthetic or --corpus, or leave --no-emopia out")
+    part = _fold(fold, labels)
     from itertools import chain
-    from psychoscore.dataset import emopia_pieces, labelled_pieces, prepare as prepare_dataset, synthetic_pieces
+    from psychoscore.dataset import LABELLED, emopia_pieces, labelled_pieces, synthetic_pieces
+    from psychoscore.dataset import prepare as prepare_dataset
     corpora, limits = _corpora(corpus or [], corpus_licence or ["unknown"]), _limits(no_limits)
-    sources = [labelled_pieces(labels, limits)] if labels else []
+    sources = [labelled_pieces(labels, limits, part)] if labels else []
     if reads_emopia:
         from psychoscore.emopia import load_emopia
         sources.append(emopia_pieces(load_emopia(root, labels_reading, placement, split)))
@@ -280,7 +284,16 @@ def prepare(
     sources += [read(song_by=song_by, max_unusable=max_unusable, limits=limits) for read in corpora]
     data = prepare_dataset(chain(*sources), out, copies=copies, max_stretch=max_stretch, key_relative=not absolute)
     typer.echo(data.summary().to_string())
-    if "emopia" not in set(data.pieces.source): typer.echo("no labelled pieces among them: training needs some to choose its best model by (--labels or --emopia)", err=True)
+    if not set(LABELLED) & set(data.pieces.source):
+        typer.echo("no labelled pieces among them: training needs some to choose its best model by (--labels or --emopia)", err=True)
+
+def _fold(text: Optional[str], labels: Optional[Path]) -> "Optional[tuple[int, int]]":
+    "Read K/N."
+    if text is None: return None
+    if labels is None: raise ValueError("--fold deals your own songs: give --labels, too")
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal()): raise ValueError(f"--fold must be K/N, such as 2/5, got {text!r}")
+    return int(k), int(n)
 
 def _corpora(folders: list[Path], licences: list[str]) -> list[Callable]: # `corpus_pieces` for each
     from psychoscore.dataset import corpus_pieces
@@ -291,26 +304,38 @@ def _corpora(folders: list[Path], licences: list[str]) -> list[Callable]: # `cor
 # %% ../nbs/08_command.ipynb #tra0code
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`.")],
     out: Out,
-    config: Annotated[str, typer.Option(help="tiny, small, mixed, turns, base, or a JSON file with fields of TrainConfig.")] = "small",
+    data: Annotated[Optional[Path], typer.Option(
+        help="Folder written by `psychoscore prepare`. A run that is resumed knows it, unless it has moved.")] = None,
+    config: Annotated[Optional[str], typer.Option(
+        help="tiny, small, mixed, turns, finetune, base, or a JSON file with fields of TrainConfig. "
+             "By default finetune with --init, else small; a run that is resumed keeps its own.")] = None,
     max_steps: Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")] = None,
     init: Annotated[Optional[str], typer.Option(help="Start from these weights: packaged, or a checkpoint folder.")] = None,
     contrastive_weight: Annotated[Optional[float], typer.Option(help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 leaves its rows out.")] = None,
-    max_minutes: Annotated[float, typer.Option(min=0, help="Save and stop after this time, to be resumed.")] = math.inf,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder, when there is one.")] = False,
+    max_minutes: Annotated[float, typer.Option(
+        min=0, help="Validate, save and stop after this time, to be resumed.")] = math.inf,
+    resume: Annotated[bool, typer.Option(
+        "--resume", help="Go on from the checkpoint in --out, when there is one; nothing else need be given.")] = False,
+    tensorboard: Annotated[bool, typer.Option(
+        "--tensorboard", help="Write TensorBoard's files into --out, too.")] = False,
 ):
     "Train a model and keep the checkpoint that validates best."
     from dataclasses import replace
     from psychoscore.dataset import PreparedDataset
-    from psychoscore.train import fit, load_config
+    from psychoscore.train import CHECKPOINT, fit, load_config, stored_run
     changes = {name: value for name, value in dict(max_steps=max_steps, seed=seed, init=init).items() if value is not None}
-    data, config = PreparedDataset(data), load_config(config, **changes)
-    config = replace(config, contrast=config.contrast.weighted(contrastive_weight))
-    log = fit(data, out, replace(config, mix=replace(config.mix, transpose=not data.meta["key_relative"])), resume, max_minutes)
-    validated = log.dropna(subset="val_loss")
-    typer.echo((log.tail(1) if validated.empty else validated).dropna(axis=1, how="all").round(4).to_string(index=False))
+    if data is None and not resume:
+        raise ValueError("give --data, a folder written by `psychoscore prepare`, or --resume with --out the folder of a run")
+    if data is None or (resume and (out/CHECKPOINT).exists()): prepared, known = stored_run(out, data)
+    else: prepared, known = PreparedDataset(data), None
+    settings = replace(known, **changes) if known and config is None else load_config(config, **changes)
+    mix = replace(settings.mix, transpose=not prepared.meta["key_relative"])
+    settings = replace(settings, mix=mix, contrast=settings.contrast.weighted(contrastive_weight))
+    log = fit(prepared, out, settings, resume, max_minutes, tensorboard=tensorboard)
+    validated = log.dropna(subset="val_loss").dropna(axis=1, how="all").astype(dict(step=int, tokens=int))
+    typer.echo(validated.round(4).to_string(index=False, na_rep=""))
 
 # %% ../nbs/08_command.ipynb #2f41ad2e
 @app.command()

@@ -496,10 +496,11 @@ def embed_split(
     data, # A `PreparedDataset`
     model,
     split: str, # "train", "validation" or "test"
-    source: str = "emopia",
+    source: str|None = None, # By default `data.labelled`
     n: int|None = None, # At most, the first ones; all by default
 ) -> Clips: # Each piece once, as it is
     "Embed the pieces of one split."
+    source = source or data.labelled
     pieces = data.pieces.query("split == @split and source == @source and copy == 0").iloc[:n]
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
     return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in CIRCUMPLEX]].to_numpy(), pieces.song_id.to_numpy())

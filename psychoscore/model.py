@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import PositiveInt
-from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
+from .config import configuration
 from .tokens import BOS, EOS, PAD, VOCABULARY, miditok_tokenizer
 
 # %% ../nbs/foundations/model.ipynb #6d4eaf00
-@dataclass(frozen=True, config=dict(extra="forbid"))
+@configuration
 class ModelConfig:
     "Shape of the transformer."
     width: PositiveInt = 256 # Residual stream, C

@@ -133,9 +133,9 @@ def training_of(
 # %% ../nbs/07_pipeline.ipynb #legs0003
 def train_leg(training: "TrainConfig", out: Path, data: Path, quick: bool) -> str:
     "Train, or go on training."
-    from psychoscore.train import fit
+    from psychoscore.train import fit, is_over
     log = fit(data, out, training, resume=True, progress=not quick)
-    if log.step.max() != training.max_steps: raise InterruptedError("training was told to stop, and has saved: the same command goes on")
+    if not is_over(out): raise InterruptedError("training was told to stop, and has saved: the same command goes on")
     return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
 
 def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:

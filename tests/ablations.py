@@ -67,7 +67,7 @@ def git(*arguments: str) -> subprocess.CompletedProcess:
 
 def begin(folder: Path) -> str:
     "The last commit that changed the training code when an arm was begun; the code must still be that."
-    path = folder/"git_commit"
+    path = folder/".git_commit"
     if not path.exists():
         if (folder/CHECKPOINT).exists(): raise SystemExit(f"nobody knows by which code {folder} was trained: delete it, or choose another folder of runs")
         folder.mkdir(parents=True, exist_ok=True)

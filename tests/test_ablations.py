@@ -61,8 +61,8 @@ def test_an_arm_that_was_told_to_stop_is_not_scored(given, tmp_path, monkeypatch
 
 def test_other_code_is_refused(given, tmp_path, monkeypatch):
     ablations.main([*given[:-3], "e"])
-    (tmp_path/"runs/e/git_commit").write_text("4b825dc642cb6eb9a060e54bf8d69288fbee4904") # git's name for no files at all
+    (tmp_path/"runs/e/.git_commit").write_text("4b825dc642cb6eb9a060e54bf8d69288fbee4904") # git's name for no files at all
     with pytest.raises(SystemExit, match="LICENSE differ now"): ablations.main([*given[:-3], "e"])
-    (tmp_path/"runs/e/git_commit").unlink()
+    (tmp_path/"runs/e/.git_commit").unlink()
     with pytest.raises(SystemExit, match="nobody knows by which code"): ablations.main([*given[:-3], "e"])
     with pytest.raises(SystemExit): ablations.main([*given[:-3], "e-absolute"]) # without its folder

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -20,7 +21,7 @@ import torch
 import psychoscore.train
 from psychoscore.dataset import DataMix
 from psychoscore.model import ModelConfig
-from psychoscore.train import ContrastConfig, TrainConfig, find_commit, fit
+from psychoscore.train import ContrastConfig, TrainConfig, due, find_commit, fit
 
 TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=8, tokens=128),
                    max_steps=100, warmup_steps=5, log_interval=7, eval_interval=25)
@@ -74,6 +75,7 @@ def uninterrupted(data, tmp_path_factory):
     return out
 
 
+def is_due(step): return due(step, TINY)[0]
 def saved(out): return torch.load(out/"checkpoint.pt", weights_only=True)
 def tensors(tree):
     if isinstance(tree, torch.Tensor): return [tree]
@@ -82,9 +84,10 @@ def tensors(tree):
 
 def assert_same_run(a, b):
     logs = [pd.read_csv(out/"log.csv").drop(columns="seconds") for out in (a, b)]
+    logs = [log[log["step"].map(is_due)].reset_index(drop=True) for log in logs] # where a run was stopped it was validated, too
     pd.testing.assert_frame_equal(*logs, check_exact=True)
     assert logs[0]["step"].iloc[-1] == TINY.max_steps
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in saved(out)["state"]["log"]] for out in (a, b)]
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in saved(out)["state"]["log"] if is_due(row["step"])] for out in (a, b)]
     assert rows[0] == rows[1] # every digit, which the CSV has not
     mine, theirs = ([*tensors(saved(out)["model"]), *tensors(saved(out)["optimizers"])] for out in (a, b))
     assert len(mine) > 40 and all(torch.equal(x, y) for x, y in zip(mine, theirs, strict=True))
@@ -92,13 +95,22 @@ def assert_same_run(a, b):
     assert sorted(p.name for p in a.iterdir()) == sorted(p.name for p in b.iterdir())
 
 
-def test_tensorboard_has_the_curve(uninterrupted):
+def test_tensorboard_has_the_curve_when_asked_for(data, tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    events = event_accumulator.EventAccumulator(str(uninterrupted/"tensorboard")).Reload()
-    log = pd.read_csv(uninterrupted/"log.csv")
+    for asked in (False, True):
+        fit(data, tmp_path/str(asked), replace(TINY, max_steps=4, log_interval=2, eval_interval=4), cpu=True, progress=False, tensorboard=asked)
+        assert (tmp_path/str(asked)/"tensorboard").exists() == asked
+    events = event_accumulator.EventAccumulator(str(tmp_path/"True"/"tensorboard")).Reload()
+    log = pd.read_csv(tmp_path/"True"/"log.csv")
     for column in ("train_loss", "val_nats_per_note"):
         rows, shown = log.dropna(subset=column), events.Scalars(column)
         assert [e.step for e in shown] == rows.step.tolist() and [e.value for e in shown] == pytest.approx(rows[column].tolist(), rel=1e-4)
+
+
+def test_tensorboard_that_is_not_there_is_told(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(psychoscore.train, "is_tensorboard_available", lambda: False)
+    with pytest.raises(ValueError, match="pip install tensorboard"): fit(data, tmp_path/"out", TINY, cpu=True, tensorboard=True)
+    assert not (tmp_path/"out").exists()
 
 
 def wait_for_checkpoints(process, path, n):
@@ -125,7 +137,7 @@ def test_killed_at_random_moments(data, uninterrupted, tmp_path, seed):
         reached.append(saved(tmp_path)["state"]["step"])
     assert len(reached) >= 4 and reached[0] < reached[-1], reached
     for name in tmp_path.glob("*.partial"): name.unlink() # SIGKILL leaves the file that it hit
-    if (tmp_path/"saving").exists(): (tmp_path/"saving").rmdir()
+    shutil.rmtree(tmp_path/"saving", ignore_errors=True)
     assert_same_run(uninterrupted, tmp_path)
 
 
@@ -168,7 +180,8 @@ def test_a_signal_saves_and_ends_the_command(command, tmp_path, number, code):
     stdout, stderr, returned = end(command, tmp_path/"out", number)
     assert returned == code, stderr
     step = saved(tmp_path/"out")["state"]["step"]
-    assert step >= 2 and f"stopped and saved at step {step} of 100000: resume to go on" in stderr
+    assert step >= 2 and f"stopped and saved at step {step} of 100000, since it was told to stop; the model in {tmp_path}/out is that of step" in stderr
+    assert f"To go on: psychoscore train --resume --out {tmp_path}/out\n" in stderr
     assert "Traceback" not in stderr and stderr.count("stopped and saved") == 1
     assert ("train_loss" in stdout) == (number == signal.SIGTERM) # a person who has pressed Ctrl-C wants no table
 

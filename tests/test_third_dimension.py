@@ -47,7 +47,7 @@ command("prepare", "--labels", music/"labels.csv", "--synthetic", "pairs", "--co
 command("prepare", "--labels", music/"labels.csv", "--copies", 1, "--out", "own")
 from psychoscore.dataset import PreparedDataset
 pieces = PreparedDataset("data").pieces
-own, made = pieces[pieces.source == "emopia"], pieces[pieces.source == "synthetic"]
+own, made = pieces[pieces.source == "own"], pieces[pieces.source == "synthetic"]
 assert own.dominance.notna().sum() == 16 and made.dominance.isna().all() and made.trauma.notna().all()
 
 # Contrastive rows compare trauma and entropy, so that a piece without the new dial can be drawn.
