@@ -425,7 +425,8 @@ def explain_disk(out: Path, what: str, name: str):
     try: yield
     except (OSError, RuntimeError, SafetensorError) as error: # torch wraps a full disk in a RuntimeError
         kept = "the one before it is whole: make room and resume" if (out/name).exists() else "and there is none yet"
-        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
         raise OSError(f"{what} could not be written to {out}{reason}, {kept}") from error
 
 # %% ../nbs/03_train.ipynb #a1c34449
@@ -786,7 +787,7 @@ def tell_few_songs(data: PreparedDataset):
     if songs >= FEW_SONGS: return
     warnings.warn(f"{songs} {'song validates' if songs == 1 else 'songs validate'}: with fewer than {FEW_SONGS}, which step is "
                   "best is partly chance, and what is gained uncertain; `psychoscore prepare --fold 1/5`, 2/5 and so on let "
-                  "every song of your own validate once", stacklevel=3)
+                  "every song of your own validate once", stacklevel=4)
 
 # %% ../nbs/03_train.ipynb #loopbeg1
 def begin(run: Run):
