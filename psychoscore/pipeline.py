@@ -6,12 +6,12 @@
 __all__ = ['RECIPES', 'QUICK_PAIRS', 'MODEL_FILES', 'ASSETS', 'PACKAGE', 'ESTIMATORS', 'TRAINED', 'HALF_SAVED', 'PHASES',
            'DROPPINGS', 'STATE', 'ASIDE', 'OPENING', 'PipelineConfig', 'phase_download_emopia', 'phase_synthesize',
            'phase_merge_emopia_data', 'number_of_pairs', 'find_corpus', 'phase_tokenise', 'shares_of', 'training_of',
-           'train_leg', 'phase_train', 'phase_train_second', 'phase_package', 'model_in', 'measured_with',
+           'second_leg', 'train_leg', 'phase_train', 'phase_train_second', 'phase_package', 'model_in', 'measured_with',
            'phase_calibrate', 'phase_report', 'sha256_of', 'hash_files', 'hash_assets', 'hash_emopia', 'hash_corpus',
            'hash_init', 'read_code', 'hash_code', 'modules_in', 'read_module', 'code_of', 'Phase', 'flat', 'base_key',
            'differences', 'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'listed', 'workdir_of',
-           'kind_of', 'is_begun', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'full_key', 'changed_files',
-           'reasons', 'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
+           'kind_of', 'is_begun', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'make_workdir', 'full_key',
+           'changed_files', 'reasons', 'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
 
 # %% ../nbs/07_pipeline.ipynb #17b56a0a
 import ast, glob, hashlib, inspect, json, os, textwrap, time
@@ -131,6 +131,11 @@ def training_of(
                    max_steps=min(training.max_steps, 40), eval_interval=40)
 
 # %% ../nbs/07_pipeline.ipynb #legs0003
+def second_leg(config: PipelineConfig, init: str) -> "TrainConfig":
+    "Read what the second leg is to do, with a model of the first one's shape."
+    assert config.second
+    return training_of(config, config.second, init=init, model=training_of(config, config.config).model)
+
 def train_leg(training: "TrainConfig", out: Path, data: Path, quick: bool) -> str:
     "Train, or go on training."
     from psychoscore.train import fit, is_over
@@ -144,8 +149,7 @@ def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> st
 
 def phase_train_second(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Go on from the model of the first leg."
-    assert config.second
-    return train_leg(training_of(config, config.second, init=str(given["train"])), out, given["tokenise"], config.quick)
+    return train_leg(second_leg(config, str(given["train"])), out, given["tokenise"], config.quick)
 
 MODEL_FILES = ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json", "log.csv")
 
@@ -334,18 +338,18 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
     def sampling(config): return dict(sampling=config.sampling)
     def data(config): return dict(copies=1 if config.quick else "all", pairs=bool(config.num_synthetic), song_by=config.song_by)
     def first(config): return asdict(training_of(config, config.config))
-    def second(config): return asdict(training_of(config, config.second, init="train"))
+    def second(config): return asdict(second_leg(config, "train"))
     ours, model = lambda config: hash_assets(*ESTIMATORS), "package" if config.second else "train"
-    second_leg = {
+    after_train = {
         "train_second": Phase(phase_train_second, TRAINED, ("tokenise", "train"), second, leaves=HALF_SAVED),
         "package": Phase(phase_package, (*MODEL_FILES, "probe.json"), ("tokenise", "train_second"), sampling)}
     return {
         "download_emopia": Phase(phase_download_emopia, ("emopia.json",), inputs=hash_emopia),
         "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), pairs, leaves=(".*.tmp",)),
         "merge_emopia_data": Phase(phase_merge_emopia_data, ("clips.csv",), ("download_emopia",), clips, split),
-        "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"), ("merge_emopia_data", "synthesize"), data, hash_corpus),
+        "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"), ("merge_emopia_data", "synthesize"), data, hash_corpus, ("*.partial",)),
         "train": Phase(phase_train, TRAINED, ("tokenise",), first, hash_init, HALF_SAVED),
-        **(second_leg if config.second else {}),
+        **(after_train if config.second else {}),
         "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "dial.joblib"), (model,), takes, ours),
         "report": Phase(phase_report, ("report.json", "report.md", "dial.png"), (model, "tokenise", "calibrate"), takes, ours)}
 
@@ -462,7 +466,7 @@ def read_state(path: Path, config: PipelineConfig) -> dict[str, Any]: # An empty
                               "give another --workdir")
     try: state = json.loads(text := (path/STATE).read_text(errors="replace"))
     except ValueError: state = None
-    if state is None or not text.startswith(OPENING):
+    if state is None or not text.startswith(OPENING) or not new.keys() <= state.keys():
         raise ValueError(f"{path/STATE} is not what a run of this version has written: give another --workdir")
     if (was := kind_of(state["recipe"], state["quick"])) != (now := kind_of(config.recipe, config.quick)):
         raise ValueError(f"{path} holds {was}, and this is {now}: give another --workdir")
@@ -505,6 +509,12 @@ def alone_in(path: Path) -> Iterator[None]:
             raise BlockingIOError(f"another run is at work in {path}: wait for its end, or give another --workdir") from None
         yield
     finally: os.close(opened)
+
+def make_workdir(path: Path):
+    "Make the folder of a first run."
+    try: path.mkdir(parents=True)
+    except FileExistsError: raise BlockingIOError(f"another run has just begun in {path}: wait for its end, or give another --workdir") from None
+    except NotADirectoryError: raise NotADirectoryError(f"{path} would lie inside a file: give another --workdir") from None
 
 def full_key(work: Workdir, phase: Phase, key: dict[str, str]) -> dict[str, str]:
     "Add what the phases before it have made."
@@ -578,7 +588,7 @@ def run_pipeline(
         keys = {name: base_key(phase, config) for name, phase in phases.items()} # refuses what is missing or wrong
         if dry_run: return plan_run(work, phases, keys, tell)
         if not there:
-            path.mkdir(parents=True)
+            make_workdir(path)
             held.enter_context(alone_in(path))
         work.save()
         for name in phases: work.publish(name)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PENALTY', 'PACKAGED', 'BATCH', 'SAVE_INTERVAL_S', 'Nearest', 'nearest', 'Probe', 'fit_probe', 'model_sha256',
            'save_probe', 'load_probe', 'make_probe', 'unit_length', 'Hit', 'Index', 'read_index', 'load_index',
-           'tokens_of_midi', 'Embedder', 'index_folder']
+           'tokens_of_midi', 'Embedder', 'kept', 'index_folder']
 
 # %% ../nbs/02b_search.ipynb #c5906689
 import hashlib, json, os, time, warnings
@@ -250,6 +250,19 @@ class Embedder:
                      self.probe.estimate(embeddings).astype(np.float32), self.sha256, finished)
 
 # %% ../nbs/02b_search.ipynb #ce591bf6
+def kept(
+    known: "Index|None", # What there is already
+    embedder: Embedder,
+    paths: dict[str, Path], # Name to path of the files that are to be in it
+    out: Path, # Its file, for the error
+) -> dict[Path, str]: # SHA-256 of what it knows
+    "Look up what an index has of a folder; refuse one that would lose all it holds."
+    if known is None: return {}
+    if known.model_sha256 != embedder.sha256: raise FileExistsError(f"{out} was made with another model ({known.model_sha256[:12]}): name another file, or remove it")
+    found = {paths[name]: sha256 for name, sha256 in zip(known.names, known.sha256) if name in paths}
+    if len(known) and not found: raise FileExistsError(f"{out} is an index of other music ({known.names[0]} for one): name another file, or remove it")
+    return found
+
 def index_folder(
     folder: "str|Path", # Of MIDI files, at any depth
     out: "str|Path", # Index file; what it knows already is kept
@@ -261,13 +274,14 @@ def index_folder(
     closed: list[tuple[Path, str]] = [] # Folders that cannot be searched
     paths, out = find_midi([folder], lambda *said: closed.append(said)), Path(out)
     if out.is_dir(): raise ValueError(f"{out} is a folder: name a file to write the index to")
-    embedder = Embedder(model_folder, read_index(out) if out.is_file() else None, limits)
+    embedder = Embedder(model_folder, known := read_index(out) if out.is_file() else None, limits)
+    before = kept(known, embedder, {printable(path.relative_to(folder).as_posix()): path for path in paths}, out)
     hashes, unusable, saved_s = {}, dict(closed), time.monotonic()
     with tqdm(total=len(paths), unit="file", desc="index") as progress:
         for start in range(0, len(paths), BATCH):
             for sort, found in zip((hashes, unusable), embedder.embed(batch := paths[start:start + BATCH])): sort.update(found)
             if hashes and time.monotonic() - saved_s > SAVE_INTERVAL_S:
-                embedder.index(hashes, folder, finished=False).save(out)
+                embedder.index(before | hashes, folder, finished=False).save(out) # what comes later may be known already
                 saved_s = time.monotonic()
             progress.update(len(batch))
     unusable = {printable(path.relative_to(folder).as_posix()): reason for path, reason in unusable.items()}

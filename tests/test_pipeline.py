@@ -329,6 +329,7 @@ def watch(event, given):
 phase, real = ["before"], sys.modules
 sys.addaudithook(watch)
 import psychoscore.pipeline as pipeline
+import psychoscore.sound # which reads the piano's table when it is imported, whether anything sounds or not
 first = pipeline.run_phase
 def run_phase(work, name, *given): phase[0] = name; return first(work, name, *given)
 pipeline.run_phase = run_phase
