@@ -306,7 +306,7 @@ class Placing:
                              (self.across, "are versions of songs in another split, so what is measured there is too good")):
             if pieces: warnings.warn(f"{len(pieces)} pieces {said}: {listed(pieces)}", stacklevel=3)
 
-# %% ../nbs/foundations/dataset.ipynb #place003
+# %% ../nbs/foundations/dataset.ipynb #whole002
 PREPARED = ("meta.json", "tokens.bin", "pieces.parquet") # Files of a prepared folder
 
 @contextmanager
