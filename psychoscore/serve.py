@@ -6,7 +6,7 @@
 __all__ = ['Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'SEND', 'MeasuredProfile', 'Remarks',
            'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'HOST', 'SECURITY_HEADERS',
            'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'MAX_HELD_BYTES', 'MAX_COMMAS', 'logger', 'KEY', 'UPLOAD_S', 'METHODS',
-           'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'Settings',
+           'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'HEAD_S', 'Settings',
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
            'aside', 'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long',
            'check_prompt', 'Note', 'Estimated', 'measure', 'rounded', 'Composed', 'note_rows', 'describe',
@@ -906,22 +906,37 @@ def make_app(
     return app
 
 # %% ../nbs/05_serve.ipynb #patientc
+HEAD_S = 10 # For the head of a request
+
 class Patient(H11Protocol):
     "HTTP with clients that may be slow, but not for ever."
     def __init__(self,
         patience_s: float, # A request has at least so long, from its head to the last byte that the client takes
+        head_s: float, # From the connection, or from the last answer, to the end of a head
         **given, # By uvicorn
     ):
         super().__init__(**given)
-        self.patience_s = patience_s
+        self.patience_s, self.head_s = patience_s, head_s
 
     def connection_made(self, transport):
         super().connection_made(transport)
         self._look(self)
+        self._await_head()
 
     def connection_lost(self, exc):
         self.next_look.cancel()
+        self.head_due.cancel()
         super().connection_lost(exc)
+
+    def on_response_complete(self):
+        self.head_due.cancel() # that of the request which is answered
+        self._await_head()
+        super().on_response_complete() # which may begin the next request
+
+    def _await_head(self): self.head_due = self.loop.call_later(self.head_s, self._close_unless_asked, self.cycle)
+
+    def _close_unless_asked(self, last): # `last` is the request before the head that is due
+        if self.cycle is last: self.transport.close() # what was answered is still sent
 
     def _look(self, before): # `before` is the request of the last look
         if self.cycle is before: self.transport.abort()
@@ -942,7 +957,7 @@ def serve(
     if host not in ("0.0.0.0", "::"): settings = dataclasses.replace(settings, hosts=(*settings.hosts, host))
     composer = load_composer(settings)
     config = uvicorn.Config(make_app(settings, composer), log_config=None, access_log=False, server_header=False, limit_concurrency=1000, ws="none",
-                            http=partial(Patient, 2*settings.deadline_s), h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=math.ceil(settings.deadline_s))
+                            http=partial(Patient, 2*settings.deadline_s, HEAD_S), h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=math.ceil(settings.deadline_s))
     name = f"[{host}]" if ":" in host else host
     logger.info("listening on http://%s:%d, model %s", name, listener.getsockname()[1], model_version(composer))
     uvicorn.Server(config).run(sockets=[listener])
