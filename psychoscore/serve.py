@@ -6,9 +6,9 @@
 __all__ = ['Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES', 'MAX_ERRORS', 'STATUS', 'SEND', 'MeasuredProfile', 'Remarks',
            'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'HOST', 'SECURITY_HEADERS',
            'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'MAX_HELD_BYTES', 'MAX_COMMAS', 'logger', 'KEY', 'UPLOAD_S', 'METHODS',
-           'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'HEAD_S', 'Settings',
-           'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response', 'on_error',
-           'aside', 'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long',
+           'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD', 'operations', 'inner', 'PAGE', 'HEAD_S', 'check_key',
+           'Settings', 'Keyframe', 'ComposeRequest', 'GenerateRequest', 'FieldError', 'AsciiJSON', 'error_response',
+           'on_error', 'aside', 'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long',
            'check_prompt', 'Note', 'Estimated', 'measure', 'rounded', 'Composed', 'note_rows', 'describe',
            'check_score', 'remarked', 'reported', 'written', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side',
            'unless_gone', 'too_large', 'limited', 'drain', 'is_address', 'goes_by', 'refusal', 'Load', 'Answer',
@@ -36,7 +36,7 @@ from fastapi.security import APIKeyHeader
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic.dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -57,7 +57,12 @@ from .temperature import SCHEDULES
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, encode, ids_of_notes, quantise
 
 # %% ../nbs/05_serve.ipynb #82a7f70a
-@dataclass(frozen=True, config=dict(extra="forbid"))
+def check_key(key: str) -> str|None: # None for ""
+    "Refuse a key that no header carries as it is."
+    if not re.fullmatch("[!-~]*", key): raise ValueError("api_key (PSYCHOSCORE_API_KEY, --api-key) must be visible ASCII characters without blanks, such as `openssl rand -hex 16` prints; what was given holds others")
+    return key or None
+
+@dataclass(frozen=True, config=dict(extra="forbid", hide_input_in_errors=True)) # which may be a key
 class Settings:
     "How to serve."
     model: Path|None = None # Checkpoint folder; the packaged model when not given
@@ -68,7 +73,7 @@ class Settings:
     max_body_bytes: Annotated[int, Field(ge=1000)] = 2*Limits().size # Room for the largest MIDI file in base64
     max_waiting: Annotated[int, Field(ge=1)] = 64 # Requests before the decoder; more get 429
     deadline_s: Annotated[float, Field(gt=0)] = 120 # From the arrival of a request to its answer, or to the end of a stream
-    api_key: str|None = None # Asked for on every route that is not public when given
+    api_key: Annotated[str, AfterValidator(check_key)]|None = None # Asked for on every route that is not public when given; "" is none
     cors_origins: tuple[str, ...] = () # Other sites whose pages may call the API
     hosts: tuple[str, ...] = () # Names with a dot that this server goes by; *.example.org for all below one, * for any
     public: tuple[Literal["metrics", "openapi"], ...] = () # What is open although there is a key
@@ -960,4 +965,6 @@ def serve(
                             http=partial(Patient, 2*settings.deadline_s, HEAD_S), h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=math.ceil(settings.deadline_s))
     name = f"[{host}]" if ":" in host else host
     logger.info("listening on http://%s:%d, model %s", name, listener.getsockname()[1], model_version(composer))
+    address, *_ = listener.getsockname()
+    if not settings.api_key and not ipaddress.ip_address(address).is_loopback: logger.warning("no key: open to all who can reach it; PSYCHOSCORE_API_KEY sets one")
     uvicorn.Server(config).run(sockets=[listener])
