@@ -12,11 +12,11 @@ __all__ = ['LISTED', 'Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES', 'MAX_ERRORS
            'read_upload', 'longest_s', 'make_request', 'too_long', 'check_prompt', 'Note', 'Estimated', 'measure',
            'rounded', 'Composed', 'note_rows', 'describe', 'check_score', 'remarked', 'reported', 'written', 'choose',
            'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'too_large', 'limited', 'drain', 'goes_by',
-           'refusal', 'Load', 'Answer', 'Guard', 'Private', 'Budget', 'Bill', 'Work', 'Metrics', 'Error', 'Errors',
-           'read_request', 'composed', 'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events',
-           'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page',
-           'healthz', 'readyz', 'metrics', 'openapi', 'model_version', 'Samples', 'load_composer', 'make_app',
-           'Patient', 'serve']
+           'refusal', 'Load', 'Answer', 'Guard', 'Private', 'Budget', 'Bill', 'who_pays', 'Work', 'Metrics', 'Error',
+           'Errors', 'read_request', 'composed', 'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame',
+           'events', 'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload',
+           'model', 'page', 'healthz', 'readyz', 'metrics', 'openapi', 'model_version', 'Samples', 'load_composer',
+           'make_app', 'Patient', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, contextlib, dataclasses, hashlib, ipaddress, json, logging, math, re, secrets, socket, time, traceback
@@ -590,12 +590,21 @@ class Bill:
 
 UPLOAD_S = 1.0 # Of a processor, to read a file and listen to it
 
+def who_pays(
+    client: str, # An address, or whatever a server says instead
+) -> str: # The same for all addresses that one client may have
+    "An IPv4 address, or the network of an IPv6 address that one household is given."
+    try: address = ipaddress.ip_address(client)
+    except ValueError: return client
+    if address.version == 4: return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_interface(f"{address}/64").network)
+
 class Work(Private):
     "A route that takes time, and so has bounds."
     async def admit(self, scope):
         await super().admit(scope)
         if scope["state"]["active"] > MAX_ACTIVE: raise FieldError("server", "too many requests are under way", STATUS[Full], {"Retry-After": "1", "Connection": "close"})
-        budget, client = scope["app"].state.budget, (scope.get("client") or [""])[0]
+        budget, client = scope["app"].state.budget, who_pays((scope.get("client") or [""])[0])
         if budget: budget.check(client)
         scope["state"]["bill"] = Bill(budget, client)
 
