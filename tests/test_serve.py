@@ -197,7 +197,7 @@ def open_wire(url, head):
     "A connection on which the head of a POST has been sent."
     host, port = url.removeprefix("http://").split(":")
     wire = socket.create_connection((host, int(port)), timeout=20)
-    wire.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: open sesame\r\nContent-Type: application/json\r\n" + head + b"\r\n\r\n")
+    wire.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: open-sesame\r\nContent-Type: application/json\r\n" + head + b"\r\n\r\n")
     return wire
 
 
@@ -509,11 +509,11 @@ def test_a_server_that_is_narrow_and_stopped(tmp_path):
 
 def test_a_server_with_a_key(tmp_path):
     "By the command: closed, but for what is opened and what is always open; what one address has had too much of is told with a time to come back."
-    server = Server(tmp_path, "--public", "metrics", "--allow-host", "music.example.org", "--deadline", 10, "--client-share", 0.01, PSYCHOSCORE_API_KEY="open sesame")
+    server = Server(tmp_path, "--public", "metrics", "--allow-host", "music.example.org", "--deadline", 10, "--client-share", 0.01, PSYCHOSCORE_API_KEY="open-sesame")
     asks_for_its_key(server)
     assert [httpx.get(f"{server.url}{path}").status_code for path in ("/metrics", "/v1/openapi.json", "/readyz", "/page/app.js")] == [200, 401, 200, 200]
     assert [httpx.get(f"{server.url}/healthz", headers={"Host": host}).status_code for host in ("music.example.org", "evil.example")] == [200, 400]
-    with httpx.Client(base_url=server.url, timeout=60, headers={"X-API-Key": "open sesame"}) as client:
+    with httpx.Client(base_url=server.url, timeout=60, headers={"X-API-Key": "open-sesame"}) as client:
         most = client.get("/v1/model").json()["limits"]["takes_seconds"][-1]
         def ask(_): return client.post("/v1/generate", json={"seconds": most, "takes": 8})
         with concurrent.futures.ThreadPoolExecutor(9) as pool: answers = list(pool.map(ask, range(9)))
@@ -521,12 +521,12 @@ def test_a_server_with_a_key(tmp_path):
         assert refused and all("processor" in answer.json()["errors"][0]["message"] and int(answer.headers["Retry-After"]) >= 1 for answer in refused)
         assert client.get("/metrics").status_code == 200
     server.stop()
-    assert "open sesame" not in server.log and "Traceback" not in server.log
+    assert "open-sesame" not in server.log and "Traceback" not in server.log
 
 
 def asks_for_its_key(server):
     "Nothing under /v1 without the key."
-    for headers, status in (({}, 401), ({"X-API-Key": "open"}, 401), ({"X-API-Key": "s\xe9same".encode("latin1")}, 401), ({"X-API-Key": "open sesame"}, 200)):
+    for headers, status in (({}, 401), ({"X-API-Key": "open"}, 401), ({"X-API-Key": "s\xe9same".encode("latin1")}, 401), ({"X-API-Key": "open-sesame"}, 200)):
         for method, path, body in (("GET", "/v1/model", None), ("POST", "/v1/generate", GOOD)): assert httpx.request(method, f"{server.url}{path}", json=body, headers=headers, timeout=60).status_code == status
     assert httpx.get(f"{server.url}/healthz").status_code == httpx.get(server.url).status_code == 200
 
@@ -627,7 +627,15 @@ def test_a_mistake_at_the_start_says_what_to_do(settings, where, says, server):
     with pytest.raises((ValueError, OSError), match=says): serve(Settings(**settings), **where)
 
 
+@pytest.mark.parametrize(("host", "key", "warned"), [("0.0.0.0", "", True), ("0.0.0.0", "open-sesame", False), ("localhost", None, False)])
+def test_a_server_that_is_open_to_the_network_says_so(host, key, warned, monkeypatch, caplog):
+    monkeypatch.setattr("psychoscore.serve.load_composer", lambda settings: small_composer())
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: [sock.close() for sock in sockets])
+    serve(Settings(api_key=key), host, 0)
+    assert warned == any("no key: open to all" in message for message in caplog.messages)
+
+
 def test_a_mistake_at_the_start_is_one_line(server):
-    for option, says in (("--port=99999", "port"), (f"--port={server.url.rsplit(':', 1)[1]}", "cannot listen on 127.0.0.1 port"), ("--workers=0", "workers"), ("--max-seconds=99999", "max-seconds")):
+    for option, says in (("--port=99999", "port"), (f"--port={server.url.rsplit(':', 1)[1]}", "cannot listen on 127.0.0.1 port"), ("--workers=0", "workers"), ("--api-key=open sesame", "visible ASCII"), ("--max-seconds=99999", "max-seconds")):
         result = subprocess.run([sys.executable, "-m", "psychoscore.cli", "serve", option], capture_output=True, text=True, timeout=120)
         assert result.returncode == 2 and says in result.stderr and result.stderr.count("\n") == 1, result.stderr

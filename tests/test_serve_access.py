@@ -11,6 +11,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forever import forever
 from fuzz_serve import small_composer
@@ -161,6 +162,14 @@ def test_a_description_says_where_it_was_found():
     app = make_app(Settings(), small_composer())
     with TestClient(app, root_path="/music") as client: assert client.get("/music/v1/openapi.json").json()["servers"] == [{"url": "/music"}]
     with TestClient(app) as client: assert "servers" not in client.get("/v1/openapi.json").json()
+
+
+@pytest.mark.parametrize(("trusted", "payers"), [("127.0.0.1", {"10.0.0.1"}), ("10.0.0.0/8", {"198.51.100.7", "2001:db8:1:2::/64"})])
+def test_who_pays_behind_a_proxy(app, trusted, payers):
+    "The client where the proxy is believed, and of IPv6 its network; else the proxy."
+    within, app.state.budget = ProxyHeadersMiddleware(app, trusted), Budget(1, 1000)
+    for client in ("198.51.100.7", "2001:db8:1:2::5", "2001:db8:1:2:3::6"): assert ask(app, "POST", "/v1/profile", key="sesame", body=SCALE, within=within, x_forwarded_for=client)[0] == 200
+    assert set(app.state.budget.buckets) == payers
 
 
 # --- whoever hangs up is let go

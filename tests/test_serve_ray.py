@@ -21,7 +21,7 @@ from ray.serve.schema import ServeDeploySchema  # noqa: E402
 from psychoscore.ray_serve import build  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning") # of Ray's own
-KEY = {"X-API-Key": "an example"}
+KEY = {"X-API-Key": "an-example"}
 PUBLIC = "/", "/healthz", "/readyz", "/page/app.js"
 
 

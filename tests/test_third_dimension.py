@@ -183,7 +183,7 @@ def test_the_page_has_a_slider_more(three, tmp_path, shots):
     chromium = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
     if chromium is None: pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     if not (three/"run").is_dir(): run(three, COMMANDS)
-    server = Server(tmp_path, "--model", three/"run", PYTHONPATH=str(three), OMP_NUM_THREADS="1", PSYCHOSCORE_API_KEY="open sesame")
+    server = Server(tmp_path, "--model", three/"run", PYTHONPATH=str(three), OMP_NUM_THREADS="1", PSYCHOSCORE_API_KEY="open-sesame")
     try:
         with playwright.sync_playwright() as p:
             browser = p.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
@@ -192,7 +192,7 @@ def test_the_page_has_a_slider_more(three, tmp_path, shots):
             page.goto(server.url)
             page.wait_for_selector("#key-row:visible") # which dials there are is told to friends alone
             assert page.is_disabled("#generate")
-            page.fill("#api-key", "open sesame")
+            page.fill("#api-key", "open-sesame")
             page.keyboard.press("Enter")
             page.wait_for_selector("#generate:enabled")
             assert page.is_hidden("#error")
