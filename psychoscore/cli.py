@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'NoLimits', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Placement', 'Reading', 'Corpus', 'SongBy', 'Takes',
-           'GUIDANCE', 'FORMATS', 'Figure', 'Steps', 'Processes', 'Repeats', 'Length', 'ByUse', 'main', 'with_dials',
-           'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train',
-           'pipeline', 'serve', 'InOrder', 'dials_by_time', 'asked_trajectory', 'compose', 'listen', 'calibrate',
-           'explain', 'report', 'validate']
+           'GUIDANCE', 'FORMATS', 'Figure', 'Steps', 'Processes', 'Repeats', 'Length', 'ByUse', 'about', 'main',
+           'with_dials', 'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare',
+           'train', 'pipeline', 'serve', 'InOrder', 'dials_by_time', 'asked_trajectory', 'compose', 'listen',
+           'calibrate', 'explain', 'report', 'validate']
 
 # %% ../nbs/08_command.ipynb #b7cd504c
 import math, os, sys, warnings
@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Literal, Optional
 import typer
+from . import __version__
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 if TYPE_CHECKING: # --help is quick
     import numpy as np
@@ -31,7 +32,14 @@ class ByUse(typer.core.TyperGroup):
     def list_commands(self, ctx): return sorted(self.commands, key=lambda name: self.first.index(name) if name in self.first else len(self.first))
 
 # %% ../nbs/08_command.ipynb #65b0be66
-app = typer.Typer(cls=ByUse, help="Piano music from a psychometric profile.", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+def _tell_version(asked: bool):
+    if asked: typer.echo(f"psychoscore {__version__}"); raise typer.Exit
+
+app = typer.Typer(cls=ByUse, help="Piano music from a psychometric profile.", rich_markup_mode=None, pretty_exceptions_enable=False)
+
+@app.callback()
+def about(version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Say which version this is.")] = False):
+    "Piano music from a psychometric profile."
 
 def main():
     "Run the command; a mistake in the request is one line on stderr and exit code 2, Ctrl-C is 130. Alone, it says what it can do."
