@@ -19,6 +19,7 @@ setup(
     url=cfg["git_url"], license="Apache-2.0",
     long_description=(here/"README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    package_dir={"": "."}, # says what is so anyway, and lets an editable install be a path: its other way is shadowed by a clone that lies in the current folder
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"]+".*"]),
     package_data={cfg["lib_path"]: words("package_data")},
     python_requires=">="+cfg["min_python"],

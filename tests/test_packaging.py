@@ -197,3 +197,10 @@ def test_only_publishing_may_ask_for_more():
     assert asked == {("release", "publish"): {"id-token": "write"},
                      ("docs", "deploy"): {"pages": "write", "id-token": "write"}}
     assert "secrets." not in "".join(path.read_text() for path in WORKFLOWS.glob("*.yaml"))
+
+
+def test_a_clone_in_the_current_folder_does_not_hide_the_install(tmp_path):
+    "Its folder, which is no package, would else be taken for one."
+    (tmp_path/"psychoscore").symlink_to(ROOT)
+    asked = subprocess.run([sys.executable, "-c", "import psychoscore; print(psychoscore.__version__)"], cwd=tmp_path, env=ELSEWHERE, capture_output=True, text=True)
+    assert asked.stdout.strip() == distribution("psychoscore").version, asked.stderr
