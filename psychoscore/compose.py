@@ -505,7 +505,7 @@ def is_watched() -> bool:
 # %% ../nbs/04b_compose.ipynb #manyco02
 @with_options("profile")
 def requests_of(
-    profiles: "pd.DataFrame|list[Any]", # As for `Composer.compose_many`
+    profiles: "pd.DataFrame|list[Any]", # As the composer takes them for many
     seed: int|None = None, # Of the first; drawn when not given
     **options: Any, # Of a `Request`, for all
 ) -> "list[Request]": # In the order of the rows
