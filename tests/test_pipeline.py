@@ -365,4 +365,5 @@ def test_the_release_at_small_size_from_the_shell(tmp_path):
 def test_training_that_was_told_to_stop_is_not_done(data, tmp_path, monkeypatch, stopped_at):
     log = pd.DataFrame(dict(step=[stopped_at] if stopped_at else [], val_nats_per_note=[9.0] if stopped_at else []))
     monkeypatch.setattr("psychoscore.train.fit", lambda *arguments, **options: log)
+    monkeypatch.setattr("psychoscore.train.is_over", lambda out: False)
     with pytest.raises(InterruptedError, match="the same command goes on"): phase_train(PipelineConfig(config="tiny"), tmp_path, dict(tokenise=data))

@@ -250,7 +250,7 @@ def test_a_connection_that_comes_to_nothing():
             await send({"type": "http.response.body", "body": bytes(20_000_000 if scope["path"] == "/large" else 10), "more_body": True})
         await send({"type": "http.response.body"})
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=partial(Patient, 1), timeout_keep_alive=60, log_level="error", access_log=False, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, http=partial(Patient, 1, 1), timeout_keep_alive=60, log_level="error", access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     wires = [socket.create_connection(listener.getsockname(), timeout=20) for _ in range(4)]
