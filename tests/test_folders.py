@@ -147,7 +147,8 @@ def test_the_file_that_kills_is_named_and_no_other_suffers():
 def test_ctrl_c_stops_it(folder):
     "A terminal sends SIGINT to every process of the group."
     n = many(folder, 1500) # which no machine has heard before it is looked at again
-    process = subprocess.Popen([COMMAND, "listen", folder, "--csv", "--out", folder/"out.csv"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen([COMMAND, "listen", folder, "--csv", "--out", folder/"out.csv"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a suite that runs in the background inherits that it is ignored
     for _ in range(6000):
         if (folder/"out.csv").exists() and (folder/"out.csv").read_text().count("\n") > 10: break
         time.sleep(0.01)
