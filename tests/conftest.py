@@ -105,3 +105,13 @@ def shots(tmp_path_factory):
     folder = Path(os.environ.get("PSYCHOSCORE_SHOTS") or tmp_path_factory.mktemp("shots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def drag(page, *points):
+    "Press at the first point (trauma, entropy), move through the others, release."
+    box = page.locator(".square").bounding_box()
+    at = [(box["x"] + trauma*box["width"], box["y"] + (1 - entropy)*box["height"]) for trauma, entropy in points]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for x, y in at[1:]: page.mouse.move(x, y, steps=4)
+    page.mouse.up()

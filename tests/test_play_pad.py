@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from conftest import drag
 from execnb.nbio import mk_cell, new_nb, write_nb
 
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
@@ -102,16 +103,6 @@ def wait_until(page, expression, wanted):
         if (found := ask(page, expression)) == wanted: return found
         page.wait_for_timeout(100)
     raise AssertionError(f"{expression} is {found}, not {wanted}")
-
-
-def drag(page, *points):
-    "Press at the first point (trauma, entropy), move through the others, release."
-    box = page.locator(".square").bounding_box()
-    at = [(box["x"] + trauma*box["width"], box["y"] + (1 - entropy)*box["height"]) for trauma, entropy in points]
-    page.mouse.move(*at[0])
-    page.mouse.down()
-    for x, y in at[1:]: page.mouse.move(x, y, steps=4)
-    page.mouse.up()
 
 
 def place(page, selector):

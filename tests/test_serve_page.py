@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import drag
 
 from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes
@@ -39,16 +40,6 @@ def page(browser, server):
     page.wait_for_selector("#generate:enabled") # the dials are known
     yield page
     context.close()
-
-
-def drag(page, *points):
-    "Press at the first point (trauma, entropy), move through the others, release."
-    box = page.locator(".square").bounding_box()
-    at = [(box["x"] + trauma*box["width"], box["y"] + (1 - entropy)*box["height"]) for trauma, entropy in points]
-    page.mouse.move(*at[0])
-    page.mouse.down()
-    for x, y in at[1:]: page.mouse.move(x, y, steps=4)
-    page.mouse.up()
 
 
 def check_sizes(page, roll):
