@@ -7,6 +7,7 @@ __all__ = ['CUTS', 'SPAN', 'SIXTEENTH_S', 'BAR', 'VALUES', 'NOMINAL', 'spell', '
            'write_rhythm', 'musicxml_bytes']
 
 # %% ../nbs/foundations/score.ipynb #scor0004
+import re
 from itertools import groupby
 from typing import NamedTuple
 import numpy as np
@@ -134,7 +135,7 @@ def musicxml_bytes(
     key: Key|None = None, # Estimated when not given
 ) -> bytes: # A MusicXML document
     "Write notes as a score for piano."
-    from music21 import clef, expressions, key as keys, layout, metadata, meter, stream, tempo
+    from music21 import clef, expressions, instrument, key as keys, layout, metadata, meter, stream, tempo
     from music21.musicxml.m21ToXml import GeneralObjectExporter
     if not len(notes): raise ValueError("cannot write a score of a piece without notes")
     key = key or estimate_key(notes)[0]
@@ -148,7 +149,9 @@ def musicxml_bytes(
         mark = [tempo.MetronomeMark(number=60/SIXTEENTH_S/4), expressions.TextExpression(NOMINAL)]
         if sign.sign == "G": opening += mark
         score.insert(0, _staff(notes[hand], write_rhythm(onset[hand], length[hand], bars), key, opening, beams))
+        score.parts[-1].insert(0, piano := instrument.Piano())
+        piano.partId, piano.instrumentId = f"P{len(score.parts)}", f"P{len(score.parts)}-I1" # else drawn at random
     score.insert(0, layout.StaffGroup(list(score.parts), name="Piano", symbol="brace"))
     exporter = GeneralObjectExporter(score)
     exporter.makeNotation = False
-    return exporter.parse()
+    return re.sub(rb"\s*<encoding-date>.*</encoding-date>", b"", exporter.parse()) # the same notes make the same bytes on any day
