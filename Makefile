@@ -74,7 +74,7 @@ test: setup
 	@echo "== tests, the docs site and its links among them"
 	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile $(LONGEST_FIRST) tests
 	@echo "== lint"
-	$(BIN)/ruff check --select F,E9,B --ignore $(LINT_EXCEPT) psychoscore tests .ci setup.py
+	$(BIN)/ruff check --select F,E9,B --ignore $(LINT_EXCEPT) psychoscore tests bench .ci setup.py
 	$(BIN)/mypy --strict --follow-imports=silent --ignore-missing-imports tests/typed_use.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yaml)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
@@ -85,7 +85,7 @@ test: setup
 # What a target cannot do without, such as DATA=FOLDER.
 need = $(if $($(1)),,$(error give $(1)=FOLDER; `make` alone shows how))
 
-NOTEBOOKS ?= $(sort $(wildcard nbs/foundations/*.ipynb)) $(sort $(wildcard nbs/*.ipynb)) $(sort $(wildcard nbs/tutorials/*.ipynb nbs/howto/*.ipynb nbs/explanation/*.ipynb))
+NOTEBOOKS ?= $(sort $(wildcard nbs/*.ipynb nbs/*/*.ipynb))
 
 notebooks: .venv/.installed
 	$(BIN)/nbdev_export
@@ -112,48 +112,48 @@ dist: .venv/.installed
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist
 
 bench-data: .venv/.installed
-	$(BIN)/python tests/bench_data.py --pairs 800 --memory --collection 50000 --out reports/bench_data.json
+	$(BIN)/python bench/data.py --pairs 800 --memory --collection 50000 --out reports/bench/data.json
 
 bench-contrastive: .venv/.installed
-	$(BIN)/python tests/bench_contrastive.py --out reports/bench_contrastive.json
+	$(BIN)/python bench/contrastive.py --out reports/bench/contrastive.json
 
 bench-search: .venv/.installed
-	$(BIN)/python tests/bench_search.py --out reports/search.json
+	$(BIN)/python bench/search.py --out reports/bench/search.json
 
 bench-decode: .venv/.installed
-	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_decode.py --rounds 5 --out reports/decode.json
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python bench/decode.py --rounds 5 --out reports/bench/decode.json
 
 bench-compose: .venv/.installed
-	$(BIN)/python tests/bench_compose.py --out reports/compose
+	$(BIN)/python bench/compose.py --out reports/bench/compose
 
 bench-train: .venv/.installed
 	$(call need,DATA)
-	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python tests/bench_train.py --data $(DATA) --out reports/bench_train.json
+	OMP_NUM_THREADS=$$($(PYTHON) -c 'import os; print(os.cpu_count())') $(BIN)/python bench/train.py --data $(DATA) --out reports/bench/train.json
 
 sweep: .venv/.installed
 	$(call need,DATA)$(call need,RUNS)
-	$(BIN)/python tests/ablations.py --data $(DATA) --runs $(RUNS) --only sweep
+	$(BIN)/python bench/ablations.py --data $(DATA) --runs $(RUNS) --only sweep
 
 ablations: .venv/.installed
 	$(call need,DATA)$(call need,ABSOLUTE)$(call need,RUNS)
-	$(BIN)/python tests/ablations.py --data $(DATA) --absolute $(ABSOLUTE) --runs $(RUNS)
+	$(BIN)/python bench/ablations.py --data $(DATA) --absolute $(ABSOLUTE) --runs $(RUNS)
 
 bench-sound: .venv/.installed
-	$(BIN)/python tests/bench_sound.py
+	$(BIN)/python bench/sound.py
 
 bench-serve: .venv/.installed
-	$(BIN)/python tests/bench_serve.py --out reports/serve.json
+	$(BIN)/python bench/serve.py --out reports/bench/serve.json
 
 estimators: .venv/.installed
 	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
 	$(BIN)/python -c 'from psychoscore.dial import save_relations; print(save_relations("psychoscore/assets"))'
 
 search-listener: .venv/.installed
-	$(BIN)/python tests/search_listener.py --out reports/listener/search.csv
+	$(BIN)/python bench/listener.py --out reports/bench/listener/search.csv
 
 report: .venv/.installed
 	$(call need,DATA)
-	CORES=$$($(PYTHON) -c 'import os; print(os.cpu_count())'); OMP_NUM_THREADS=$$CORES $(BIN)/psychoscore report --data $(DATA) --takes 8 --processes $$CORES --out reports
+	CORES=$$($(PYTHON) -c 'import os; print(os.cpu_count())'); OMP_NUM_THREADS=$$CORES $(BIN)/psychoscore report --data $(DATA) --takes 8 --processes $$CORES --out reports/report
 
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs

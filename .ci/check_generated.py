@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent
 
 def fingerprints():
     "File to digest, for all that the commands may write."
-    paths = [*ROOT.glob("nbs/**/*.ipynb"), *ROOT.glob("psychoscore/*.py"), ROOT/"README.md", *ROOT.glob("reports/readme/*")]
+    paths = [*ROOT.glob("nbs/**/*.ipynb"), *ROOT.glob("psychoscore/*.py"), ROOT/"README.md", *ROOT.glob("reports/figures/readme/*")]
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if ".ipynb_checkpoints" not in path.parts}
 
 

@@ -18,7 +18,8 @@ from nbdev.quarto import refresh_quarto_yml
 ROOT = Path(__file__).parent.parent
 NBS, PROC, DOCS = ROOT/"nbs", ROOT/"_proc", ROOT/"_docs"
 SECTIONS = {"Start": "index.ipynb tutorials/*.ipynb", "How to": "howto/*.ipynb", "Explanation": "explanation/*.ipynb",
-            "Notebooks": "[0-9]*.ipynb", "Foundations": "foundations/*.ipynb"}
+            "The six chapters": "[0-9]*.ipynb"} | {f"{name.capitalize()}": f"{name}/*.ipynb" for name in
+            ("music", "pairs", "learning", "hearing", "composing", "judging", "serving", "running")}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 ALONE = re.compile(r"^\s*(?:[-*] )?\[([^\]]*)\]\(([^)\s]+\.mid)\)(.*)$")
 

@@ -5,7 +5,7 @@ import nbformat
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parent.parent
-PICTURES = Path("reports/readme")
+PICTURES = Path("reports/figures/readme")
 
 
 def hidden(cell, directive): return cell.cell_type == "code" and cell.source.startswith(f"#| {directive}")

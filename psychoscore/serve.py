@@ -51,7 +51,7 @@ from .evaluate import estimate_profile, too_short
 from .midi import Limits, Reading, read_midi
 from .notes import MODES, end_s, estimate_key, make_notes, midi_bytes
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile, ProfileTrajectory
-from .score import musicxml_bytes
+from .musicxml import musicxml_bytes
 from .search import PACKAGED, load_index
 from .sound import PIANO, wav_bytes
 from .temperature import SCHEDULES

@@ -85,7 +85,7 @@ TRAIN_CONFIGS = {
         batch_tokens=32768, proportions={"emopia": 0.35, "synthetic": 0.3, "corpus": 0.35}, final_proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     "turns": TrainConfig(dropout=0.3, weight_decay=0.5, init="", max_steps=500, warmup_steps=10, eval_interval=250, muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix( # After `mixed`: to follow a profile that changes
         batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
-    "finetune": TrainConfig( # For music of one's own; the rates by tests/bench_finetune.py
+    "finetune": TrainConfig( # For music of one's own; the rates by bench/finetune.py
         init="", validate_start=True, patience=3, max_steps=120, warmup_steps=5, eval_interval=10, muon_lr=3e-4, adamw_lr=1e-4,
         dropout=0.3, contrast=ContrastConfig(rows=0), mix=DataMix(batch_tokens=2048, rehearsal=0.25))}
 TRAIN_CONFIGS["base"] = dataclasses.replace(TRAIN_CONFIGS["mixed"], model=MODEL_CONFIGS["base"]) # not run as it stands

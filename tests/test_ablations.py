@@ -2,7 +2,7 @@
 import json
 from pathlib import Path
 
-import ablations
+from bench import ablations
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,14 +42,14 @@ def test_killed_and_given_again(given, tmp_path, monkeypatch):
         return fit(data, folder, *rest, **options)
     monkeypatch.setattr(ablations, "fit", killed)
     with pytest.raises(KeyboardInterrupt): ablations.main(given)
-    first = json.loads((tmp_path/"reports/sweep.json").read_text())
+    first = json.loads((tmp_path/"reports/runs/sweep.json").read_text())
     assert list(first["models"]) == ["without"]
     ablations.main(given)
     assert begun == ["without-s0", "rank_n_contrast-0.1-s0", "rank_n_contrast-0.1-s0", "e"] # what had ended is not trained again
-    both = json.loads((tmp_path/"reports/sweep.json").read_text())
+    both = json.loads((tmp_path/"reports/runs/sweep.json").read_text())
     assert both["models"]["without"] == first["models"]["without"] and list(both["differences"]) == ["rank_n_contrast-0.1 - without"]
     assert len(both["models"]["without"][0]["checkpoint"]["git_commit"]) == 40
-    assert pd.read_csv(tmp_path/"reports/ablations.csv").arm.tolist() == ["e"]
+    assert pd.read_csv(tmp_path/"reports/runs/ablations.csv").arm.tolist() == ["e"]
 
 
 def test_an_arm_that_was_told_to_stop_is_not_scored(given, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """The made inputs of PSYCHOSCORE_DATA/cases: what each file should come to, in `read_midi`, listen and over HTTP.
 
-All readers: python tests/read_everywhere.py $PSYCHOSCORE_DATA/cases --expected $PSYCHOSCORE_DATA/cases/expected.csv
+All readers: python bench/readers.py $PSYCHOSCORE_DATA/cases --expected $PSYCHOSCORE_DATA/cases/expected.csv
 """
 import csv
 import os
@@ -13,7 +13,7 @@ import pytest
 from psychoscore.evaluate import estimate_profile
 from psychoscore.midi import find_midi, read_midi
 from psychoscore.notes import end_s
-from read_everywhere import try_files
+from bench.readers import try_files
 
 CASES = Path(os.environ.get("PSYCHOSCORE_DATA", "nowhere"))/"cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="needs PSYCHOSCORE_DATA with a folder cases")

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 WIDTHS = dict(desk=(1280, 900), phone=(390, 844))
-VIEWED = ["index.html", "tutorials/first_arc.html", "contrastive.html", "foundations/profile.html", "howto/own_midi.html", "explanation/dial.html", "api.html", "reports/report.html", "reports/examples/index.html"]
+VIEWED = ["index.html", "tutorials/first_arc.html", "contrastive.html", "music/profile.html", "howto/own_midi.html", "explanation/dial.html", "api.html", "reports/report/report.html", "reports/examples/index.html"]
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-import fuzz_midi
+from bench import fuzz_midi
 from psychoscore.midi import read_midi
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read and limited as on Linux")
 
 BROKEN = """
 import os, sys
-import fuzz_midi
+from bench import fuzz_midi
 def by_broken():
     def read(data):
         kind = len(data) % 8
@@ -47,7 +47,7 @@ def test_damaged_files_are_read_or_refused(folder):
 
 @linux
 def test_faults_are_counted(folder, tmp_path):
-    (tmp_path/"broken.py").write_text(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}){BROKEN}")
+    (tmp_path/"broken.py").write_text(f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}){BROKEN}")
     table = fuzz_midi.fuzz(folder, "broken", 40, script=str(tmp_path/"broken.py"))
     expected = ["died of SIGABRT", "hung", "exception MemoryError", "exception IndexError", "refused in 2 lines",
         "another answer in another process", "pitch out of range", "read"]

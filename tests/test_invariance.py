@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from bench_invariance import CHANGES, LARGE, SMALL, heard, jittered, measured, movements, values
+from bench.invariance import CHANGES, LARGE, SMALL, heard, jittered, measured, movements, values
 
 from psychoscore.emopia import find_emopia
 from psychoscore.evaluate import estimate_curve

@@ -23,9 +23,9 @@ import pytest
 import uvicorn
 from starlette.datastructures import State
 
-from bench_serve import Soak, verdicts
+from bench.serve import Soak, verdicts
 from conftest import Server
-from fuzz_serve import fuzz, running, small_composer
+from bench.fuzz_serve import fuzz, running, small_composer
 from psychoscore.batching import Engine, Full, Job, Late, close
 from psychoscore.compose import Draft, Request, Sampling
 from psychoscore.midi import read_midi

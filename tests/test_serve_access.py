@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forever import forever
-from fuzz_serve import small_composer
+from bench.fuzz_serve import small_composer
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.serve import MUSICXML, SECURITY_HEADERS, SLOW, Budget, Settings, make_app

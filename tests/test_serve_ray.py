@@ -153,7 +153,7 @@ def test_a_stream_that_was_cut_off_does_not_look_finished(client):
 
 
 def test_the_documented_file_is_one():
-    page = Path(__file__).parents[1]/"nbs"/"05b_ray.ipynb"
+    page = Path(__file__).parents[1]/"nbs"/"running"/"ray_serve.ipynb"
     if not page.exists(): pytest.skip("the notebooks are not here")
     source = "\n".join("".join(cell["source"]) for cell in json.loads(page.read_text())["cells"])
     (block,) = re.findall(r"```yaml\n(.*?)```", source, re.S)

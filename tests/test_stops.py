@@ -1,4 +1,4 @@
-"""What is left of a run after each way to end it: `python tests/test_stops.py` writes reports/stops.csv.
+"""What is left of a run after each way to end it: `python tests/test_stops.py` writes reports/bench/stops.csv.
 
 Each run is a process of its own. It is resumed with nothing but its folder, and is to end as one that was never stopped.
 """
@@ -275,5 +275,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         prepare([random_piece(i, "emopia", "validation" if i > 20 else "train") for i in range(24)], f"{folder}/data", copies=1)
         rows = [left_after(how, Path(folder)/"data", Path(folder)/how)[0] for how in WAYS]
-    pd.DataFrame(rows).to_csv(Path(__file__).parent.parent/"reports"/"stops.csv", index=False)
+    pd.DataFrame(rows).to_csv(Path(__file__).parent.parent/"reports"/"bench"/"stops.csv", index=False)
     print(pd.DataFrame(rows).to_string(index=False))

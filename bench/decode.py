@@ -1,0 +1,130 @@
+"""How fast tokens come: our decoding against transformers.generate, and what composing costs.
+
+Both sides get the same weights, prompts, number of tokens, threads (OMP_NUM_THREADS) and sampling settings, and take
+turns. Usage: OMP_NUM_THREADS=2 python bench/decode.py [--rounds 5] [--tokens 256] [--out reports/bench/decode.json]
+"""
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+import transformers
+
+from psychoscore.compose import Composer, Request
+from psychoscore.decoding import Sampler, Sequence
+from psychoscore.profile import PsychometricProfile
+
+ROWS = {1: 4.0, 8: 2.5, 32: 2.0}  # Rows -> how many times as fast as transformers we want to be
+LENGTHS = (10, 30, 60, 180)  # s of music
+PROFILE = PsychometricProfile(0.4, 0.6)
+
+
+def alternate(rounds, **runs):
+    "Let runs take turns, after one turn each to warm up: (seconds, seconds of computing, what the run returned) of every turn."
+    log = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            start, computing = time.perf_counter(), time.process_time()
+            result = run(turn)
+            if turn: log[name].append((time.perf_counter() - start, time.process_time() - computing, result))
+    return log
+
+
+def spread(values):
+    "Median, least and most."
+    return dict(median=statistics.median(values), min=min(values), max=max(values))
+
+
+class Fixed(Sequence):
+    "A sequence of a fixed number of tokens, whatever they are."
+    def __init__(self, ids, seed, n_tokens):
+        super().__init__(ids, seed)
+        self.stop = len(ids) + n_tokens
+
+    done = property(lambda self: len(self.ids) == self.stop)
+
+
+def against_transformers(composer, rounds, n_tokens):
+    "Tokens a second of both, without a grammar, at temperature 1."
+    prompt = composer.draft(Request(PROFILE, seed=0, mode="minor")).ids
+    table = []
+    for n_rows, target in ROWS.items():
+        def theirs(turn, n_rows=n_rows):
+            torch.manual_seed(turn)
+            ids = composer.model.generate(torch.tensor([prompt]*n_rows), attention_mask=torch.ones(n_rows, len(prompt), dtype=int), do_sample=True,
+                                          temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=n_tokens, eos_token_id=None)
+            assert ids.shape == (n_rows, len(prompt) + n_tokens)
+
+        def ours(turn, n_rows=n_rows):
+            sampler, sequences = Sampler(composer.weights), [Fixed(prompt, 1000*turn + i, n_tokens) for i in range(n_rows)]
+            sampler.add(sequences)
+            while sampler.rows: sampler.step()
+            assert all(s.done for s in sequences)
+
+        log = alternate(rounds, theirs=theirs, ours=ours)
+        speed, busy = ({name: spread([n_rows*n_tokens/turn[clock] for turn in turns]) for name, turns in log.items()} for clock in (0, 1))
+        table.append(dict(rows=n_rows, transformers=speed["theirs"]["median"], ours=speed["ours"]["median"],
+                          times=speed["ours"]["median"]/speed["theirs"]["median"], times_computing=busy["ours"]["median"]/busy["theirs"]["median"], wanted=target,
+                          tokens_per_s=speed, tokens_per_s_computing=busy))
+    return table
+
+
+def composing(composer, rounds):
+    "What a piece costs: by length, with guidance, and until its first segment."
+    def tokens_of(seconds, **options): return lambda turn: len(composer.compose(PROFILE, seconds, seed=turn, **options).ids)
+
+    log = alternate(rounds, **{str(s): tokens_of(s) for s in LENGTHS}, unguided=tokens_of(30, guidance=1.0),
+                    first_segment=lambda turn: next(composer.stream(PROFILE, 30, seed=turn)))
+    # Seconds of computing where costs are compared: whatever else runs on the machine, they are about the same
+    per_token = {name: spread([1000*computing/tokens for _, computing, tokens in turns]) for name, turns in log.items() if name != "first_segment"}
+    by_length = [dict(seconds=s, tokens=statistics.median(n for _, _, n in log[str(s)]), ms_per_token=per_token[str(s)]["median"],
+                      music_s_per_s=statistics.median(s/t for t, _, _ in log[str(s)]), music_s_per_s_computing=statistics.median(s/t for _, t, _ in log[str(s)])) for s in LENGTHS]
+    first, at_30_s = spread([seconds for seconds, _, _ in log["first_segment"]]), by_length[LENGTHS.index(30)]
+    return by_length, dict(first_segment_s=first, first_segment_s_computing=spread([computing for _, computing, _ in log["first_segment"]]),
+                           music_s_per_s=at_30_s["music_s_per_s"], music_s_per_s_computing=at_30_s["music_s_per_s_computing"], music_s_per_s_unguided_computing=statistics.median(30/t for _, t, _ in log["unguided"]), music_wanted=20,
+                           guidance_costs=per_token["30"]["median"]/per_token["unguided"]["median"], guidance_wanted=1.6,
+                           longest_to_shortest=by_length[-1]["ms_per_token"]/by_length[0]["ms_per_token"], longest_to_shortest_wanted=1.25, ms_per_token=per_token)
+
+
+def grammar_cost(composer):
+    "Milliseconds a token that the mask takes, over a piece written once more."
+    request = Request(PROFILE, 30, seed=0)
+    ids, draft, spent = composer.compose_batch([request])[0].ids.tolist(), composer.draft(request), 0.0
+    while not draft.done:
+        start = time.perf_counter()
+        draft.allowed()
+        spent += time.perf_counter() - start
+        draft.push(ids[len(draft.ids)])
+    assert draft.ids == ids
+    return 1000*spent/len(ids)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=256, help="new tokens a row")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    args = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    composer = Composer.from_pretrained(args.model)
+    rows = against_transformers(composer, args.rounds, args.tokens)
+    by_length, summary = composing(composer, args.rounds)
+    report = dict(threads=torch.get_num_threads(), cpus=os.cpu_count(), cpu=platform.processor() or platform.machine(), torch=torch.__version__,
+                  transformers=transformers.__version__, rounds=args.rounds, tokens=args.tokens, rows=rows, by_length=by_length,
+                  composing=summary, grammar_ms_per_token=grammar_cost(composer))
+    print(pd.DataFrame(rows).drop(columns=["tokens_per_s", "tokens_per_s_computing"]).round(1).to_string(index=False))
+    print(pd.DataFrame(by_length).round(2).to_string(index=False))
+    print(pd.Series({k: v for k, v in summary.items() if not isinstance(v, dict)} | {"first_segment_s": summary["first_segment_s"]["median"], "first_segment_s_computing": summary["first_segment_s_computing"]["median"],
+                    "grammar_ms_per_token": report["grammar_ms_per_token"]}).round(3).to_string())
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__": main()

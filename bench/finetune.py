@@ -1,0 +1,156 @@
+"""How fast to learn from little music of one's own: `PSYCHOSCORE_DATA=FOLDER python bench/finetune.py`.
+
+Fine-tunes the packaged model on 30 and on 300 clips of about 30 s, at several learning rates, three seeds each. Songs are
+whole works. A tenth of those given validates and chooses the best step, as for a user; other songs, the same for all runs,
+are the test. Every run that ends adds a row to finetune.csv and its curve to finetune_curves.csv. Rows that are there are
+not made again, so a bench that was killed goes on.
+
+asap    performances in FOLDER/asap, labelled by the listener: the rates are chosen here
+emopia  clips of EMOPIA's validation and test splits, which the packaged model was not trained on, with their own labels, as
+        somebody's own: a check (there are fewer than 300 of them: all that are not in the test)
+"""
+import argparse
+import os
+import re
+import tempfile
+import warnings
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import psychoscore.train
+from psychoscore.dataset import SPLITS, SourcePiece, check_playable, deal_songs, emopia_pieces, join_versions, prepare
+from psychoscore.evaluate import estimate_profile
+from psychoscore.midi import read_midi
+from psychoscore.notes import end_s
+from psychoscore.profile import PsychometricProfile
+from psychoscore.train import evaluate, fit, is_over, load_config, load_start, nats_per_note
+
+RATES = {"A": (1e-4, 3e-5), "B": (3e-4, 1e-4), "C": (1e-3, 3e-4)} # Of Muon and AdamW
+CLIP_S, TEST_SONGS = 30.0, 40
+REPORTS = Path(__file__).parent.parent/"reports"/"bench"
+psychoscore.train.N_WATCHED = 2 # What is only watched takes time
+
+
+def cut(notes: np.ndarray, start: float) -> np.ndarray:
+    "The clip that begins there."
+    clip = notes[(notes["onset_s"] >= start) & (notes["onset_s"] < start + CLIP_S)].copy()
+    clip["onset_s"] -= clip["onset_s"].min()
+    clip["duration_s"] = np.minimum(clip["duration_s"], CLIP_S - clip["onset_s"])
+    return clip
+
+
+def heard(clip: np.ndarray) -> PsychometricProfile:
+    "What the listener hears, as a label."
+    return PsychometricProfile(**{name: estimate.value for name, estimate in estimate_profile(clip)._asdict().items()})
+
+
+def asap_clips(root: Path) -> list[SourcePiece]:
+    "Two clips of a performance of each work, from its beginning and from its middle."
+    def work(path): return re.sub(r"(_no(_first|_\d)?)?_repeat$", "", str(path.parent.relative_to(root)))
+    works = {work(path): path for path in sorted(root.rglob("*.mid"), reverse=True)}
+    clips = []
+    for name, path in sorted(works.items()):
+        notes = read_midi(path).notes
+        for number, start in enumerate((0.0, end_s(notes)/2)):
+            if start + CLIP_S > end_s(notes): continue
+            clip = check_playable(cut(notes, start))
+            clips.append(SourcePiece(f"{name}-{number}", name, "own", "", "unknown", clip, heard(clip)))
+    return clips
+
+
+def emopia_clips() -> list[SourcePiece]:
+    "What the packaged model was not trained on, as somebody's own."
+    from psychoscore.emopia import load_emopia
+    with warnings.catch_warnings(action="ignore"): pieces = list(emopia_pieces(load_emopia()))
+    return [p._replace(source="own", song_id=f"own-{p.song_id}") for p in pieces if p.split != "train"]
+
+
+def choose(clips: list[SourcePiece], n: int, seed: int) -> list[SourcePiece]: # With their splits
+    "Clips of songs in an order of their own, and the songs that test; these are the same for all n and seeds."
+    songs = sorted({clip.song_id for clip in clips})
+    songs = [songs[i] for i in np.random.default_rng(0).permutation(len(songs))]
+    test, rest = set(songs[:TEST_SONGS]), songs[TEST_SONGS:]
+    place = {song: i for i, song in enumerate(np.random.default_rng([1, seed]).permutation(rest))}
+    def order(clip): return clip.piece_id[-1] if n <= len(rest) else "", place[clip.song_id] # few clips, many songs
+    given = sorted((clip for clip in clips if clip.song_id in place), key=order)[:n]
+    dealt = [clip for clip in deal_songs(given) if clip.split != "test"]
+    first = {clip.song_id: clip._replace(split="test") for clip in reversed(clips) if clip.song_id in test}
+    return dealt + list(first.values())
+
+
+def gain(before: pd.DataFrame, after: pd.DataFrame) -> dict: # Both from `evaluate`
+    "What changed, song by song."
+    low_high = nats_per_note(after.assign(note_nats=after.note_nats - before.note_nats))
+    return dict(zip(("test_gain", "test_low", "test_high"), low_high, strict=True))
+
+
+def run(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict, pd.DataFrame]: # The row, and its curve
+    "Fine-tune once."
+    with tempfile.TemporaryDirectory() as folder:
+        data = prepare(choose(clips, name["clips"], name["seed"]), f"{folder}/data", copies=24)
+        muon_lr, adamw_lr = RATES[name["rates"]]
+        config = load_config(init="packaged", seed=name["seed"], muon_lr=muon_lr, adamw_lr=adamw_lr, **changes)
+        log = fit(data, f"{folder}/run", config, cpu=True, progress=False)
+        if not is_over(f"{folder}/run"): raise SystemExit("stopped in the middle of a run, which is begun anew the next time")
+        start, best = (evaluate(load_start(init)[0], data, "test") for init in ("packaged", f"{folder}/run"))
+        curve = log.dropna(subset="val_nats_per_note")[["step", "tokens", "seconds", "val_nats_per_note"]]
+        by_split = data.pieces.query("copy == 0").groupby("split")
+        counts = by_split.agg(clips=("piece_id", "size"), songs=("song_id", "nunique"))
+        row = name | {f"{split}_{what}": int(counts.loc[split, what]) for split in SPLITS for what in counts}
+        nats = curve.val_nats_per_note
+        row |= dict(steps=int(log.step.max()), best_step=int(curve.step[nats.idxmin()]), seconds=log.seconds.max())
+        row |= dict(val_start=nats.iloc[0], val_best=nats.min(), val_last=nats.iloc[-1])
+        row |= dict(test_start=nats_per_note(start)[0], test_best=nats_per_note(best)[0]) | gain(start, best)
+    return row, curve.assign(**name)
+
+
+def rehearse(clips: list[SourcePiece], rehearsal: float) -> dict: # The row
+    "Fine-tune on 30 clips with EMOPIA in the folder, and see what becomes of EMOPIA's validation clips."
+    from psychoscore.emopia import load_emopia
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        data = prepare([*choose(clips, 30, 0), *emopia_pieces(load_emopia())], f"{folder}/data", copies=4)
+        muon_lr, adamw_lr = RATES["B"]
+        config = load_config(init="packaged", muon_lr=muon_lr, adamw_lr=adamw_lr)
+        log = fit(data, f"{folder}/run", replace(config, mix=replace(config.mix, rehearsal=rehearsal)), cpu=True, progress=False)
+        row = dict(rehearsal=rehearsal, steps=int(log.step.max()), best_step=int(log.step[log.val_nats_per_note.idxmin()]))
+        models = [load_start(init)[0] for init in ("packaged", f"{folder}/run")]
+        row |= gain(*(evaluate(model, data, "test", "own") for model in models))
+        emopia = gain(*(evaluate(model, data, "validation", "emopia") for model in models))
+        return row | {f"emopia{name.removeprefix('test')}": value for name, value in emopia.items()}
+
+
+def append(path: Path, rows: pd.DataFrame):
+    rows.to_csv(path, mode="a", header=not path.exists(), index=False, float_format="%.5g")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=("asap", "emopia"), default="asap")
+    parser.add_argument("--rates", nargs="+", choices=RATES, default=list(RATES))
+    parser.add_argument("--clips", nargs="+", type=int, default=[30, 300])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--max-steps", type=int)
+    parser.add_argument("--rehearsal", action="store_true", help="compare, instead, training with a share of EMOPIA and without")
+    parser.add_argument("--out", type=Path, default=REPORTS)
+    args = parser.parse_args()
+    if "PSYCHOSCORE_DATA" not in os.environ: parser.error("set PSYCHOSCORE_DATA to a folder with asap and EMOPIA")
+    clips, table, data_folder = [], args.out/"finetune.csv", Path(os.environ["PSYCHOSCORE_DATA"])
+    if args.rehearsal:
+        clips = asap_clips(data_folder/"asap")
+        append(args.out/"finetune_rehearsal.csv", pd.DataFrame([rehearse(clips, share) for share in (0.0, 0.25)]))
+        return
+    for seed, n, rates in product(range(args.seeds), args.clips, args.rates):
+        name = dict(data=args.data, clips=n, rates=rates, seed=seed)
+        done = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=list(name))
+        if (done[list(name)] == pd.Series(name)).all(axis=1).any(): continue
+        if not clips: clips = join_versions(asap_clips(data_folder/"asap") if args.data == "asap" else emopia_clips())
+        row, curve = run(clips, name, {} if args.max_steps is None else dict(max_steps=args.max_steps))
+        append(args.out/"finetune_curves.csv", curve); append(table, pd.DataFrame([row]))
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+
+
+if __name__ == "__main__": main()
