@@ -665,7 +665,7 @@ def compare(
     after: Piece,
 ) -> pd.DataFrame: # Rows before, after and moved; a column for what was asked and for what was measured
     "What moved from one piece to the other."
-    from psychoscore.emopia import measure_notes
+    from psychoscore.features import measure_notes
     def measured(piece):
         asked, found = piece.trajectory.mean(piece.seconds), measure_notes(piece.notes)
         return {**{d.name: getattr(asked, d.name) for d in DIMENSIONS}, "mode": found["mode"], "density": found["density"],
@@ -681,7 +681,7 @@ def measure_windows(
     window_s: float = 8, # Width of a window; one begins every half of it
 ) -> pd.DataFrame: # Columns at_s (its middle), density, velocity, mode
     "Measure music as it goes."
-    from psychoscore.emopia import measure_mode
+    from psychoscore.features import measure_mode
     starts = np.arange(0, max(seconds - window_s, 0) + 1e-9, window_s/2)
     inside = [(start, notes[(notes["onset_s"] >= start) & (notes["onset_s"] < start + window_s)]) for start in starts]
     return pd.DataFrame([dict(at_s=start + window_s/2, density=len(part)/window_s, velocity=part["velocity"].mean(), mode=measure_mode(part)) for start, part in inside if len(part)])
