@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 import psychoscore
-from psychoscore.coherence import Judged, judge, make_report
-from psychoscore.contrastive import Score
+from psychoscore.comparison import Judged, judge, make_report
+from psychoscore.scores import Score
 from psychoscore.dataset import DataMix, PreparedDataset
 from psychoscore.model import ModelConfig, load_model
 from psychoscore.train import CHECKPOINT, ContrastConfig, TrainConfig, evaluate, fit, load_config, nats_per_note, write_whole

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr, wasserstein_distance
 
 from psychoscore import decoding
 from psychoscore.compose import IS_END, IS_PITCH, IS_WAIT, Composer, Draft, Request
-from psychoscore.contrastive import song_interval
+from psychoscore.scores import song_interval
 from psychoscore.dataset import scoring_windows
 from psychoscore.decoding import NULLED, Sampler
 from psychoscore.dial import AXES, HEARD, Grid, compose_grid, dial_figures, hear

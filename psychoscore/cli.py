@@ -179,7 +179,7 @@ def search(
     from psychoscore.search import PACKAGED, load_index
     pieces = load_index(index, model or PACKAGED)
     if like:
-        from psychoscore.contrastive import embed
+        from psychoscore.embedding import embed
         from psychoscore.model import load_model
         query = embed(_notes_of(like, _limits(no_limits)), *load_model(model or PACKAGED))
     for hit in pieces.search(query, k): typer.echo(f"{hit.distance:.3f}  {hit.name}  ({hit.profile})")
@@ -189,14 +189,14 @@ def search(
 def coherence(
     models: Annotated[list[str], typer.Option("--model", help="NAME=FOLDER of a checkpoint; may be repeated. One name for all seeds of a recipe; the first name is what others are compared with.")],
     data: Prepared,
-    out: Annotated[Path, typer.Option("--out", help="JSON file to write; pictures go beside it.")] = Path("reports/runs/coherence.json"),
+    out: Annotated[Path, typer.Option("--out", help="JSON file to write; pictures go beside it.")] = Path("reports/coherence.json"),
     split: Annotated[str, typer.Option(help="Held-out split to judge on: validation or test.")] = "test",
 ):
     "Judge the embeddings of several checkpoints on the same held-out songs."
     named = [tuple(given.split("=", 1)) for given in models]
     if wrong := [given[0] for given in named if len(given) < 2]: raise ValueError(f"--model must be NAME=FOLDER, got {wrong[0]!r}")
     if split not in ("validation", "test"): raise ValueError(f"split must be validation or test, got {split!r}")
-    from psychoscore.coherence import write_report
+    from psychoscore.comparison import write_report
     report = write_report(named, data, out, split)
     for name, scores in report["means"].items():
         typer.echo(f"{name}: " + ", ".join(f"{metric} {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" for metric, score in scores.items()))

@@ -22,7 +22,7 @@ from scipy.stats import norm, spearmanr, t as student, wasserstein_distance
 from tqdm.auto import tqdm
 from .audition import check_takes, compose_takes
 from .compose import MAX_ROWS, Composer, Piece, Request, is_watched, requests_of, with_options
-from .contrastive import PROBES, song_interval
+from .scores import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import FEATURES, excerpt, features_table
 from .midi import read_midi

@@ -182,7 +182,7 @@ def song_folds(
     seed: int = 0, # Of the deal
 ) -> np.ndarray: # Number of the part of each row, 0 to 4, (M,)
     "Deal songs into five parts, the classes alike in each."
-    from psychoscore.contrastive import quadrants # only here: listening needs neither torch nor scikit-learn
+    from psychoscore.scores import quadrants # only here: listening needs neither torch nor scikit-learn
     from sklearn.model_selection import StratifiedGroupKFold
     part, folds = np.empty(len(rows.songs), int), StratifiedGroupKFold(5, shuffle=True, random_state=seed)
     for k, (_, held_out) in enumerate(folds.split(rows.songs, quadrants(rows.profiles), rows.songs)): part[held_out] = k
@@ -474,7 +474,7 @@ def accuracies(
     n_bootstrap: int = 1000,
 ) -> dict: # A `Score` each for quadrant, arousal and valence
     "Share of pieces that fall on the right side."
-    from psychoscore.contrastive import PROBES, Score, song_bootstrap # only here: listening needs no torch
+    from psychoscore.scores import PROBES, Score, song_bootstrap # only here: listening needs no torch
     scores = {}
     for name, label in PROBES.items():
         truth = label(profiles)
@@ -509,7 +509,7 @@ def held_out_figures(
     kind: str = "performed", # One of KINDS: as what they are heard
 ) -> dict: # Ready for JSON
     "Measure an estimator on whole clips."
-    from psychoscore.contrastive import song_interval # only here, as above
+    from psychoscore.scores import song_interval # only here, as above
     table, truth, songs, _ = rows_of_kind(clips, [read_midi(path).notes for path in clips.path], kind)
     answers = estimate(table)
     values = answers if answers.ndim == 2 else answers[..., 0]
@@ -597,7 +597,7 @@ def other_world(
 ) -> dict: # Name -> value and its 95 % interval over pieces
     "Test without labels of emotion whether the listener still ranks."
     from scipy.stats import mannwhitneyu
-    from psychoscore.contrastive import song_interval # only here, as above
+    from psychoscore.scores import song_interval # only here, as above
     trauma, entropy = CIRCUMPLEX[0].name, CIRCUMPLEX[1].name
     heard = lambda notes, dial: np.array([getattr(e, dial).value for e in estimate_profiles(notes)])
     minor, original = np.array([mode == "minor" for *_, mode in pieces]), heard([n for n, *_ in pieces], trauma)

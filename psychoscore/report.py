@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from . import __version__
 from .compose import Composer
-from .contrastive import embed_ids, song_interval
+from .embedding import embed_ids
+from .scores import song_interval
 from .dataset import PreparedDataset
 from .dial import AXES, BASELINE, HEARD, Dial, Grid, calibrate, plot_dial
 from .evaluate import estimator_report

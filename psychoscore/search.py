@@ -99,7 +99,7 @@ def make_probe(
     data_folder: "str|Path", # Written by `psychoscore prepare`, with EMOPIA in it
 ) -> Probe:
     "Fit the probe of a checkpoint on EMOPIA's training clips and keep it beside the weights."
-    from psychoscore.contrastive import embed_split, open_both # only here: a search by profile needs no torch
+    from psychoscore.embedding import embed_split, open_both # only here: a search by profile needs no torch
     data, model, _ = open_both(model_folder, data_folder)
     train = embed_split(data, model, "train")
     save_probe(probe := fit_probe(train.embeddings, train.profiles), model_folder)
@@ -197,7 +197,7 @@ def tokens_of_midi(
     limits: Limits = Limits(), # Of `read_midi`
 ) -> tuple[np.ndarray, tuple[str, ...]]: # Token ids, (T,), and what the reader remarks
     "Read a MIDI file as tokens; ValueError says why it cannot be embedded."
-    from psychoscore.contrastive import whole_segment_windows
+    from psychoscore.embedding import whole_segment_windows
     from psychoscore.tokens import encode
     notes, remarks = read_midi(data, limits)
     ids = encode(notes, key_relative=key_relative).ids
@@ -225,7 +225,7 @@ class Embedder:
         paths: list[Path],
     ) -> tuple[dict[Path, str], dict[Path, str]]: # Of the files that are in `known` now, the SHA-256; of the others, the reason
         "Embed the files that are new."
-        from psychoscore.contrastive import embed_ids
+        from psychoscore.embedding import embed_ids
         hashes, unusable, fresh = {}, {}, {}
         for path in paths:
             try:

@@ -35,7 +35,8 @@ from torch.overrides import TorchFunctionMode
 from tqdm.auto import tqdm
 from . import __version__
 from .config import configuration, nearest
-from .contrastive import LOSSES, BalancedSampler, contrastive_loss, null_headers, pool_notes
+from .contrastive import LOSSES, BalancedSampler, contrastive_loss
+from .embedding import null_headers, pool_notes
 from .dataset import LABELLED, Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
 from .model import (MODEL_CONFIGS, SHAPE, ModelConfig, add_residual_dropout, load_model, make_model, mixed_precision,
                                multiplies_bf16, read_json, save_model)

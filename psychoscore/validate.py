@@ -110,7 +110,7 @@ def validate(
 
 def interval(statistic, groups: np.ndarray, n_bootstrap: int) -> "list[float]": # Value, low, high
     "A value and its 95 % interval over groups; draws without a value do not count."
-    from psychoscore.contrastive import song_bootstrap # only here: it brings torch
+    from psychoscore.scores import song_bootstrap # only here: it brings torch
     value, draws = song_bootstrap(statistic, groups, n_bootstrap)
     return [value, *(float(np.nanquantile(draws, q)) for q in (0.025, 0.975))]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from psychoscore.coherence import judge
+from psychoscore.comparison import judge
 from psychoscore.dataset import SourcePiece, prepare
 from psychoscore.notes import make_notes
 from psychoscore.profile import PsychometricProfile
