@@ -873,9 +873,3 @@ def fit(
     if run.main and (why or progress): print(last_words(run, why), file=sys.stderr)
     if signal.SIGINT in came: raise KeyboardInterrupt(f"all is saved, up to step {run.state.step} of {config.max_steps}")
     return pd.DataFrame(run.state.log, columns=LOG_COLUMNS)
-
-# %% ../nbs/03_train.ipynb #7ca01924
-#| eval: false
-if __name__ == "__main__":
-    from psychoscore.cli import main # not above: the command stands on this module
-    sys.argv.insert(1, "train"); main()

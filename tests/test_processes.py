@@ -28,7 +28,7 @@ def train(data, out, n_processes, *options):
               "--dynamo_backend", "no", "--main_process_port", free_port()] if n_processes > 1 else []
     config = out.parent/"tiny.json"
     config.write_text(json.dumps(TINY))
-    command = [sys.executable, *launch, "-m", "psychoscore.train", "--data", data, "--out", out, "--config", config, *options]
+    command = [sys.executable, *launch, "-m", "psychoscore", "train", "--data", data, "--out", out, "--config", config, *options]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=1200, env=os.environ | dict(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES=""))
     assert result.returncode == 0, result.stderr
     return result.stderr

@@ -161,7 +161,7 @@ def command(data, tmp_path):
     config = dict(model=dict(width=32, layers=2, heads=2, mlp_width=64), contrast=dict(rows=8), max_steps=100_000, log_interval=1)
     (tmp_path/"tiny.json").write_text(json.dumps(config))
     options = {"--data": data, "--out": tmp_path/"out", "--config": tmp_path/"tiny.json"}
-    return [sys.executable, "-m", "psychoscore.train", *map(str, itertools.chain(*options.items()))]
+    return [sys.executable, "-m", "psychoscore", "train", *map(str, itertools.chain(*options.items()))]
 
 
 def end(command, out, number):
