@@ -133,7 +133,7 @@ def rewrite_pages(links: Links):
 
 def render_players(players: dict):
     "Sound and picture of every MIDI file that a page plays."
-    from psychoscore.compose import png_bytes
+    from psychoscore.piece import png_bytes
     from psychoscore.midi import read_midi
     from psychoscore.sound import mp3_bytes
     (PROC/"listen").mkdir(exist_ok=True)

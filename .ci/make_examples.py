@@ -5,8 +5,8 @@ Usage: python .ci/make_examples.py [CHECKPOINT]
 import sys
 from pathlib import Path
 
-from psychoscore.audition import audition
-from psychoscore.compose import Composer, Request
+from psychoscore.compose import Composer
+from psychoscore.request import Request
 from psychoscore.profile import PsychometricProfile as P
 
 TAKES = 8
@@ -27,7 +27,7 @@ EXAMPLES = { # Name to what it is, and what is asked for
 
 def make_examples(composer: Composer):
     "Compose several takes of each, and list the pieces on one page."
-    pieces = audition(composer, [Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())], TAKES)
+    pieces = composer.compose_batch([Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed, takes=TAKES) for seed, (_, profile) in enumerate(EXAMPLES.values())])
     lines = ["# Examples", "", f"Ten pieces by the packaged model: {TAKES} takes of each, from the seeds 0 to 9, of which the package's own listener kept one and nobody else chose. The seed of the take that was kept stands beside it; `make examples` writes them, each as `.mid` and as `.mp3` of the same name. On the docs site they play.", ""]
     for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
         for suffix in (".mid", ".mp3"): piece.save(FOLDER/f"{name}{suffix}")

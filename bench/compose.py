@@ -19,10 +19,14 @@ import torch
 from scipy.stats import spearmanr, wasserstein_distance
 
 from psychoscore import decoding
-from psychoscore.compose import IS_END, IS_PITCH, IS_WAIT, Composer, Draft, Request
+from psychoscore.tokens import IS_END, IS_PITCH, IS_WAIT
+from psychoscore.compose import Composer
+from psychoscore.draft import Draft
+from psychoscore.request import Request
 from psychoscore.scores import song_interval
 from psychoscore.dataset import scoring_windows
-from psychoscore.decoding import NULLED, Sampler
+from psychoscore.tokens import NULLED
+from psychoscore.decoding import Sampler
 from psychoscore.dial import AXES, HEARD, Grid, compose_grid, dial_figures, hear
 from psychoscore.dial import distance as distance_of
 from psychoscore.emopia import PROXIES, RISES, load_emopia

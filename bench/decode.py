@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 import transformers
 
-from psychoscore.compose import Composer, Request
+from psychoscore.compose import Composer
+from psychoscore.request import Request
 from psychoscore.decoding import Sampler, Sequence
 from psychoscore.profile import PsychometricProfile
 

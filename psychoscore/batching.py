@@ -11,7 +11,9 @@ import logging, math, threading, time
 from collections import deque
 from typing import Callable
 from threadpoolctl import ThreadpoolController
-from .compose import MAX_ROWS, Composer, Draft, Request, Sampling
+from .compose import MAX_ROWS, Composer
+from .draft import Draft, Sampling
+from .request import Request
 from .decoding import Sampler
 from .profile import PsychometricProfile
 from .tokens import SEGMENT_S, SEGMENT_STEPS, STEP_S

@@ -22,7 +22,7 @@ from . import __version__
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 if TYPE_CHECKING: # --help is quick
     import numpy as np
-    from psychoscore.compose import Piece
+    from psychoscore.piece import Piece
     from psychoscore.midi import Limits
 
 # %% ../nbs/running/command.ipynb #hour0001
@@ -479,7 +479,8 @@ def compose(
     trajectory = asked_trajectory(dials, at or [], context.meta["later"], arc) # checked before anything slow is loaded
     if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
     kinds = _kinds_of(out, format, soundfont)
-    from psychoscore.compose import Composer, Request
+    from psychoscore.compose import Composer
+    from psychoscore.request import Request
     _make_room(*out)
     prompt, vary = (_notes_of(path, _limits(no_limits)) for path in (prompt, vary))
     request = Request(trajectory, seconds, seed, temperature, schedule=schedule, guidance=guidance, top_p=top_p, min_p=min_p, no_repeat=no_repeat,
@@ -492,7 +493,7 @@ def compose(
     _write(piece, out, kinds, instrument)
 
 def _kinds_of(out: list[Path], format: str, soundfont: Optional[Path]) -> list[str]: # Suffix of each file to write
-    from psychoscore.compose import SOUNDS, check_suffixes
+    from psychoscore.piece import SOUNDS, check_suffixes
     if format not in FORMATS: raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     check_suffixes([path for path in out if path != Path("-")])
     kinds = [f".{format}" if path == Path("-") else path.suffix for path in out]
@@ -500,7 +501,7 @@ def _kinds_of(out: list[Path], format: str, soundfont: Optional[Path]) -> list[s
     return kinds
 
 def _write(piece: "Piece", out: list[Path], kinds: list[str], instrument):
-    from psychoscore.compose import SOUNDS
+    from psychoscore.piece import SOUNDS
     to_stdout = Path("-") in out
     for path, kind in zip(out, kinds):
         played = instrument if kind in SOUNDS else None

@@ -20,8 +20,10 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.stats import norm, spearmanr, t as student, wasserstein_distance
 from tqdm.auto import tqdm
-from .audition import check_takes, compose_takes
-from .compose import MAX_ROWS, Composer, Piece, Request, is_watched, requests_of, with_options
+from .audition import mismatches
+from .compose import MAX_ROWS, Composer, is_watched
+from .piece import Piece
+from .request import Request, check_takes, requests_of, take_requests, with_options
 from .scores import PROBES, song_interval
 from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import FEATURES, excerpt, features_table
@@ -47,6 +49,17 @@ class Grid:
         axes = np.meshgrid(*[np.linspace(0, 1, self.steps)]*len(CIRCUMPLEX), np.arange(self.repeats), indexing="ij")
         table = pd.DataFrame({d.name: axis.ravel() for d, axis in zip(CIRCUMPLEX, axes)})
         return table.assign(seed=self.seed + np.arange(len(table)))
+
+# %% ../nbs/judging/dial.ipynb #dialtak2
+def compose_takes(
+    composer: Composer,
+    requests: "list[Request]",
+    takes: int, # Pieces composed for each request
+) -> "tuple[list[Piece], list[Piece]]": # In the order of the requests: what is kept, and the first takes
+    "Compose every request several times, and keep what the listener hears nearest to what was asked for."
+    pieces = composer.compose_batch([take for request in requests for take in take_requests(request, takes)])
+    kept = mismatches(pieces).reshape(-1, takes).argmin(1) if takes > 1 else np.zeros(len(requests), int)
+    return [pieces[row*takes + column] for row, column in enumerate(kept)], pieces[::takes]
 
 # %% ../nbs/judging/dial.ipynb #baf0d541
 @with_options("profile", "arc", "seconds", "seed")

@@ -44,9 +44,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from .aside import Lost, Processes
-from .audition import mismatches, take_requests
+from .audition import mismatches
+from .request import take_requests
 from .batching import TAKES, Engine, Full, Job, Late, Refused, Unavailable, close
-from .compose import MAX_SECONDS, TONICS, Composer, Piece, Request, Segment
+from .request import MAX_SECONDS, Request
+from .compose import TONICS, Composer
+from .piece import Piece
+from .draft import Segment
 from .evaluate import estimate_profile, too_short
 from .midi import Limits, Reading, read_midi
 from .notes import MODES, end_s, estimate_key, make_notes, midi_bytes

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
            'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
-           'IS_PREDICTED', 'MAX_HELD', 'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'Grid', 'quantise', 'Encoded', 'key_shift',
-           'header_ids', 'ids_of_notes', 'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar',
+           'IS_PREDICTED', 'IS_END', 'IS_MODE', 'IS_PITCH', 'IS_WAIT', 'PASSES', 'NULLED', 'MAX_HELD',
+           'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids',
+           'ids_of_notes', 'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar',
            'miditok_tokenizer']
 
 # %% ../nbs/music/tokens.ipynb #a2198295
@@ -41,6 +42,14 @@ HEADER_LENGTH = 2 + len(DIMENSIONS) # SEG, LEFT and a token for each dimension
 IS_NOTE = np.arange(len(VOCABULARY)) >= FIRST["TIMESHIFT"]   # Time, pitch, velocity and duration tokens
 # The rest of a header is given, never predicted, so there is no loss on it.
 IS_PREDICTED = IS_NOTE | np.isin(FAMILY, ["SEG", "EOS", "MODE"])
+
+# %% ../nbs/music/tokens.ipynb #is0masks
+IS_END = np.isin(np.arange(len(VOCABULARY)), [SEG, EOS])
+IS_MODE, IS_PITCH, IS_WAIT = (FAMILY == family for family in ("MODE", "PITCH", "TIMESHIFT"))
+_waits = np.arange(len(VOCABULARY)) - FIRST["TIMESHIFT"] + 1
+PASSES = np.where(IS_WAIT, _waits, np.where(IS_END, SEGMENT_STEPS, 0)) # Steps that a token lets pass, an end all that are left
+NULLED = np.arange(len(VOCABULARY)) # Token -> the same token, or "not given" for a profile
+for _first in PROFILE_FIRST: NULLED[_first:_first + NULL + 1] = _first + NULL
 
 # %% ../nbs/music/tokens.ipynb #613c3292
 class Grid(NamedTuple):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from psychoscore.compose import Composer, Request
+from psychoscore.compose import Composer
+from psychoscore.request import Request
 from psychoscore.dial import Grid, calibrate, explain
 from psychoscore.evaluate import estimate_profile
 from psychoscore.features import features_table

@@ -27,7 +27,8 @@ from bench.serve import Soak, verdicts
 from conftest import Server
 from bench.fuzz_serve import fuzz, running, small_composer
 from psychoscore.batching import Engine, Full, Job, Late, close
-from psychoscore.compose import Draft, Request, Sampling
+from psychoscore.draft import Draft, Sampling
+from psychoscore.request import Request
 from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index

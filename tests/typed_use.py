@@ -6,8 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from psychoscore.audition import audition
-from psychoscore.compose import Composer, Piece, Request, Segment, compare, measure_windows, plot_asked_and_heard, shared_notes
+from psychoscore.audition import best_of
+from psychoscore.compose import Composer
+from psychoscore.piece import Piece
+from psychoscore.request import Request
+from psychoscore.draft import Segment
+from psychoscore.follow import compare, measure_windows, plot_asked_and_heard, shared_notes
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
 from psychoscore.dial import Dial, Grid, calibrate, explain, tell_moves
 from psychoscore.emopia import load_emopia
@@ -38,7 +42,7 @@ named: Piece = composer.compose(arc="healing", takes=8, key="Db")
 table: list[Piece] = composer.compose_many(pd.DataFrame({"trauma": [0.8]}), seed=0, guidance=1.5)
 again: str = composer.command(named)
 pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
-kept: list[Piece] = audition(composer, [Request(profile)], takes=4)
+kept: Piece = best_of(composer.compose_batch([Request(profile)]))
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
 guidance: float = composer.sampling.guidance
 plain: Composer = Composer(composer.model, composer.about | {"sampling": {}})
