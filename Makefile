@@ -97,7 +97,7 @@ ALL_CORES := decode train report
 ifeq ($(origin NAME),environment)
 NAME :=
 endif
-BENCHMARK = $(or $(filter-out bench/common.py,$(wildcard bench/$(NAME).py)),$(error there is no bench/$(NAME).py: `make bench` lists them))
+BENCHMARK = $(or $(filter-out bench/common.py,$(wildcard bench/$(notdir $(NAME)).py)),$(error there is no bench/$(NAME).py: `make bench` lists them))
 
 bench: $(if $(NAME),.venv/.installed)
 ifdef NAME

@@ -33,7 +33,6 @@ from psychoscore.train import evaluate, fit, is_over, load_config, load_start, n
 RATES = {"A": (1e-4, 3e-5), "B": (3e-4, 1e-4), "C": (1e-3, 3e-4)} # Of Muon and AdamW
 CLIP_S, TEST_SONGS = 30.0, 40
 CHOSEN = "B" # The other rates are tried with the first seed alone
-psychoscore.train.N_WATCHED = 2 # What is only watched takes time
 
 
 def cut(notes: np.ndarray, start: float) -> np.ndarray:
@@ -144,6 +143,7 @@ def main():
     parser.add_argument("--rehearsal", action="store_true", help="compare, instead, training with a share of EMOPIA and without")
     args = parser.parse_args()
     asap, = data_folders(parser, "asap")
+    psychoscore.train.N_WATCHED = 2 # What is only watched takes time
     clips, table = {}, args.out/"finetune.csv"
     args.out.mkdir(parents=True, exist_ok=True)
     if args.rehearsal:
