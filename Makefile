@@ -110,8 +110,7 @@ dist: .venv/.installed
 	rm -rf dist && $(BIN)/python -m build --no-isolation --outdir dist
 
 estimators: .venv/.installed
-	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
-	$(BIN)/python -c 'from psychoscore.dial import save_relations; print(save_relations("psychoscore/assets"))'
+	$(BIN)/python .ci/make_estimators.py
 
 clean:
 	rm -rf .venv out build dist *.egg-info _proc _docs
