@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from graphlib import CycleError, TopologicalSorter
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = ["music", "00_emopia", "pairs", "01_synthetic", "02_contrastive", "learning", "03_train", "04_temperature",
           "hearing", "composing", "judging", "serving", "05_serve", "running", "tutorials"] # From the ground up
 LONG_CELL, LONG_LINE = 40, 120 # Lines, columns
+PACKAGE = "psychoscore"
 
 
 def notebooks(root: Path = ROOT) -> dict[str, Path]: # Module -> the notebook that exports it
@@ -28,19 +30,18 @@ def notebooks(root: Path = ROOT) -> dict[str, Path]: # Module -> the notebook th
 
 def floor(notebook: Path, root: Path = ROOT) -> str: # One of FLOORS
     "Say where a notebook stands."
-    place = notebook.relative_to(root/"nbs").parts
-    return place[0].removesuffix(".ipynb")
+    return notebook.relative_to(root/"nbs").parts[0].removesuffix(".ipynb")
 
 
-def imports(module: str, known: set[str], root: Path = ROOT) -> set[str]:
-    "Modules of the package that a module imports anywhere."
+def imports(source: str, known: set[str]) -> set[str]: # Of a module's source; names of the package's modules
+    "Modules of the package that a module imports anywhere, those named in `known`."
     found = set()
-    for node in ast.walk(ast.parse((root/f"psychoscore/{module}.py").read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import): found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            base = f"psychoscore.{node.module or ''}".rstrip(".") if node.level else node.module or ""
+            base = f"{PACKAGE}.{node.module or ''}".rstrip(".") if node.level else node.module
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return {name.removeprefix("psychoscore.") for name in found} & known - {module}
+    return {name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")} & known
 
 
 def faults(floors: dict[str, str], graph: dict[str, set[str]]) -> list[str]: # In words
@@ -54,37 +55,50 @@ def faults(floors: dict[str, str], graph: dict[str, set[str]]) -> list[str]: # I
                     for module, others in graph.items() for other in sorted(others) if height[other] > height[module]]
 
 
-def exported_cells(notebook: Path) -> list[str]:
-    "Sources of the cells that make the module, without the directive."
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return [re.sub(r"^#\| *export\w*\n", "", source) for source in sources if re.match(r"#\| *export", source)]
+def exported_cells(notebook: Path) -> list[list[str]]: # Lines of each
+    "The cells that make the module, without their directives."
+    found = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        lines = "".join(cell["source"]).splitlines()
+        directives = list(takewhile(lambda line: line.startswith("#|"), lines))
+        if any(re.match(r"#\| *export", line) for line in directives): found.append(lines[len(directives):])
+    return found
 
 
-def public_names(module: str, root: Path = ROOT) -> int:
-    "Length of a module's `__all__`."
-    tree = ast.parse((root/f"psychoscore/{module}.py").read_text(encoding="utf-8"))
-    lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
+def read_module(module: str, root: Path = ROOT) -> str: # Its source
+    return (root/PACKAGE/f"{module}.py").read_text(encoding="utf-8")
+
+
+def public_names(source: str) -> int: # Of a module
+    "Length of its `__all__`."
+    lists = [node.value for node in ast.parse(source).body
+             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
     return len(lists[0].elts) if lists else 0
+
+
+def make_targets(makefile: str) -> list[str]: # Of its text
+    "What can be made by name; files such as .venv/.installed are none."
+    return re.findall(r"^([\w-]+):(?!=)", makefile, re.M)
 
 
 def counts(made: dict[str, Path], root: Path = ROOT) -> dict[str, object]:
     "How large the rooms are."
-    cells = {(module, n): source.splitlines() for module, path in made.items() for n, source in enumerate(exported_cells(path))}
-    sizes = {module: len((root/f"psychoscore/{module}.py").read_text(encoding="utf-8").splitlines()) for module in made}
+    cells = [cell for path in made.values() for cell in exported_cells(path)]
+    sources = {module: read_module(module, root) for module in made}
+    sizes = {module: len(source.splitlines()) for module, source in sources.items()}
     largest = max(sizes, key=sizes.__getitem__)
-    targets = re.findall(r"^([\w-]+):", (root/"Makefile").read_text(encoding="utf-8"), re.M)
-    return {"modules": len(made), "exported cells": len(cells), "median lines of a cell": median(map(len, cells.values())),
-            f"cells over {LONG_CELL} lines": sum(len(lines) > LONG_CELL for lines in cells.values()),
-            f"lines over {LONG_LINE} columns": sum(len(line) > LONG_LINE for lines in cells.values() for line in lines),
-            "public names": sum(public_names(module, root) for module in made),
-            "largest module": f"{largest}, {sizes[largest]} lines", "Makefile targets": len(targets)}
+    return {"modules": len(made), "exported cells": len(cells), "median lines of a cell": median(map(len, cells)),
+            f"cells over {LONG_CELL} lines": sum(len(lines) > LONG_CELL for lines in cells),
+            f"lines over {LONG_LINE} columns": sum(len(line) > LONG_LINE for lines in cells for line in lines),
+            "public names": sum(map(public_names, sources.values())),
+            "largest module": f"{largest}, {sizes[largest]} lines",
+            "Makefile targets": len(make_targets((root/"Makefile").read_text(encoding="utf-8")))}
 
 
 def main():
     made = notebooks()
     floors = {module: floor(path) for module, path in made.items()}
-    graph = {module: imports(module, set(made)) for module in made}
+    graph = {module: imports(read_module(module), set(made)) for module in made}
     for where in FLOORS:
         for module in sorted(m for m in made if floors[m] == where):
             print(f"{where:15} {module:14} {', '.join(sorted(graph[module], key=lambda m: (FLOORS.index(floors[m]), m)))}")

@@ -1,4 +1,4 @@
-"""What each part of the recipe is worth: `python bench/ablations.py --data FOLDER --runs FOLDER [--only ARM ...]`.
+"""What each part of the recipe is worth: kinds and weights of the contrastive loss, sources, losses, optimiser and pitches.
 
 Trains the tiny model once for every arm, on the same folder (EMOPIA, rule-made pairs and a corpus), the most telling arms
 first. Each arm leaves its result in its folder as it ends, and the two tables are written anew from all that have ended:
@@ -6,9 +6,10 @@ first. Each arm leaves its result in its folder as it ends, and the two tables a
 sweep   kind and weight of the contrastive loss: coherence on EMOPIA's validation clips, and nats per note (sweep.json)
 recipe  sources, losses, null profiles, optimiser and pitches at equal tokens: nats per note on the same clips (ablations.csv)
 
-A run that was killed goes on with the same command. What was begun with other training code than today's is refused.
+The sweep takes two hours of a core, both three and a half. A run that was killed goes on with the same command. What was
+begun with other training code than today's is refused.
+Usage: python bench/ablations.py --data FOLDER --absolute FOLDER --runs FOLDER [--only sweep] [--out reports/runs]
 """
-import argparse
 import itertools
 import json
 import shutil
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 import psychoscore
+from bench.common import make_parser, run_script
 from psychoscore.comparison import Judged, judge, make_report
 from psychoscore.scores import Score
 from psychoscore.dataset import DataMix, PreparedDataset
@@ -132,15 +134,14 @@ def toy(config: TrainConfig) -> TrainConfig:
 
 
 def main(given: "list[str]|None" = None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, "runs") # sweep.json and ablations.csv go there
     parser.add_argument("--data", required=True, help="folder written by `psychoscore prepare` with --synthetic and --corpus")
     parser.add_argument("--absolute", help="folder of the same EMOPIA written with --absolute, for the arm e-absolute")
     parser.add_argument("--runs", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--only", nargs="+", default=["sweep", "recipe"], choices=["sweep", "recipe", *ARMS], metavar="ARM", help=f"of sweep: {', '.join(SWEEP)}; of recipe: {', '.join(RECIPE)}")
-    parser.add_argument("--out", type=Path, default=Path("reports/runs"), help="folder for sweep.json, ablations.csv and curves/")
     parser.add_argument("--tiny", action="store_true", help="only try whether it runs; needs an --out of its own")
     args = parser.parse_args(given)
-    if args.tiny and args.out == Path("reports/runs"): parser.error("--tiny would overwrite what was measured: give another --out")
+    if args.tiny and args.out == parser.get_default("out"): parser.error("--tiny would overwrite what was measured: give another --out")
     if not Path("psychoscore/train.py").resolve().samefile(Path(psychoscore.__file__).with_name("train.py")): parser.error("run this in the root of the clone that psychoscore is imported from")
     names = list(itertools.chain.from_iterable({"sweep": SWEEP, "recipe": RECIPE}.get(name, [name]) for name in args.only))
     if "e-absolute" in names and not args.absolute: parser.error("the arm e-absolute needs --absolute FOLDER; name the others with --only")
@@ -158,4 +159,4 @@ def main(given: "list[str]|None" = None):
         print(f"{name} has ended: {args.out}", flush=True)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

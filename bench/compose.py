@@ -6,7 +6,6 @@ by the listener, since something is chosen. They run when they are asked for, ne
 Usage: PSYCHOSCORE_DATA=folder python bench/compose.py [--only guidance] [--size 10] [--out reports/bench/compose]
        python bench/compose.py --only schedule [--settings "plan, pitches" ...] [--processes 2]
 """
-import argparse
 import json
 import time
 from dataclasses import asdict
@@ -18,6 +17,7 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr, wasserstein_distance
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore import decoding
 from psychoscore.tokens import IS_END, IS_PITCH, IS_WAIT
 from psychoscore.compose import Composer
@@ -399,8 +399,7 @@ def measure_pieces(composer, size, out):
 
 def write(path, report):
     "Write and show a report."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1, default=float) + "\n")
+    write_json(report, path, default=float)
     print(json.dumps(report, indent=1, default=float), flush=True)
 
 
@@ -410,7 +409,7 @@ SEARCHES = ("schedule", "sampling") # Asked for by name: a setting takes minutes
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, "bench/compose")
     parser.add_argument("--only", nargs="*", choices=MEASURES, default=[name for name in MEASURES if name not in SEARCHES], help="all but schedule and sampling by default")
     parser.add_argument("--size", type=int, default=10, help="pieces a quadrant")
     parser.add_argument("--settings", nargs="*", choices=[*SCHEDULED, *SAMPLED], help="of schedule or sampling; all by default, and without any the tables are made again")
@@ -418,7 +417,6 @@ def main():
     parser.add_argument("--repeats", type=int, default=8, help="pieces at each of 25 points, of schedule and sampling")
     parser.add_argument("--seed", type=int, default=10_000, help="of the first piece of schedule and sampling; the report's have 0 to 199")
     parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
-    parser.add_argument("--out", type=Path, default=Path("reports/bench/compose"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     composer = Composer.from_pretrained(args.model)
@@ -427,4 +425,4 @@ def main():
         MEASURES[name](composer, args.size, args.out, **more)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

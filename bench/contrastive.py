@@ -1,15 +1,16 @@
-"""Time and memory of one contrastive loss in float32, forward and backward, printed as a table.
+"""Time and memory of one contrastive loss in float32, forward and backward.
 
 On a CPU it is the time of computing, so other programs count for little; with several threads it is the sum of theirs.
-Usage: python bench/contrastive.py [--batch 512] [--width 256] [--device cpu] [--out FILE.json]
+Usage: python bench/contrastive.py [--batch 512] [--width 256] [--device cpu] [--out reports/bench/contrastive.json]
 """
-import argparse, json, statistics, time
-from pathlib import Path
+import statistics
+import time
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.contrastive import LOSSES, contrastive_loss
 
 
@@ -45,17 +46,19 @@ def bench(kind, batch, width, device, repeats):
     return dict(median_ms=median, first_quartile_ms=first_quartile, third_quartile_ms=third_quartile, largest_tensor=allocated.numel/batch**2)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main():
+    parser = make_parser(__doc__, "bench/contrastive.json")
     parser.add_argument("--batch", type=int, default=512, help="pieces in the batch")
     parser.add_argument("--width", type=int, default=256, help="width of an embedding")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args()
     measured = {kind: bench(kind, args.batch, args.width, args.device, args.repeats) for kind in LOSSES}
     report = dict(batch=args.batch, width=args.width, precision="float32", device=args.device, threads=torch.get_num_threads(), repeats=args.repeats, losses=measured)
-    if args.out: args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report, args.out)
     print(f"{'kind':18}{'median ms':>10}{'quartiles':>16}{'largest tensor / batch^2':>28}   batch {args.batch}, width {args.width}, {args.device}, {report['threads']} threads")
     for kind, cost in measured.items():
         print(f"{kind:18}{cost['median_ms']:10.1f}{cost['first_quartile_ms']:10.1f}{cost['third_quartile_ms']:6.1f}{cost['largest_tensor']:28.2f}")
+
+
+if __name__ == "__main__": run_script(main)

@@ -1,8 +1,9 @@
-"""What making pairs costs, against the plain ways; and what a large collection is like. Prints JSON.
+"""What making pairs costs, against music21, pretty_midi and MidiTok, and what a large collection is like.
 
-python bench/data.py --pairs 2000                                     speed alone: ours, pretty_midi + MidiTok, music21, in one run
-python bench/data.py --memory --collection 50000 --out reports/bench/data.json     also memory at 10,000 and 100,000 pairs, and of preparing 2,000 to 50,000; keys, equal pairs, shared melodies
-python bench/data.py --prepare FOLDER --out reports/bench/data.json     preparing alone, from a folder of 50,000 pairs that is there; the rest of the report is kept
+Speed of making pairs, in one run over the same notes; memory at 10,000 and 100,000 pairs, and of preparing 2,000 to 50,000;
+keys, equal pairs and shared melodies of 50,000 pairs.
+Usage: python bench/data.py [--no-memory] [--collection 0] [--out reports/bench/data.json]     both: speed alone
+       python bench/data.py --prepare FOLDER     preparing alone, from a folder of 50,000 pairs; the rest of the report is kept
 """
 import argparse
 import hashlib
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from joblib import Parallel, delayed
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.synthetic import _table, compose_pair, iter_pairs, synthesize
 from psychoscore.tokens import encode
 
@@ -158,24 +160,24 @@ def collection(size):
             "with_8_notes": int((counts > 0).sum()), "share_more_than_half": round(float((shared > counts/2)[counts > 0].mean()), 5)}
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=400, help="sample for the speeds")
-    parser.add_argument("--memory", action="store_true", help="also make 10,000 and 100,000 pairs")
-    parser.add_argument("--collection", type=int, default=0, help="also look through so many pairs")
-    parser.add_argument("--out", type=Path, help="JSON file to write the report to")
+def main():
+    parser = make_parser(__doc__, "bench/data.json")
+    parser.add_argument("--pairs", type=int, default=800, help="sample for the speeds")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="also make 10,000 and 100,000 pairs")
+    parser.add_argument("--collection", type=int, default=50_000, help="also look through so many pairs")
     parser.add_argument("--prepare", type=Path, help="only measure preparing the pairs of this folder, at least 50,000")
     args = parser.parse_args()
-    if args.prepare: report = (json.loads(args.out.read_text()) if args.out and args.out.exists() else {}) | {"prepare": preparing(args.prepare)}
-    else: report = {"speed": speed(args.pairs)}
-    if args.memory:
+    report = json.loads(args.out.read_text()) if args.prepare and args.out.exists() else {}
+    if args.prepare: report["prepare"] = preparing(args.prepare)
+    else: report["speed"] = speed(args.pairs)
+    if args.memory and not args.prepare:
         report["memory"] = memory()
         with tempfile.TemporaryDirectory() as folder:
             synthesize(folder, 50_000)
             report["prepare"] = preparing(folder)
-    if args.collection: report["collection"] = collection(args.collection)
-    text = json.dumps(report, indent=1)
-    print(text)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
+    if args.collection and not args.prepare: report["collection"] = collection(args.collection)
+    print(json.dumps(report, indent=1))
+    write_json(report, args.out)
+
+
+if __name__ == "__main__": run_script(main)

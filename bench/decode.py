@@ -1,24 +1,22 @@
 """How fast tokens come: our decoding against transformers.generate, and what composing costs.
 
-Both sides get the same weights, prompts, number of tokens, threads (OMP_NUM_THREADS) and sampling settings, and take
-turns. Usage: OMP_NUM_THREADS=2 python bench/decode.py [--rounds 5] [--tokens 256] [--out reports/bench/decode.json]
+Both sides get the same weights, prompts, number of tokens, threads (OMP_NUM_THREADS) and sampling settings, and take turns.
+Usage: OMP_NUM_THREADS=2 python bench/decode.py [--rounds 5] [--tokens 256] [--out reports/bench/decode.json]
 """
-import argparse
-import json
 import os
 import platform
 import statistics
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
 import transformers
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.compose import Composer
-from psychoscore.request import Request
 from psychoscore.decoding import Sampler, Sequence
 from psychoscore.profile import PsychometricProfile
+from psychoscore.request import Request
 
 ROWS = {1: 4.0, 8: 2.5, 32: 2.0}  # Rows -> how many times as fast as transformers we want to be
 LENGTHS = (10, 30, 60, 180)  # s of music
@@ -106,11 +104,10 @@ def grammar_cost(composer):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, "bench/decode.json")
     parser.add_argument("--model", help="checkpoint folder; the packaged model by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=256, help="new tokens a row")
-    parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     composer = Composer.from_pretrained(args.model)
@@ -123,9 +120,7 @@ def main():
     print(pd.DataFrame(by_length).round(2).to_string(index=False))
     print(pd.Series({k: v for k, v in summary.items() if not isinstance(v, dict)} | {"first_segment_s": summary["first_segment_s"]["median"], "first_segment_s_computing": summary["first_segment_s_computing"]["median"],
                     "grammar_ms_per_token": report["grammar_ms_per_token"]}).round(3).to_string())
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report, args.out)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

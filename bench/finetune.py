@@ -1,19 +1,19 @@
-"""How fast to learn from little music of one's own: `PSYCHOSCORE_DATA=FOLDER python bench/finetune.py`.
+"""How fast to learn from little music of one's own: the packaged model on 30 and on 300 clips, at several learning rates.
 
-Fine-tunes the packaged model on 30 and on 300 clips of about 30 s, at several learning rates, three seeds each. Songs are
-whole works. A tenth of those given validates and chooses the best step, as for a user; other songs, the same for all runs,
-are the test. Every run that ends adds a row to finetune.csv and its curve to finetune_curves.csv. Rows that are there are
-not made again, so a bench that was killed goes on.
+Clips are about 30 s long, and songs are whole works. A tenth of those given validates and chooses the best step, as for a
+user; other songs, the same for all runs, are the test. Every run that ends adds a row to finetune.csv and its curve to
+finetune_curves.csv. Rows that are there are not made again, so a bench that was killed goes on.
 
-asap    performances in FOLDER/asap, labelled by the listener: the rates are chosen here
+asap    performances in PSYCHOSCORE_DATA/asap, labelled by the listener: the rates are chosen here, with the first seed
 emopia  clips of EMOPIA's validation and test splits, which the packaged model was not trained on, with their own labels, as
         somebody's own: a check (there are fewer than 300 of them: all that are not in the test)
+
+Usage: PSYCHOSCORE_DATA=folder python bench/finetune.py [--data asap] [--rates B] [--clips 30] [--seeds 3] [--out reports/bench]
 """
-import argparse
-import os
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 import psychoscore.train
+from bench.common import data_folders, make_parser, run_script
 from psychoscore.dataset import SPLITS, SourcePiece, check_playable, deal_songs, emopia_pieces, join_versions, prepare
 from psychoscore.evaluate import estimate_profile
 from psychoscore.midi import read_midi
@@ -31,8 +32,7 @@ from psychoscore.train import evaluate, fit, is_over, load_config, load_start, n
 
 RATES = {"A": (1e-4, 3e-5), "B": (3e-4, 1e-4), "C": (1e-3, 3e-4)} # Of Muon and AdamW
 CLIP_S, TEST_SONGS = 30.0, 40
-REPORTS = Path(__file__).parent.parent/"reports"/"bench"
-psychoscore.train.N_WATCHED = 2 # What is only watched takes time
+CHOSEN = "B" # The other rates are tried with the first seed alone
 
 
 def cut(notes: np.ndarray, start: float) -> np.ndarray:
@@ -88,7 +88,7 @@ def gain(before: pd.DataFrame, after: pd.DataFrame) -> dict: # Both from `evalua
     return dict(zip(("test_gain", "test_low", "test_high"), low_high, strict=True))
 
 
-def run(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict, pd.DataFrame]: # The row, and its curve
+def fine_tune(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict, pd.DataFrame]: # The row, and its curve
     "Fine-tune once."
     with tempfile.TemporaryDirectory() as folder:
         data = prepare(choose(clips, name["clips"], name["seed"]), f"{folder}/data", copies=24)
@@ -123,34 +123,40 @@ def rehearse(clips: list[SourcePiece], rehearsal: float) -> dict: # The row
         return row | {f"emopia{name.removeprefix('test')}": value for name, value in emopia.items()}
 
 
+def arms(sources: list[str], seeds: int, sizes: list[int], rates: "list[str]|None") -> Iterator[dict]: # What names a row
+    "What is run; without rates, all where they are chosen, then the chosen one."
+    for source, seed, n, name in product(sources, range(seeds), sizes, rates or RATES):
+        if rates or name == CHOSEN or (source == "asap" and seed == 0): yield dict(data=source, clips=n, rates=name, seed=seed)
+
+
 def append(path: Path, rows: pd.DataFrame):
     rows.to_csv(path, mode="a", header=not path.exists(), index=False, float_format="%.5g")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=("asap", "emopia"), default="asap")
-    parser.add_argument("--rates", nargs="+", choices=RATES, default=list(RATES))
+    parser = make_parser(__doc__, "bench")
+    parser.add_argument("--data", nargs="+", choices=("asap", "emopia"), default=["asap", "emopia"])
+    parser.add_argument("--rates", nargs="+", choices=RATES, help="each with all seeds; by default those of the report")
     parser.add_argument("--clips", nargs="+", type=int, default=[30, 300])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--rehearsal", action="store_true", help="compare, instead, training with a share of EMOPIA and without")
-    parser.add_argument("--out", type=Path, default=REPORTS)
     args = parser.parse_args()
-    if "PSYCHOSCORE_DATA" not in os.environ: parser.error("set PSYCHOSCORE_DATA to a folder with asap and EMOPIA")
-    clips, table, data_folder = [], args.out/"finetune.csv", Path(os.environ["PSYCHOSCORE_DATA"])
+    asap, = data_folders(parser, "asap")
+    psychoscore.train.N_WATCHED = 2 # What is only watched takes time
+    clips, table = {}, args.out/"finetune.csv"
+    args.out.mkdir(parents=True, exist_ok=True)
     if args.rehearsal:
-        clips = asap_clips(data_folder/"asap")
-        append(args.out/"finetune_rehearsal.csv", pd.DataFrame([rehearse(clips, share) for share in (0.0, 0.25)]))
+        own = asap_clips(asap)
+        append(args.out/"finetune_rehearsal.csv", pd.DataFrame([rehearse(own, share) for share in (0.0, 0.25)]))
         return
-    for seed, n, rates in product(range(args.seeds), args.clips, args.rates):
-        name = dict(data=args.data, clips=n, rates=rates, seed=seed)
+    for name in arms(args.data, args.seeds, args.clips, args.rates):
         done = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=list(name))
         if (done[list(name)] == pd.Series(name)).all(axis=1).any(): continue
-        if not clips: clips = join_versions(asap_clips(data_folder/"asap") if args.data == "asap" else emopia_clips())
-        row, curve = run(clips, name, {} if args.max_steps is None else dict(max_steps=args.max_steps))
+        if (source := name["data"]) not in clips: clips[source] = join_versions(asap_clips(asap) if source == "asap" else emopia_clips())
+        row, curve = fine_tune(clips[source], name, {} if args.max_steps is None else dict(max_steps=args.max_steps))
         append(args.out/"finetune_curves.csv", curve); append(table, pd.DataFrame([row]))
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

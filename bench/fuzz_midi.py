@@ -1,15 +1,16 @@
-"""Read tens of thousands of damaged MIDI files, and count what comes of them, into reports/bench/fuzz.json.
-
-Usage: python bench/fuzz_midi.py [FOLDER ...] [--cases 20000] [--seed 0] [--keep FOLDER]
-       python bench/fuzz_midi.py --parser symusic --python OTHER/bin/python --out other.json
-       (to compare; mido and pretty_midi likewise)
+"""What comes of tens of thousands of damaged MIDI files: read, refused, or a fault, by this reader or by others'.
 
 Files of several origins are damaged in ways that have names: the ten examples, files that five libraries wrote, some
-made by hand, some of them to cost time, and MIDI of the folders that are given. Case i depends on the seed, on i and
-on these files alone. Two processes read every case twice, the second backwards and with another PYTHONHASHSEED. They
-have 500 MB each beyond what they begin with, a case has two seconds, and a process that dies or hangs is counted and
-begun again after it.
-A case is read or refused; all else is a fault. Exit code 1 when there were faults.
+made by hand, some of them to cost time, and MIDI of the folders that are given, of cases and emopia in PSYCHOSCORE_DATA
+by default (what lies in reports/ for this reader had the test files of two other projects, too). Case i depends on the
+seed, on i and on these files alone. Two processes read every case twice, the second backwards and with another
+PYTHONHASHSEED. They have 500 MB each beyond what they begin with, a case has two seconds, and a process that dies or
+hangs is counted and begun again after it. A case is read or refused; all else is a fault. Exit code 1 when there were
+faults.
+
+Usage: python bench/fuzz_midi.py [FOLDER ...] [--cases 24000] [--seed 0] [--keep FOLDER] [--out reports/bench/fuzz.json]
+       python bench/fuzz_midi.py --parser symusic [--cases 4000] [--python OTHER/bin/python]     into fuzz_symusic.json
+       (mido and pretty_midi likewise)
 """
 import argparse
 import gzip
@@ -398,26 +399,30 @@ def store(files, folder):
 
 
 def main():
-    parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("folders", nargs="*", help="of MIDI to be damaged, too")
-    parse.add_argument("--cases", type=int, default=20_000)
+    parse.add_argument("--cases", type=int, help="24,000 by default, 4,000 of another parser")
     parse.add_argument("--seed", type=int, default=0)
     parse.add_argument("--parser", choices=PARSERS, default="psychoscore")
     parse.add_argument("--python", default=sys.executable, help="interpreter that has the parser")
-    parse.add_argument("--out", type=Path, default=ROOT/"reports/bench/fuzz.json")
+    parse.add_argument("--out", type=Path, help="reports/bench/fuzz.json by default, fuzz_NAME.json of another parser")
     parse.add_argument("--keep", type=Path, help="folder for the inputs of faults")
     parse.add_argument("--child", help=argparse.SUPPRESS)
     parse.add_argument("--range", type=int, nargs=3, help=argparse.SUPPRESS)
     given = parse.parse_args()
     if given.child: return child(given.child, given.parser, given.seed, range(*given.range))
+    from bench.common import REPORTS, data_folders, write_json # the children may lack it
+    ours = given.parser == "psychoscore"
+    folders = given.folders or (data_folders(parse, "cases", "emopia") if os.environ.get("PSYCHOSCORE_DATA") else [])
+    cases = (24_000 if ours else 4000) if given.cases is None else given.cases
     with tempfile.TemporaryDirectory() as folder:
-        store(origins(given.folders), folder)
-        table, files = fuzz(folder, given.parser, given.cases, given.seed, python=given.python), load(folder)
+        store(origins(folders), folder)
+        table, files = fuzz(folder, given.parser, cases, given.seed, python=given.python), load(folder)
     report = dict(parser=given.parser, seed=given.seed, python=sys.version.split()[0],
         parser_version=version_of(given.parser, given.python),
         written_by={name: version(name) for name in ("mido", "pretty_midi", "symusic", "music21")},
         files={name: len(f) for name, f in files.items()}) | summarise(table)
-    given.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report, given.out or REPORTS/"bench"/("fuzz.json" if ours else f"fuzz_{given.parser}.json"))
     print(json.dumps({k: v for k, v in report.items() if not k.startswith("by_")}, indent=1))
     if given.keep:
         given.keep.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
-"""Throw made-up requests at the server, of a tiny model: schemathesis reads the app's own OpenAPI description, and makes up right and
-wrong requests, and chains of them. Three ways: without a key; with a key that the client has; with a key that it has not.
-Every request is counted by the server itself. Usage: python bench/fuzz_serve.py [--requests 20000] [--out reports/bench/fuzz_serve.json]
+"""What the server answers to requests that schemathesis makes up: no error of its own, no open route, nothing undescribed.
+
+Schemathesis reads the app's own OpenAPI description, and makes up right and wrong requests, and chains of them, for a tiny
+model. Three ways: without a key; with a key that the client has; with a key that it has not. Every request is counted by
+the server itself. Exit code 1 when something was wrong.
+Usage: python bench/fuzz_serve.py [--requests 20000] [--out reports/bench/fuzz_serve.json]
 """
-import argparse
 import contextlib
 import json
 import re
@@ -12,12 +14,12 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
 import uvicorn
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.compose import Composer
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.search import Index
@@ -79,10 +81,9 @@ def fuzz(key, folder, examples, seed=1):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, "bench/fuzz_serve.json")
     parser.add_argument("--requests", type=int, default=20_000, help="at least so many, all ways together")
     parser.add_argument("--examples", type=int, default=100, help="made up for each operation, in one run")
-    parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
     rounds, total, seed = [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -96,9 +97,9 @@ def main():
         if not each["returncode"]: del each["output"]
     wrong = [each for each in rounds if each["returncode"] or each["server_errors"] or each["opened"]]
     report = dict(requests=total, rounds=len(rounds), wrong=len(wrong), of=rounds)
-    if args.out: args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report, args.out)
     print(json.dumps(wrong, indent=1) if wrong else f"{total} requests: no server error, no open route, nothing that is not described")
     sys.exit(bool(wrong))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

@@ -1,10 +1,10 @@
-"""How far an estimate moves when the music stays the same: microseconds, silence, re-saves, ticks. Prints a table.
+"""How far an estimate moves when the music stays the same: microseconds, silence, re-saves, ticks.
 
-Usage: python bench/invariance.py [FOLDER ...] [--emopia] [--out reports/bench/invariance.csv]
 A file counts with the dial that moves more. A re-save that holds other notes is named, and is not counted: it is other
-music. Rows of other folders stay in the CSV file.
+music. Rows of other folders stay in the CSV file. By default the ten examples, vgmidi_half/midi in PSYCHOSCORE_DATA and
+EMOPIA are read.
+Usage: PSYCHOSCORE_DATA=folder python bench/invariance.py [FOLDER ...] [--emopia] [--out reports/bench/invariance.csv]
 """
-import argparse
 import io
 import warnings
 from pathlib import Path
@@ -16,6 +16,7 @@ import pretty_midi
 import symusic
 from joblib import Parallel, delayed
 
+from bench.common import REPORTS, data_folders, make_parser, run_script
 from psychoscore.emopia import find_emopia
 from psychoscore.evaluate import estimate_profile
 from psychoscore.features import features
@@ -151,18 +152,20 @@ def listen_to(music, paths):
     return summary(moved, music)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main():
+    parser = make_parser(__doc__, "bench/invariance.csv")
     parser.add_argument("folders", nargs="*", type=Path, help="folders of MIDI files")
     parser.add_argument("--emopia", action="store_true", help="also EMOPIA (PSYCHOSCORE_DATA=folder, else a download)")
-    parser.add_argument("--out", type=Path, help="CSV file to write the table to")
     args = parser.parse_args()
+    if not args.folders and not args.emopia:
+        args.folders, args.emopia = [REPORTS/"examples", *data_folders(parser, "vgmidi_half/midi")], True
     asked = {"/".join(folder.resolve().parts[-2:]): find_midi([folder]) for folder in args.folders}
     if args.emopia: asked["EMOPIA"] = sorted((find_emopia()/"midis").glob("*.mid"))
-    if not asked: parser.error("give a folder of MIDI files, or --emopia")
     table = pd.concat([listen_to(music, paths) for music, paths in asked.items()])
     print(table.to_string(index=False))
-    if args.out:
-        if args.out.exists(): table = pd.concat([(old := pd.read_csv(args.out))[~old["music"].isin(table["music"])], table])
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(args.out, index=False)
+    if args.out.exists(): table = pd.concat([(old := pd.read_csv(args.out))[~old["music"].isin(table["music"])], table])
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(args.out, index=False)
+
+
+if __name__ == "__main__": run_script(main)

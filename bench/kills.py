@@ -1,11 +1,10 @@
-"""Kill a quick pipeline, a training and `index` with SIGKILL at random moments, begin again until they are done, and compare the end with that of runs that were left alone.
+"""What is lost when a quick pipeline, a training or `index` is killed with SIGKILL at random moments: it should be nothing.
 
+After every kill, what had been finished before must be there still, whole. A run lives for a random share of half the
+time that it takes alone; what is killed goes on in the same folder, and what has come to its end is compared with a run
+that was left alone and begun in a new folder, until there have been enough kills.
 Usage: python bench/kills.py [--only pipeline train index] [--moments 100] [--seed 0] [--out reports/bench/kills.csv]
-
-After every kill, what had been finished before must be there still, whole. A run lives for a random share of half the time that it takes alone;
-what is killed goes on in the same folder, and what has come to its end is compared and begun in a new one, until there have been enough kills.
 """
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.common import make_parser, run_script
 import psychoscore.pipeline as pipeline
 import psychoscore.report
 import psychoscore.search as search
@@ -219,11 +219,10 @@ def kill_one(name, top, moments, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, "bench/kills.csv")
     parser.add_argument("--only", nargs="+", choices=list(SUBJECTS), default=list(SUBJECTS))
     parser.add_argument("--moments", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows, failures = [], []
     for name in options.only:
@@ -231,9 +230,9 @@ def main():
             row, failed = kill_one(name, Path(top), options.moments, random.Random(options.seed))
         rows.append(row); failures += failed
     table = pd.DataFrame(rows)
-    if options.out: table.to_csv(options.out, index=False)
+    table.to_csv(options.out, index=False)
     print(table.to_string(index=False))
     raise SystemExit(bool(failures))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

@@ -1,16 +1,13 @@
-"""Choose the listener by cross-validation over EMOPIA's training songs, under every kind of source.
+"""How well each choice of listener hears, by cross-validation over EMOPIA's training songs, under every kind of source.
 
 Each choice is learned from four parts of the songs and asked about the fifth, as every kind of source would have written
 it. `unseen` repeats that with copies that change no velocity, no grid and no voice. The table tells mean squared errors,
 rank correlations and the share of right quadrants: over all kinds but the shortest, for performances, for what is unlike
 one (other velocities, a grid, fewer voices), and for that unseen. A second table, long.csv, compares music of minutes as a
 whole with the mean over stretches of it. No held-out song and no rating of anyone is looked at.
-
-    PSYCHOSCORE_DATA=FOLDER .venv/bin/python bench/listener.py --out reports/bench/listener/search.csv
+Usage: PSYCHOSCORE_DATA=folder python bench/listener.py [--only CHOICE ...] [--out reports/bench/listener/search.csv]
 """
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +15,7 @@ from scipy.linalg import solve
 from scipy.stats import norm, spearmanr
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
+from bench.common import make_parser, run_script
 from psychoscore.augment import KINDS, LEAST_NOTES, augmented, of_kind
 from psychoscore.scores import quadrants
 from psychoscore.emopia import load_emopia
@@ -158,8 +156,7 @@ def figures(y, found, kinds, suffix):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("reports/bench/listener/search.csv"))
+    parser = make_parser(__doc__, "bench/listener/search.csv")
     parser.add_argument("--only", nargs="*", default=[""], help="Choices whose name begins so.")
     given = parser.parse_args()
     clips = load_emopia().query("split == 'train'").reset_index(drop=True)
@@ -182,4 +179,4 @@ def main():
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

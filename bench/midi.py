@@ -1,14 +1,12 @@
-"""Measure readers of MIDI on real files, into reports/bench/midi.csv.
+"""How fast readers of MIDI are on real files: this one, symusic, mido and pretty_midi.
 
-Usage: python bench/midi.py FOLDER ... [--files 3000] [--out reports/bench/midi.csv]
-
-For each folder, milliseconds a file of psychoscore's reader, symusic, mido and pretty_midi: the least of three rounds
-in turn, since others use the machine, too. Files are up to 100 drawn from the folder, and its five largest apart, which
-are read whatever their size. Then how long psychoscore takes for --files files, drawn again and again from all folders,
-in one process and in two: seconds, and those that processors were busy with it. mido only parses; the others make
-notes in seconds. psychoscore alone hears pedals.
+For each folder, milliseconds a file: the least of three rounds in turn, since others use the machine, too. Files are up to
+100 drawn from the folder, and its five largest apart, which are read whatever their size. Then how long psychoscore takes
+for --files files, drawn again and again from all folders, in one process and in two: seconds, and those that processors
+were busy with it. mido only parses; the others make notes in seconds. psychoscore alone hears pedals. By default the
+folders are emopia, pop909 and asap in PSYCHOSCORE_DATA.
+Usage: PSYCHOSCORE_DATA=folder python bench/midi.py [FOLDER ...] [--files 3000] [--out reports/bench/midi.csv]
 """
-import argparse
 import os
 import random
 import time
@@ -20,10 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.common import data_folders, make_parser, run_script
 from bench.fuzz_midi import PARSERS
 from psychoscore.midi import Limits, find_midi, read_midi
-
-ROOT = Path(__file__).parent.parent
 
 
 def readers(): return {"psychoscore": partial(read_midi, limits=Limits(inf, inf, inf))} | {name: PARSERS[name]()[0]
@@ -70,13 +67,13 @@ def many(paths, processes): # -> (s, s of processors)
 
 
 def main():
-    parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parse.add_argument("folders", nargs="+", type=Path)
+    parse = make_parser(__doc__, "bench/midi.csv")
+    parse.add_argument("folders", nargs="*", type=Path)
     parse.add_argument("--files", type=int, default=3000)
-    parse.add_argument("--out", type=Path, default=ROOT/"reports/bench/midi.csv")
     given = parse.parse_args()
-    rows = [row for folder in given.folders for row in rows_of(folder)]
-    paths = random.Random(0).choices(find_midi(given.folders), k=given.files)
+    folders = given.folders or data_folders(parse, "emopia", "pop909", "asap")
+    rows = [row for folder in folders for row in rows_of(folder)]
+    paths = random.Random(0).choices(find_midi(folders), k=given.files)
     for processes in (1, 2):
         seconds, busy_s = min(many(paths, processes) for _ in range(2))
         rows.append(dict(folder="all", files=f"{processes} process{'es'*(processes > 1)}", n=len(paths),
@@ -88,4 +85,4 @@ def main():
     print(table.to_string(index=False))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

@@ -1,11 +1,11 @@
-"""Give every MIDI file of a folder to every command and route that reads MIDI, and say where they disagree.
-
-Usage: python bench/readers.py FOLDER [--expected expected.csv] [--out table.csv] [--readers listen http ...]
+"""Where the commands and routes that read MIDI disagree about a file: every one is given every file of a folder.
 
 `read_midi` says what is expected: so many notes with these remarks, or a refusal in a line. A reader agrees when it
 reads what is read and refuses what is refused, with the same words; listen and the server must estimate alike, too.
 What else keeps a reader from a file, such as a prompt that is too dense, is shown as it says it. The readers work in
 another process, which is begun again when a file ends it. Exit code 1 when a file ended it, or a reader disagreed.
+By default the files are cases in PSYCHOSCORE_DATA, with its expected.csv.
+Usage: PSYCHOSCORE_DATA=folder python bench/readers.py [FOLDER] [--expected expected.csv] [--out table.csv] [--readers listen http ...]
 """
 import argparse
 import contextlib
@@ -20,6 +20,8 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
+
+from bench.common import data_folders, run_script
 
 TINY = dict(width=32, layers=1, heads=2, mlp_width=32) # How it sounds does not matter here
 
@@ -200,7 +202,7 @@ def try_files(paths, readers): # -> {file: {"notes", "words", reader: verdict}}
 
 
 def main():
-    parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("folder", nargs="?", type=Path)
     parse.add_argument("--expected", type=Path,
         help="CSV of file, and in words what should come of it; shown beside what came")
@@ -210,6 +212,9 @@ def main():
     given = parse.parse_args()
     if given.child: return child(given.child, given.readers)
     from psychoscore.midi import find_midi
+    if not given.folder:
+        given.folder, = data_folders(parse, "cases")
+        given.expected = given.expected or given.folder/"expected.csv"
     wanted = {row[0]: row[1] for row in csv.reader(given.expected.open())} if given.expected else {}
     rows = try_files(find_midi([given.folder]), given.readers)
     table = [dict(file=str(Path(path).relative_to(given.folder)), expected=wanted.get(Path(path).name, ""),
@@ -230,4 +235,4 @@ def main():
     return int(bad > 0)
 
 
-if __name__ == "__main__": sys.exit(main())
+if __name__ == "__main__": run_script(main)

@@ -1,20 +1,19 @@
-"""Vector searches at 100,000 pieces: time to build, time of a query, recall. Prints JSON.
+"""How fast vector searches are at 100,000 pieces, and how much they find: time to build, time of a query, recall.
 
-Usage: python bench/search.py [--pieces 100000] [--queries 200] [--out reports/bench/search.json]
 CPU times are what to compare where other work shares the machine.
+Usage: python bench/search.py [--pieces 100000] [--queries 200] [--out reports/bench/search.json]
 """
-import argparse
 import json
 import platform
 import statistics
 import time
-from pathlib import Path
 
 import faiss
 import numpy as np
 import sklearn
 from sklearn.neighbors import NearestNeighbors
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.search import nearest
 
 WIDTH, K = 256, 10
@@ -70,11 +69,10 @@ def measure(name, vectors, queries, truth):
             "recall": round(float(recall), 3)}
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main():
+    parser = make_parser(__doc__, "bench/search.json")
     parser.add_argument("--pieces", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--out", type=Path, help="JSON file to write the report to")
     args = parser.parse_args()
     faiss.omp_set_num_threads(1)
     rng = np.random.default_rng(0)
@@ -83,6 +81,8 @@ if __name__ == "__main__":
     report = {"pieces": args.pieces, "width": WIDTH, "k": K, "queries": args.queries, "threads": 1,
               "versions": {"faiss": faiss.__version__, "sklearn": sklearn.__version__, "python": platform.python_version()},
               "searches": [measure(name, vectors, queries, truth) for name in SEARCHES]}
-    text = json.dumps(report, indent=1)
-    print(text)
-    if args.out: args.out.write_text(text + "\n")
+    print(json.dumps(report, indent=1))
+    write_json(report, args.out)
+
+
+if __name__ == "__main__": run_script(main)

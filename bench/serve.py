@@ -1,9 +1,11 @@
-"""How the server does under load, over loopback: speed, fairness, first segment; then a soak with hostile and cancelled requests and a kill.
+"""How the server does under load, over loopback: speed, fairness, first segment, and a soak with a kill.
 
-One run measures both sides of a ratio in turn, on the same server. The server gets two cores' worth of decoding threads
-(--workers). What was wanted stands beside what was measured, with a verdict; a bar that is missed is said, and fails nothing. Usage: python bench/serve.py [--rounds 3] [--soak 1000] [--out reports/bench/serve.json]
+The soak has hostile and cancelled requests, too. One run measures both sides of a ratio in turn, on the same server. The
+server gets two cores' worth of decoding threads (--workers). What was wanted stands beside what was measured, with a
+verdict; a bar that is missed is said, and fails nothing.
+Usage: python bench/serve.py [--rounds 3] [--soak 1000] [--out reports/bench/serve.json]
+       python bench/serve.py --rounds 0 --out reports/bench/serve_soak.json
 """
-import argparse
 import asyncio
 import base64
 import json
@@ -23,6 +25,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.notes import make_notes, midi_bytes
 
 CLIENTS = 16
@@ -246,11 +249,10 @@ def verdicts(measured):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, "bench/serve.json")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="of the speed; 0 leaves it out")
     parser.add_argument("--soak", type=int, default=1000, help="requests; 0 leaves the soak out")
-    parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
     server = Server(args.workers)
     try:
@@ -266,7 +268,7 @@ def main():
     report["verdicts"] = verdicts([fast.get("speedup"), fast.get("first_segment_s", {}).get("max"), soaked.get("unclean"), max(soaked["growth"].values()) if soaked else None])
     print(pd.DataFrame(report["verdicts"]).T.to_string())
     print("missed:", "; ".join(bar for bar, said in report["verdicts"].items() if said["met"] is False) or "none")
-    if args.out: args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report, args.out)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

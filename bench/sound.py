@@ -1,8 +1,8 @@
-"""Measure renderers of soundfonts on the ten example pieces, into reports/bench/sound.csv.
+"""What renderers of soundfonts make of the ten example pieces: pitch, dynamics, chroma, time, and where they install.
 
-Usage: python bench/sound.py   (a renderer that is not installed is an error: pip install --no-deps tinysoundfont)
-
-All play the packaged piano; symusic also plays the soundfont that pretty_midi brings along, as version 0.1 did.
+All play the packaged piano; symusic also plays the soundfont that pretty_midi brings along, as version 0.1 did. It needs
+tinysoundfont (.venv/bin/pip install --no-deps tinysoundfont), and asks the package index for wheels.
+Usage: python bench/sound.py [--out reports/bench/sound.csv]
 """
 import io
 import re
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,10 @@ import pandas as pd
 import pretty_midi
 import scipy.io.wavfile
 
+from bench.common import REPORTS, make_parser, run_script
 from psychoscore.midi import read_midi
 from psychoscore.notes import end_s, make_notes, midi_bytes
 from psychoscore.sound import RATE, chroma_match, piano_zones, soundfont_bytes, strongest_hz
-
-ROOT = Path(__file__).parent.parent
 
 
 def by_midirenderer(notes, soundfont):
@@ -75,8 +75,10 @@ def measure(play, soundfont_of, pieces):
                 cpu_s_for_30_s=30*cpu_s/music_s, same_twice=bool((play(pieces[0], soundfont_of(pieces[0])) == sounds[0]).all()))
 
 
-if __name__ == "__main__":
-    pieces = [read_midi(path).notes for path in sorted((ROOT/"reports/examples").glob("*.mid"))]
+def main():
+    args = make_parser(__doc__, "bench/sound.csv").parse_args()
+    if not find_spec("tinysoundfont"): sys.exit("tinysoundfont is not installed: .venv/bin/pip install --no-deps tinysoundfont")
+    pieces = [read_midi(path).notes for path in sorted((REPORTS/"examples").glob("*.mid"))]
     timgm = Path(pretty_midi.__file__).with_name("TimGM6mb.sf2").read_bytes()
     ours, theirs = lambda notes: soundfont_bytes(piano_zones(notes)), lambda notes: timgm
     for notes in pieces: ours(notes) # the samples are read before anything is timed
@@ -84,5 +86,8 @@ if __name__ == "__main__":
             for name, play, font, of in (("midirenderer", by_midirenderer, "packaged piano", ours), ("tinysoundfont", by_tinysoundfont, "packaged piano", ours),
                                          ("symusic", by_symusic, "packaged piano", ours), ("symusic", by_symusic, "TimGM6mb", theirs))]
     table = pd.DataFrame(rows)
-    table.to_csv(ROOT/"reports/bench/sound.csv", index=False, float_format="%.4g")
+    table.to_csv(args.out, index=False, float_format="%.4g")
     print(table.to_string())
+
+
+if __name__ == "__main__": run_script(main)

@@ -1,14 +1,14 @@
-"""How fast training is, and what it costs: `python bench/train.py --data FOLDER [--only throughput ...] [--tiny]`.
-On the GPU where there is one.
+"""How fast training is, and what it costs, on the GPU where there is one: against transformers.Trainer, by parts.
 
 throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the matmul peak in that precision
 folder      time of a step, and memory, with 10,000 and with 1,000,000 pieces; of a model so small that drawing the batch shows
 memory      resident memory of a run over its steps, the tiny model, rows that are compared included
 optimizers  Muon against AdamW at equal minutes, the tiny model
 
-What was measured is kept in one file, part by part, as each ends; --only replaces the parts that it names.
+What was measured is kept in one file, part by part, as each ends; --only replaces the parts that it names. All take a
+quarter of an hour.
+Usage: python bench/train.py --data FOLDER [--only throughput ...] [--tiny] [--out reports/bench/train.json]
 """
-import argparse
 import itertools
 import json
 import os
@@ -24,6 +24,7 @@ import torch
 from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from bench.common import make_parser, run_script, write_json
 from psychoscore.dataset import POOL, DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
 from psychoscore.model import ModelConfig, add_residual_dropout, make_model, multiplies_bf16
 from psychoscore.tokens import PAD
@@ -194,17 +195,17 @@ def optimizers(data, config, minutes, steps):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, "bench/train.json")
     parser.add_argument("--data", required=True, help="folder written by `psychoscore prepare`, with EMOPIA")
     parser.add_argument("--config", default="small")
     parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--minutes", type=float, default=2.5, help="of each arm of `optimizers`")
-    parser.add_argument("--tiny", action="store_true", help="only try whether it runs")
-    parser.add_argument("--out", type=Path, default=Path("out/train.json"))
+    parser.add_argument("--tiny", action="store_true", help="only try whether it runs; needs an --out of its own")
     args = parser.parse_args()
+    if args.tiny and args.out == parser.get_default("out"): parser.error("--tiny would overwrite what was measured: give another --out")
     data, config, tiny, smaller = PreparedDataset(args.data), load_config(args.config), args.tiny, load_config("tiny")
     if tiny: config = smaller = replace(config, warmup_steps=5, model=MICRO, mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(tokens=64))
-    args.out.parent.mkdir(parents=True, exist_ok=True); (Path.cwd()/"out").mkdir(exist_ok=True)
+    (Path.cwd()/"out").mkdir(exist_ok=True)
     measured = json.loads(args.out.read_text()) if args.out.exists() else {}
     for name in args.only:
         conditions = dict(config="tiny" if name in ("memory", "optimizers") else args.config, threads=torch.get_num_threads(), load=os.getloadavg()[0])
@@ -213,8 +214,8 @@ def main():
             folder=lambda: dict(pieces=folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 2 if tiny else 5)),
             memory=lambda: memory(data, smaller, *((20, 5) if tiny else (500, 10))),
             optimizers=lambda: dict(arms=optimizers(data, smaller, 0.02 if tiny else args.minutes, 3 if tiny else 30)))[name]()
-        args.out.write_text(json.dumps(measured, indent=1) + "\n")
+        write_json(measured, args.out)
         print(name, json.dumps(measured[name], indent=1), flush=True)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": run_script(main)

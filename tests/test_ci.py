@@ -1,9 +1,12 @@
 "The scripts in .ci that no other test runs."
 import base64
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,3 +34,10 @@ def test_a_notebook_s_settings_do_not_reach_the_next(tmp_path):
 def test_examples_of_no_model(tmp_path):
     failed = run_script("make_examples.py", tmp_path/"nowhere")
     assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1) and "no psychoscore checkpoint in" in failed.stderr
+
+
+@pytest.mark.parametrize("name", ["make_estimators", "make_piano"])
+def test_what_takes_minutes_or_a_network_finds_at_least_what_it_imports(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT/".ci"/f"{name}.py")
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    assert callable(getattr(module, "main", None) or module.make_piano)
