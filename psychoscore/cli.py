@@ -237,13 +237,13 @@ def emopia(
 @app.command()
 def synthesize(
     out: Out,
-    num_pairs: Annotated[int, typer.Option(min=1, help="Pairs of profile and music.")] = 50_000,
+    num_pairs: Annotated[int, typer.Option(min=1, help="Pairs of profile and music. More than a folder holds are added to it; the result is as if all were made at once.")] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help="Pair i depends on the seed and i alone.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
     midi_dir: Annotated[Optional[Path], typer.Option(help="Write every pair as a MIDI file here, too.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print coverage of keys, tempi, lengths and profiles.")] = False,
 ):
-    "Make pairs by rules; continues what is unfinished."
+    "Make pairs by rules; continues what is unfinished, and adds to what is finished."
     if not jobs: raise ValueError("jobs must be a number of processes, or -1 for one a core, got 0")
     from psychoscore.synthetic import count_pairs, synthesize as synthesize_pairs
     manifest = synthesize_pairs(out, num_pairs, seed, jobs, midi_dir)

@@ -622,13 +622,19 @@ def midi_name(
     return "_".join(f"{d.name[0]}{v:.2f}" for d, v in zip(CIRCUMPLEX, _point(mean), strict=True)) + f"_{pair.index:06d}.mid"
 
 # %% ../nbs/01_synthetic.ipynb #0b91e53c
-def _make_shard(out: Path, name: str, seed: int, start: int, stop: int): # Write one shard; its name and line in the manifest
-    pairs, sink = [compose_pair(seed, i) for i in range(start, stop)], pa.BufferOutputStream()
+def _make_shard(out: Path, name: str, seed: int, start: int, stop: int, kept: int): # Write one shard; its name and line in the manifest
+    pairs = list(_read_shard(out/name)) if kept else [] # What is there is read, not composed again
+    pairs += [compose_pair(seed, i) for i in range(start + kept, stop)]
+    sink = pa.BufferOutputStream()
     pq.write_table(_table(pairs), sink, compression="zstd")
     data = sink.getvalue()
-    _write(out/name, data)
+    _write(_grown(out/name) if kept else out/name, data)
     return name, {"sha256": hashlib.sha256(data).hexdigest(), "pairs": len(pairs), "notes": sum(len(p.notes) for p in pairs),
                   "seconds": round(sum(end_s(p.notes) for p in pairs), 3)}
+
+def _grown(path: Path): # Where a shard that has grown waits for its line in the manifest
+    return path.with_name(f".{path.name}.grown.tmp")
+
 
 # %% ../nbs/01_synthetic.ipynb #65151bfd
 def _read_shard(path: Path): # Its pairs, a hundred in memory at a time
@@ -660,16 +666,20 @@ def _manifest(out: Path, wanted: dict): # The folder's manifest, or a new one; w
     if not path.exists(): return wanted | {"shards": {}}
     try: found = json.loads(path.read_text())
     except ValueError: raise ValueError(f"{path} is not a manifest (not JSON): remove it, or choose another folder") from None
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise ValueError(f"{out} holds pairs made with {name} {found.get(name)!r}, asked for {value!r}: choose another folder, or ask for the same")
+    for name in sorted(wanted, key="num_pairs".__eq__): # How many comes last: only of one kind can there be more or fewer
+        has, value = found.get(name), wanted[name]
+        if name == "num_pairs" and has and has <= value: continue
+        if name == "num_pairs" and has: raise ValueError(f"{out} holds, or is to hold, {has} pairs, and {value} are fewer: ask for {has} or more, or choose another folder")
+        if has != value: raise ValueError(f"{out} holds pairs made with {name} {has!r}, asked for {value!r}: choose another folder, or ask for the same")
     return wanted | {"shards": found["shards"]}
+
 
 # %% ../nbs/01_synthetic.ipynb #bdb7c721
 def _finished(out: Path, manifest: dict): # Shards whose bytes are what the manifest says; the others are reported
     good = {}
     for name, entry in manifest["shards"].items():
-        path = out/name
+        path, grown = out/name, _grown(out/name)
+        if grown.is_file() and _sha256(grown) == entry["sha256"]: os.replace(grown, path) # Killed before it was moved
         if not path.is_file(): warnings.warn(f"shard {path} is missing: making it again", stacklevel=3)
         elif _sha256(path) != entry["sha256"]: warnings.warn(f"shard {path} is damaged (its SHA-256 is not the manifest's): making it again", stacklevel=3)
         else: good[name] = entry
@@ -689,7 +699,7 @@ def _content_sha256(out: Path, manifest: dict): # Of every pair in the order of 
 
 # %% ../nbs/01_synthetic.ipynb #c1c7e185
 def synthesize(
-    out: "str|Path", # Folder for the shards and the manifest; an unfinished one is continued
+    out: "str|Path", # Folder for the shards and the manifest; an unfinished one is continued, and one with fewer pairs grows
     num_pairs: int=50_000,
     seed: int=0, # Pair i is a function of (seed, i) alone
     jobs: int=-1, # Processes; -1 = one a core. `joblib.parallel_config` chooses another backend
@@ -703,15 +713,18 @@ def synthesize(
     out, starts = Path(out), {f"pairs-{k:05d}.parquet": start for k, start in enumerate(range(0, num_pairs, shard_size))}
     manifest = _manifest(out, {"seed": seed, "num_pairs": num_pairs, "shard_size": shard_size, "first_pair": _digest(compose_pair(seed, 0)).hex()})
     manifest["shards"] = _finished(out, manifest)
-    tasks = [delayed(_make_shard)(out, name, seed, start, min(start + shard_size, num_pairs))
-             for name, start in starts.items() if name not in manifest["shards"]]
+    kept = {name: entry["pairs"] for name, entry in manifest["shards"].items()}
+    tasks = [delayed(_make_shard)(out, name, seed, start, stop, kept.get(name, 0)) for name, start in starts.items()
+             if kept.get(name) != (stop := min(start + shard_size, num_pairs)) - start]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tqdm(total=num_pairs, initial=sum(s["pairs"] for s in manifest["shards"].values()), unit="pair", desc="synthesize") as progress:
+        if tasks: _save_manifest(out, manifest) # From here on the folder says that it is unfinished
+        with tqdm(total=num_pairs, initial=sum(kept.values()), unit="pair", desc="synthesize") as progress:
             for name, entry in _results(tasks, jobs):
                 manifest["shards"][name] = entry
                 _save_manifest(out, manifest)
-                progress.update(entry["pairs"])
+                if name in kept: os.replace(_grown(out/name), out/name)
+                progress.update(entry["pairs"] - kept.get(name, 0))
         if midi_dir is not None:
             Path(midi_dir).mkdir(parents=True, exist_ok=True)
             with tqdm(total=num_pairs, unit="file", desc="MIDI") as progress:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +111,67 @@ def test_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(OSError, match="file.*choose another folder"): synthesize(tmp_path/"file", 10, jobs=1)
 
 
-@pytest.mark.parametrize(("change", "says"), [({"seed": 4}, "seed 3"), ({"num_pairs": 60}, "num_pairs 40"), ({"shard_size": 10}, "shard_size 20")])
+@pytest.mark.parametrize(("change", "says"), [({"seed": 4}, "made with seed 3.*ask for the same"), ({"shard_size": 10}, "made with shard_size 20"),
+                                            ({"num_pairs": 20}, "40 pairs, and 20 are fewer: ask for 40 or more"), ({"num_pairs": 60, "seed": 4}, "made with seed 3")])
 def test_another_request_in_the_same_folder(tmp_path, change, says):
     request = {"num_pairs": 40, "seed": 3, "jobs": 1, "shard_size": 20}
     synthesize(tmp_path, **request)
-    with pytest.raises(ValueError, match=f"holds pairs made with {says}"): synthesize(tmp_path, **request | change)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=says): synthesize(tmp_path, **request | change)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_finished_folder_grows_by_what_is_new(whole, tmp_path, monkeypatch, jobs):
+    composed, compose = [], synthetic.compose_pair
+    monkeypatch.setattr(synthetic, "compose_pair", lambda seed, index: composed.append(index) or compose(seed, index))
+    for n in (7, 30, 31, 40, 400): synthesize(tmp_path, n, seed=3, jobs=jobs, shard_size=20)
+    assert contents(tmp_path) == contents(whole)
+    if jobs == 1: assert sorted(composed) == sorted([*range(400), *[0]*5]) # each once; the first also to see that the rules are the same
+
+
+def test_the_folder_of_midi_files_grows(tmp_path):
+    for n in (25, 50): synthesize(tmp_path/"grown", n, jobs=1, shard_size=20, midi_dir=tmp_path/"grown_midi")
+    synthesize(tmp_path/"once", 50, jobs=1, shard_size=20, midi_dir=tmp_path/"once_midi")
+    assert contents(tmp_path/"grown") == contents(tmp_path/"once") and contents(tmp_path/"grown_midi") == contents(tmp_path/"once_midi")
+
+
+GROWING = """
+import os, sys
+import psychoscore.synthetic as synthetic
+left, real = int(sys.argv[2]), dict(open=open, replace=os.replace)
+def step(name):
+    def run(*args, **options):
+        global left
+        left -= 1
+        if left < 0: os._exit(9)
+        return real[name](*args, **options)
+    return run
+synthetic.open, synthetic.os.replace = step("open"), step("replace")
+synthetic.synthesize(sys.argv[1], 50, seed=3, jobs=1, shard_size=20)
+"""
+
+
+def test_killed_while_it_grows_at_every_file(tmp_path, monkeypatch):
+    "An end without warning before each opening and moving of a file; what was finished is never composed again."
+    synthesize(tmp_path/"once", 50, seed=3, jobs=1, shard_size=20)
+    compose, ended, k = synthetic.compose_pair, [], 0
+    while True:
+        folder, k = tmp_path/f"{k}", k + 1
+        synthesize(folder, 30, seed=3, jobs=1, shard_size=20)
+        run = subprocess.run([sys.executable, "-c", GROWING, str(folder), str(k - 1)], capture_output=True, text=True)
+        if run.returncode == 0: break
+        assert run.returncode == 9, run.stderr
+        try: assert len(list(iter_pairs(folder))) == 30 # not begun
+        except ValueError as error:
+            assert "unfinished" in str(error)
+            ended.append(k)
+        composed = []
+        monkeypatch.setattr(synthetic, "compose_pair", lambda seed, index: composed.append(index) or compose(seed, index))
+        with warnings.catch_warnings(action="error"): synthesize(folder, 50, seed=3, jobs=1, shard_size=20)
+        monkeypatch.undo()
+        assert not set(composed) & set(range(1, 30)) and contents(folder) == contents(tmp_path/"once")
+    assert len(ended) > 8 and contents(folder) == contents(tmp_path/"once")
 
 
 def test_other_rules_in_the_same_folder(tmp_path, monkeypatch):
