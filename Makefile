@@ -145,7 +145,7 @@ bench-serve: .venv/.installed
 	$(BIN)/python bench/serve.py --out reports/bench/serve.json
 
 estimators: .venv/.installed
-	$(BIN)/python -c 'from psychoscore.evaluate import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
+	$(BIN)/python -c 'from psychoscore.estimators import figures_table, make_estimators; print(figures_table(make_estimators("psychoscore/assets")).to_string())'
 	$(BIN)/python -c 'from psychoscore.dial import save_relations; print(save_relations("psychoscore/assets"))'
 
 search-listener: .venv/.installed

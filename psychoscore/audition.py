@@ -9,7 +9,7 @@ __all__ = ['MAX_TAKES', 'PART_S', 'check_takes', 'take_requests', 'cut', 'mismat
 from dataclasses import replace
 import numpy as np
 from .compose import Composer, Piece, Request
-from .evaluate import packaged_listener
+from .estimators import packaged_listener
 from .features import excerpt, features_table
 from .profile import CIRCUMPLEX
 

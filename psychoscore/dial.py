@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from .audition import check_takes, compose_takes
 from .compose import MAX_ROWS, Composer, Piece, Request, is_watched, requests_of, with_options
 from .scores import PROBES, song_interval
-from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
+from .estimators import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import FEATURES, excerpt, features_table
 from .midi import read_midi
 from .plots import by_quadrant, plot_intervals, profile_square, themed
