@@ -48,7 +48,8 @@ SHORTEST_S = 0.03 # No note becomes shorter, s
 def shortened(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Let go earlier."
     notes = notes.copy()
-    notes["duration_s"] = np.maximum(notes["duration_s"]*rng.uniform(0.3, 0.9), np.minimum(notes["duration_s"], SHORTEST_S))
+    notes["duration_s"] = np.maximum(notes["duration_s"]*rng.uniform(0.3, 0.9),
+                                     np.minimum(notes["duration_s"], SHORTEST_S))
     return notes
 
 def capped(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -73,7 +74,8 @@ def joined(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     (first, number), notes = attacks(notes), notes.copy()
     following = np.append(notes["onset_s"][first[1:]], end_s(notes))
     reach = rng.integers(1, 4) # attacks; an accompaniment is held for longer than one
-    ends = following[np.minimum(number + np.where(notes["pitch"] < np.median(notes["pitch"]), reach, 1) - 1, len(first) - 1)]
+    ends = following[np.minimum(number + np.where(notes["pitch"] < np.median(notes["pitch"]), reach, 1) - 1,
+                                len(first) - 1)]
     notes["duration_s"] = np.maximum(ends - notes["onset_s"], SHORTEST_S)
     return notes
 
@@ -88,7 +90,7 @@ def _in_order(notes: np.ndarray) -> np.ndarray:
     return make_notes(*(notes[name] for name in notes.dtype.names))
 
 def outlined(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "Keep the highest and the lowest note of each attack, and some of those between, as an arrangement for few voices does."
+    "Keep the outer notes of each attack and some of the inner ones, as an arrangement for few voices does."
     _, number = attacks(notes)
     by_pitch = np.lexsort((notes["pitch"], number))
     inner = (np.diff(number[by_pitch], prepend=-1) == 0) & (np.diff(number[by_pitch], append=number[-1] + 1) == 0)
@@ -119,7 +121,8 @@ def moved(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Change the tempo and the pitch a little."
     notes, factor, semitones = notes.copy(), np.exp(rng.uniform(-0.06, 0.06)), int(rng.integers(-3, 4))
     for name in ("onset_s", "duration_s"): notes[name] *= factor
-    if PITCH_MIN <= notes["pitch"].min() + semitones and notes["pitch"].max() + semitones <= PITCH_MAX: notes["pitch"] += semitones
+    low, high = notes["pitch"].min() + semitones, notes["pitch"].max() + semitones
+    if PITCH_MIN <= low and high <= PITCH_MAX: notes["pitch"] += semitones
     return notes
 
 def part_of(
@@ -138,8 +141,10 @@ def part_of(
 CHANGES: "dict[str, dict[str, tuple[float, Change|None]]]" = { # Sort -> name -> how often it is drawn, and what it does
     "voices": {"as played": (0.75, None), "outlined": (0.25, outlined)},
     "time": {"as played": (0.5, None), "together": (0.15, together), "on a grid": (0.35, on_grid)},
-    "length": {"as played": (0.4, None), "shortened": (0.15, shortened), "capped": (0.15, capped), "pedalled": (0.15, pedalled), "joined": (0.15, joined)},
-    "velocity": {"as played": (0.25, None), "scaled": (0.2, scaled_velocities), "voiced": (0.2, voiced_velocities), "few": (0.15, few_velocities), "flat": (0.2, flat_velocities)},
+    "length": {"as played": (0.4, None), "shortened": (0.15, shortened), "capped": (0.15, capped),
+               "pedalled": (0.15, pedalled), "joined": (0.15, joined)},
+    "velocity": {"as played": (0.25, None), "scaled": (0.2, scaled_velocities), "voiced": (0.2, voiced_velocities),
+                 "few": (0.15, few_velocities), "flat": (0.2, flat_velocities)},
     "place": {"as played": (0.2, None), "moved": (0.8, moved)},
     "extent": {"whole": (0.4, None), "part": (0.6, part_of)}}
 
@@ -167,11 +172,13 @@ def _part(shortest_s: float, longest_s: float) -> Change:
     return lambda notes, rng: part_of(notes, rng, (shortest_s, longest_s), 1)
 
 KINDS: "dict[str, tuple[Change, ...]]" = { # Name -> changes, one after the other
-    "performed": (), "loudness lost": (flat_velocities,), "few velocities": (few_velocities,), "another level": (scaled_velocities,), "mixed by voice": (voiced_velocities,),
+    "performed": (), "loudness lost": (flat_velocities,), "few velocities": (few_velocities,),
+    "another level": (scaled_velocities,), "mixed by voice": (voiced_velocities,),
     "pedal held": (pedalled,), "pedal lost": (capped,),
     "score": (on_grid, joined, flat_velocities), "sequenced": (on_grid, shortened, few_velocities),
     "arranged": (outlined, on_grid, voiced_velocities),
-    "8 s": (_part(4, 8),), "8 s of a score": (on_grid, joined, flat_velocities, _part(4, 8)), "a moment": (_part(0.3, 5),), "a few notes": (_few_notes,)}
+    "8 s": (_part(4, 8),), "8 s of a score": (on_grid, joined, flat_velocities, _part(4, 8)),
+    "a moment": (_part(0.3, 5),), "a few notes": (_few_notes,)}
 
 def of_kind(
     notes: np.ndarray, # Note table

@@ -110,7 +110,8 @@ def _needed_members(
     entries = [(path, info) for path, info in entries if "__MACOSX" not in path.parts and not path.name.startswith(".")]
     midis = [(path, info) for path, info in entries if path.parent.name == "midis" and path.suffix.lower() == ".mid"]
     homes = {path.parent.parent for path, _ in midis}
-    if len(homes) != 1: raise ValueError(f"{archive.filename} must hold one folder `midis` with MIDI files, found {len(homes)}")
+    if len(homes) != 1:
+        raise ValueError(f"{archive.filename} must hold one folder `midis` with MIDI files, found {len(homes)}")
     home, = homes
     kept = midis + [(path, info) for path, info in entries if path == home/"label.csv"]
     needed = {str(path.relative_to(home)): info for path, info in kept}
@@ -155,12 +156,13 @@ def download_emopia(
     md5: str=EMOPIA_MD5, # Its checksum
     cache: "str|Path|None"=None, # Where to keep it; pooch's folder for psychoscore by default
 ) -> Path: # Folder that holds midis/ and label.csv
-    "Fetch and unpack EMOPIA unless it is already there. ConnectionError when unreachable, ValueError when not what the MD5 promises."
+    "Fetch and unpack EMOPIA unless it is there; ConnectionError or ValueError when it cannot be had whole."
     cache = _cache_folder(cache)
     folder = cache/f"emopia-{md5}"
     if folder.is_dir(): return folder
     name = f"emopia-{md5}.zip"
-    store = pooch.create(path=cache, base_url="", registry={name: f"md5:{md5}"}, urls={name: url}, retry_if_failed=RETRIES)
+    store = pooch.create(path=cache, base_url="", registry={name: f"md5:{md5}"}, urls={name: url},
+                         retry_if_failed=RETRIES)
     advice = "check the network, or fetch the archive by hand and pass its path as root"
     try: archive = store.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=30))
     except requests.RequestException as error:
@@ -179,9 +181,14 @@ def find_emopia(
     root = Path(os.environ["PSYCHOSCORE_DATA"] if root is None else root).expanduser()
     if not root.exists(): raise FileNotFoundError(f"no folder or archive at {given}")
     if root.is_file(): return unpack_emopia(root, cache)
-    found = sorted(p for depth in ("", "*/", "*/*/") for p in root.glob(f"{depth}midis") if p.is_dir() and "__MACOSX" not in p.parts)
-    if not found: raise FileNotFoundError(f"no folder `midis` in {given} or up to two levels below; give EMOPIA's folder or its zip")
-    if len(found) > 1: raise ValueError(f"more than one dataset in {given}: {', '.join(str(p.parent) for p in found)}; give one of them")
+    found = sorted(p for depth in ("", "*/", "*/*/") for p in root.glob(f"{depth}midis")
+                   if p.is_dir() and "__MACOSX" not in p.parts)
+    if not found:
+        raise FileNotFoundError(f"no folder `midis` in {given} or up to two levels below; "
+                                "give EMOPIA's folder or its zip")
+    if len(found) > 1:
+        raise ValueError(f"more than one dataset in {given}: {', '.join(str(p.parent) for p in found)}; "
+                         "give one of them")
     return found[0].parent
 
 # %% ../nbs/00_emopia.ipynb #750a882a
@@ -203,7 +210,8 @@ def _label_problems(
     "Compare label.csv with the file names."
     if not (folder/"label.csv").is_file(): return [], []
     with open(folder/"label.csv", newline="", encoding="utf-8-sig") as opened: rows = list(csv.DictReader(opened))
-    if not rows or not {"ID", "4Q"} <= rows[0].keys(): return ["label.csv: needs the columns ID and 4Q and at least one row"], []
+    if not rows or not {"ID", "4Q"} <= rows[0].keys():
+        return ["label.csv: needs the columns ID and 4Q and at least one row"], []
     label = {row["ID"]: row["4Q"] for row in rows}
     problems = [f"{i}: not in label.csv" for i in sorted(clip_ids - label.keys())]
     problems += [f"{i}: label.csv says class {label[i]}" for i in sorted(clip_ids & label.keys()) if label[i] != i[1]]
@@ -224,12 +232,16 @@ def _check_clips(
     disagreements, without_file = _label_problems(folder, clip_ids)
     problems = problems + disagreements
     if version == "2.2" and num_clips is None and set(without_file) <= known:
-        if without_file: warnings.warn(f"label.csv lists {len(without_file)} clips that have no file: {', '.join(without_file)}", stacklevel=3)
+        if without_file:
+            said = f"label.csv lists {len(without_file)} clips that have no file: {', '.join(without_file)}"
+            warnings.warn(said, stacklevel=3)
     else: problems += [f"{i}: in label.csv, but there is no such file" for i in without_file]
-    if num_clips is not None and len(clip_ids) != num_clips: problems.append(f"{len(clip_ids)} clips where num_clips={num_clips} were expected")
+    if num_clips is not None and len(clip_ids) != num_clips:
+        problems.append(f"{len(clip_ids)} clips where num_clips={num_clips} were expected")
     if num_clips is None and version is None:
         problems += [f"{i}: not a clip of EMOPIA" for i in sorted(clip_ids - known)]
-        problems.append(f"{len(clip_ids)} clips, where EMOPIA 1.0 has 1078 and 2.2 has 1071; num_clips={len(clip_ids)} loads a part on purpose")
+        problems.append(f"{len(clip_ids)} clips, where EMOPIA 1.0 has 1078 and 2.2 has 1071; "
+                        f"num_clips={len(clip_ids)} loads a part on purpose")
         if len(clip_ids) > len(known)/2: problems += [f"{i}: missing" for i in sorted(known - clip_ids)]
     if not problems: return
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -239,7 +251,7 @@ def _check_clips(
 def read_clips(
     folder: Path, # Holds midis/
     num_clips: int|None=None, # How many clips there must be; a release's number by default
-) -> tuple[pd.DataFrame, pd.DataFrame]: # Columns path, clip_id, song_id, quadrant, and what was measured; rows sorted by clip id
+) -> tuple[pd.DataFrame, pd.DataFrame]: # Clips (path, clip_id, song_id, quadrant); their measures; by clip id
     "Read and measure every clip; ValueError that lists what is wrong with the dataset."
     rows, measured, problems, clip_ids = [], [], [], set()
     for path in sorted((Path(folder)/"midis").iterdir()):
@@ -261,15 +273,15 @@ def _check_choice(name: str, value, allowed):
 
 # %% ../nbs/00_emopia.ipynb #496385ed
 def load_emopia(
-    root: "str|Path|None"=None, # EMOPIA's folder, one above it, or its zip; PSYCHOSCORE_DATA, else a download, by default
+    root: "str|Path|None"=None, # EMOPIA's folder, one above it, or its zip; else PSYCHOSCORE_DATA, or a download
     labels: str="russell", # How class numbers are read: "russell" (the dataset's) or "plan"
     placement: str="measured", # Within a class: "measured" from the notes, or "uniform", drawn
     split: str="published", # "published", or "song": our own, song-disjoint, all clips
     seed: int=0, # For "uniform" and "song"
     num_clips: int|None=None, # Clips that must be there; by default 1,078 (1.0) or 1,071 (2.2)
     cache: "str|Path|None"=None, # Where archives are kept and unpacked; pooch's folder by default
-) -> pd.DataFrame: # path, clip_id, song_id, quadrant 1-4, valence and arousal "high"/"low", trauma, entropy, split; a row a clip, by clip_id
-    "Load EMOPIA as a table of clips with profiles; ValueError or FileNotFoundError unless it is all there and consistent."
+) -> pd.DataFrame: # A row a clip: path, ids, quadrant 1-4, valence, arousal "high"/"low", trauma, entropy, split
+    "Load EMOPIA as a table of clips with profiles; ValueError or FileNotFoundError unless it is all there."
     _check_choice("labels", labels, LABELS)
     _check_choice("placement", placement, ("measured", "uniform"))
     _check_choice("split", split, ("published", "song"))
@@ -290,4 +302,5 @@ def plot_affect_plane(
     "Place every clip on the profile square, coloured by its class."
     import seaborn as sns
     dots = dict(s=6, linewidth=0, antialiased=False, legend=legend)
-    return sns.scatterplot(clips, x="trauma", y="entropy", ax=profile_square(ax), **dots, **by_quadrant(clips["quadrant"]))
+    return sns.scatterplot(clips, x="trauma", y="entropy", ax=profile_square(ax), **dots,
+                           **by_quadrant(clips["quadrant"]))

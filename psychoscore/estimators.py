@@ -152,7 +152,8 @@ class Calibration(NamedTuple):
         tier = np.minimum(between.astype(int), len(self.tiers) - 2)
         def end(entries): # between four of them
             at = np.stack([np.interp(raw, GRID, row) for row in entries])
-            return at[tier, np.arange(len(raw))]*(tier + 1 - between) + at[tier + 1, np.arange(len(raw))]*(between - tier)
+            below, above = at[tier, np.arange(len(raw))], at[tier + 1, np.arange(len(raw))]
+            return below*(tier + 1 - between) + above*(between - tier)
         return np.stack([value, np.minimum(end(self.low), value), np.maximum(end(self.high), value)], 1)
 
 def calibrate_answers(
@@ -170,7 +171,8 @@ def calibrate_answers(
         near = alike[np.argsort(np.abs(raw[alike] - GRID[:, None]), 1, kind="stable")[:, :NEAR[1]]]
         ends.append(np.maximum.accumulate(np.quantile(truth[near], [(1 - LEVEL)/2, (1 + LEVEL)/2], axis=1), axis=1))
     low, high = np.stack(ends, 1)
-    low, high = np.minimum.accumulate(low), np.maximum.accumulate(high) # who has less to go by never gets a narrower interval
+    # Who has less to go by never gets a narrower interval.
+    low, high = np.minimum.accumulate(low), np.maximum.accumulate(high)
     return Calibration(*(np.asarray(a, np.float32) for a in (line, error, tiers, low, high)))
 
 # %% ../nbs/hearing/estimators.ipynb #68a76c5e
@@ -256,16 +258,18 @@ def fit_listener(
 ) -> Listener:
     "Learn to estimate profiles."
     answers = cross_validate(rows, asked)
-    meanings = [calibrate_answers(raw, truth, asked.table) for raw, truth in zip(answers.T, asked.profiles.T, strict=True)]
+    meanings = [calibrate_answers(raw, truth, asked.table)
+                for raw, truth in zip(answers.T, asked.profiles.T, strict=True)]
     ridge = learn(rows)
-    mean, scale, gates, base, weights = (getattr(ridge, n).astype(np.float32) for n in ("mean", "scale", "gates", "base", "weights"))
-    return Listener(mean, scale, ridge.support, gates, base, weights, *map(np.stack, zip(*meanings, strict=True)))
+    ridge = Ridge(*(column.astype(np.float32) for column in ridge))._replace(support=ridge.support)
+    return Listener(*ridge, *map(np.stack, zip(*meanings, strict=True)))
 
 def joined_rows(
     parts: "list[Rows]",
 ) -> Rows:
     "Put rows behind one another."
-    return Rows(pd.concat([part.table for part in parts], ignore_index=True), *(np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True)))
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    return Rows(table, *(np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True)))
 
 # %% ../nbs/hearing/estimators.ipynb #f780829d
 class Forest(NamedTuple):
@@ -281,7 +285,8 @@ class Forest(NamedTuple):
         "Send every row down every tree."
         x, trees, node = x.astype(np.float32), np.arange(len(self.feature)), np.zeros((len(x), len(self.feature)), int)
         while (inside := self.feature[trees, node] >= 0).any():
-            above = np.take_along_axis(x, self.feature[trees, node].clip(0).astype(int), 1) > self.threshold[trees, node]
+            asked = self.feature[trees, node].clip(0).astype(int)
+            above = np.take_along_axis(x, asked, 1) > self.threshold[trees, node]
             node = np.where(inside, self.children[trees, node, above.astype(int)], node)
         return self.value[trees, node].mean(1, dtype=float)
 
@@ -295,8 +300,10 @@ def grow_forest(
     from sklearn.ensemble import RandomForestRegressor # only here: listening needs no scikit-learn
     grown = RandomForestRegressor(100, min_samples_leaf=8, max_features=0.3, random_state=seed).fit(x, y)
     trees = [tree.tree_ for tree in grown.estimators_]
-    return Forest(padded_stack([t.feature.clip(-1).astype(np.int8) for t in trees]), padded_stack([t.threshold.astype(np.float32) for t in trees]),
-                  padded_stack([np.stack([t.children_left, t.children_right], 1).clip(0).astype(np.int16) for t in trees]), padded_stack([t.value[..., 0].astype(np.float16) for t in trees]))
+    children = [np.stack([t.children_left, t.children_right], 1).clip(0).astype(np.int16) for t in trees]
+    return Forest(padded_stack([t.feature.clip(-1).astype(np.int8) for t in trees]),
+                  padded_stack([t.threshold.astype(np.float32) for t in trees]),
+                  padded_stack(children), padded_stack([t.value[..., 0].astype(np.float16) for t in trees]))
 
 # %% ../nbs/hearing/estimators.ipynb #5ddbefec
 def padded_stack(
@@ -356,7 +363,9 @@ def load_estimator(
     "Read an estimator; ValueError when it was made for other features."
     path = files("psychoscore")/"assets"/f"{kind.__name__.lower()}.npz" if path is None else Path(path)
     with np.load(path, allow_pickle=False) as stored:
-        if stored["feature_names"].tolist() != list(FEATURES): raise ValueError(f"{path.name} was made for {len(stored['feature_names'])} features, this version has other ones: make it again with `make estimators`")
+        if stored["feature_names"].tolist() != list(FEATURES):
+            raise ValueError(f"{path.name} was made for {len(stored['feature_names'])} features, "
+                             "this version has other ones: make it again with `make estimators`")
         return kind(**{name: stored[name] for name in kind._fields})
 
 # %% ../nbs/hearing/estimators.ipynb #8d33369f
@@ -382,12 +391,15 @@ def accuracies(
     for name, label in PROBES.items():
         truth = label(profiles)
         right, commonest = label(estimates) == truth, np.unique(truth, return_counts=True)[1].max()
-        scores[name] = Score(*song_bootstrap(lambda rows, right=right: right[rows].mean(), songs, n_bootstrap), float(commonest/len(truth)))
+        measured = song_bootstrap(lambda rows, right=right: right[rows].mean(), songs, n_bootstrap)
+        scores[name] = Score(*measured, float(commonest/len(truth)))
     return scores
 
 # %% ../nbs/hearing/estimators.ipynb #dde78220
-STATISTICS = {"density": "note_rate", "inter-onset interval": "ioi_median", "duration": "duration_median", "velocity": "velocity_mean",
-              "polyphony": "polyphony", "pitch-class entropy": "pitch_class_entropy", "range": "range"} # Name -> feature
+STATISTICS = { # Name -> feature
+    "density": "note_rate", "inter-onset interval": "ioi_median", "duration": "duration_median",
+    "velocity": "velocity_mean", "polyphony": "polyphony", "pitch-class entropy": "pitch_class_entropy",
+    "range": "range"}
 
 def save_reference(
     rows: "dict[str, Rows]", # "train" and "held_out", from `excerpt_rows`
@@ -395,7 +407,8 @@ def save_reference(
 ):
     "Write down the statistics of the first excerpt of each clip."
     first = {name: r.table.iloc[r.whole.sum():2*r.whole.sum()] for name, r in rows.items()}
-    np.savez_compressed(path, **{name: table[list(STATISTICS.values())].to_numpy(np.float32) for name, table in first.items()})
+    columns = list(STATISTICS.values())
+    np.savez_compressed(path, **{name: table[columns].to_numpy(np.float32) for name, table in first.items()})
 
 # %% ../nbs/hearing/estimators.ipynb #a8b0f604
 @cache
@@ -403,7 +416,8 @@ def reference(
 ) -> "dict[str, pd.DataFrame]": # "train" and "held_out", a row a clip of EMOPIA
     "Statistics of real music."
     with np.load(files("psychoscore")/"assets"/"reference.npz", allow_pickle=False) as stored:
-        return {name: pd.DataFrame(stored[name].astype(float), columns=list(STATISTICS.values())) for name in stored.files}
+        columns = list(STATISTICS.values())
+        return {name: pd.DataFrame(stored[name].astype(float), columns=columns) for name in stored.files}
 
 # %% ../nbs/hearing/estimators.ipynb #8430e99a
 def held_out_figures(
@@ -415,12 +429,16 @@ def held_out_figures(
     table, truth, songs, _ = rows_of_kind(clips, [read_midi(path).notes for path in clips.path], kind)
     answers = estimate(table)
     values = answers if answers.ndim == 2 else answers[..., 0]
-    figures = {"clips": len(clips), "songs": len(set(songs)), **{name: score.summary() for name, score in accuracies(values, truth, songs).items()}}
+    scores = {name: score.summary() for name, score in accuracies(values, truth, songs).items()}
+    figures = {"clips": len(clips), "songs": len(set(songs)), **scores}
     for k, d in enumerate(CIRCUMPLEX):
-        figures[d.name] = {"rank_correlation": song_interval(lambda rows, k=k: pd.Series(values[rows, k]).corr(pd.Series(truth[rows, k]), "spearman"), songs)}
+        def ranks(rows, heard=values[:, k], meant=truth[:, k]):
+            return pd.Series(heard[rows]).corr(pd.Series(meant[rows]), "spearman")
+        figures[d.name] = {"rank_correlation": song_interval(ranks, songs)}
         if answers.ndim == 2: continue
         held = (answers[:, k, 1] <= truth[:, k]) & (truth[:, k] <= answers[:, k, 2])
-        figures[d.name] |= {"coverage": song_interval(lambda rows, held=held: held[rows].mean(), songs), "interval_width": float((answers[:, k, 2] - answers[:, k, 1]).mean())}
+        figures[d.name] |= {"coverage": song_interval(lambda rows, held=held: held[rows].mean(), songs),
+                            "interval_width": float((answers[:, k, 2] - answers[:, k, 1]).mean())}
     return figures
 
 # %% ../nbs/hearing/estimators.ipynb #402f684e
@@ -436,18 +454,24 @@ def make_estimators(
     parts = {split: clips[clips.split == split] for split in ("train", "validation", "test")}
     apart = clips[clips.split.isin(["validation", "test"])]
     assert not set(parts["train"].song_id) & set(apart.song_id), "a song is on both sides"
-    notes = {name: [read_midi(path).notes for path in part.path] for name, part in (("train", parts["train"]), ("held_out", apart))}
+    notes = {name: [read_midi(path).notes for path in part.path]
+             for name, part in (("train", parts["train"]), ("held_out", apart))}
     rows = {"train": excerpt_rows(parts["train"], notes["train"]), "held_out": excerpt_rows(apart, notes["held_out"])}
     asked = {kind: rows_of_kind(parts["train"], notes["train"], kind) for kind in KINDS}
     learned = augmented_rows(parts["train"], notes["train"])
     listener, judge = fit_listener(learned, joined_rows(list(asked.values()))), fit_judge(rows["held_out"])
     save_reference(rows, out/"reference.npz")
     for estimator in (listener, judge): save_estimator(estimator, out/f"{type(estimator).__name__.lower()}.npz")
-    heard = {split if kind == "performed" else f"{split}, {kind}": held_out_figures(listener, parts[split], kind) for split in ("validation", "test") for kind in KINDS}
-    report = {"data": "EMOPIA, published split", "licence": EMOPIA_LICENCE, "level": LEVEL, "gamma": GAMMA, "alpha": ALPHA, "copies": CLIP_COPIES, "features": len(FEATURES),
-              "versions": {"psychoscore": __version__, "numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
-              "listener": {"learned_from": f"{len(parts['train'])} clips of {parts['train'].song_id.nunique()} training songs", **heard},
-              "judge": {"learned_from": f"{len(apart)} clips of {apart.song_id.nunique()} validation and test songs", "training": held_out_figures(judge, parts["train"])}}
+    heard = {split if kind == "performed" else f"{split}, {kind}": held_out_figures(listener, parts[split], kind)
+             for split in ("validation", "test") for kind in KINDS}
+    report = {"data": "EMOPIA, published split", "licence": EMOPIA_LICENCE, "level": LEVEL, "gamma": GAMMA,
+              "alpha": ALPHA, "copies": CLIP_COPIES, "features": len(FEATURES),
+              "versions": {"psychoscore": __version__, "numpy": np.__version__, "scipy": scipy.__version__,
+                           "scikit-learn": sklearn.__version__},
+              "listener": {"learned_from": f"{len(parts['train'])} clips of {parts['train'].song_id.nunique()} training songs",
+                           **heard},
+              "judge": {"learned_from": f"{len(apart)} clips of {apart.song_id.nunique()} validation and test songs",
+                        "training": held_out_figures(judge, parts["train"])}}
     (out/"estimators.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
 
@@ -461,8 +485,14 @@ def figures_table(
     report: dict, # From `make_estimators`
 ) -> pd.DataFrame: # A row for each estimator and what it was measured on
     "Lay the figures out."
-    rows = {(who, on): figures for who in ("listener", "judge") for on, figures in report[who].items() if isinstance(figures, dict)}
-    show = lambda s: f"{s[0]:.3f} ({s[1]:.2f} to {s[2]:.2f})"
-    return pd.DataFrame([{"estimator": who, "on": on, "clips": f["clips"], "songs": f["songs"], **{short: show(list(f[name].values())) for short, name in (("4Q", "quadrant"), ("arousal", "arousal"), ("valence", "valence"))},
-                          **{f"rank correlation, {d.name}": show(f[d.name]["rank_correlation"]) for d in CIRCUMPLEX},
-                          **{f"coverage, {d.name}": show(f[d.name]["coverage"]) if "coverage" in f[d.name] else "" for d in CIRCUMPLEX}} for (who, on), f in rows.items()])
+    rows = {(who, on): figures for who in ("listener", "judge")
+            for on, figures in report[who].items() if isinstance(figures, dict)}
+    def show(s): return f"{s[0]:.3f} ({s[1]:.2f} to {s[2]:.2f})"
+    def row(f):
+        found = {"clips": f["clips"], "songs": f["songs"]}
+        for short, name in (("4Q", "quadrant"), ("arousal", "arousal"), ("valence", "valence")):
+            found[short] = show(list(f[name].values()))
+        found |= {f"rank correlation, {d.name}": show(f[d.name]["rank_correlation"]) for d in CIRCUMPLEX}
+        has = "coverage" in f[CIRCUMPLEX[0].name] # the judge gives no interval
+        return found | {f"coverage, {d.name}": show(f[d.name]["coverage"]) if has else "" for d in CIRCUMPLEX}
+    return pd.DataFrame([{"estimator": who, "on": on, **row(f)} for (who, on), f in rows.items()])

@@ -48,7 +48,8 @@ def estimate_table(
 # %% ../nbs/hearing/evaluate.ipynb #cf67f683
 STRETCH_S = 30.0 # About as long as the clips that were learned from
 MAX_STRETCHES = 1000 # Longer music gets longer ones
-EARLY_S = 0.01 # A border lies this long before the round time: what is played on a beat is behind it, however a file rounds
+# A border lies this long before the round time: what is played on a beat is behind it, however a file rounds.
+EARLY_S = 0.01
 
 def stretches(
     notes: np.ndarray, # Note table
@@ -65,7 +66,8 @@ def estimate_profiles(
 ) -> "list[ProfileEstimate]": # One a piece
     "Estimate the profiles of pieces; of a long one, the mean over its stretches."
     parts = [stretches(notes) for notes in pieces]
-    answers = packaged_listener()(features_table([part for of_one in parts for part in of_one])) if pieces else np.empty(0)
+    table = features_table([part for of_one in parts for part in of_one])
+    answers = packaged_listener()(table) if pieces else np.empty(0)
     ends = np.cumsum([len(of_one) for of_one in parts])
     means = [answers[end - len(of_one):end].mean(0).tolist() for of_one, end in zip(parts, ends, strict=True)]
     return [ProfileEstimate(*(Estimate(*triple) for triple in piece)) for piece in means]
@@ -84,7 +86,8 @@ def too_short(
     if not len(notes): return "too short to tell: there are no notes"
     if len(notes) >= ENOUGH_NOTES and span_s(notes) >= ENOUGH_S: return None
     count = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-    return f"too short to tell: {count} in {span_s(notes):.1f} s, where an estimate needs {ENOUGH_NOTES} notes and {ENOUGH_S:g} s"
+    return (f"too short to tell: {count} in {span_s(notes):.1f} s, "
+            f"where an estimate needs {ENOUGH_NOTES} notes and {ENOUGH_S:g} s")
 
 # %% ../nbs/hearing/evaluate.ipynb #curve1cd
 WINDOW_S = 16.0 # What is heard for one point of a curve, s
@@ -94,13 +97,16 @@ MAX_STEPS = 20_000
 def estimate_curve(
     notes: np.ndarray, # Note table
     every_s: float, # Step from one answer to the next, s
-    window_s: float|None = None, # How much is heard around each, s; WINDOW_S, or the step where that is longer, by default
-) -> pd.DataFrame: # A row a step: start_s, end_s, and for each dimension `name`, `name_low`, `name_high`; NaN in silence
+    window_s: float|None = None, # How much is heard around each, s; by default WINDOW_S, or the step if longer
+) -> pd.DataFrame: # A row a step: start_s, end_s, and a dimension's `name`, `name_low`, `name_high`; NaN in silence
     "Estimate how the profile of a piece moves."
-    if not np.isfinite(every_s) or every_s < EVERY_MIN_S: raise ValueError(f"every_s must be at least {EVERY_MIN_S} s, got {every_s}")
+    if not np.isfinite(every_s) or every_s < EVERY_MIN_S:
+        raise ValueError(f"every_s must be at least {EVERY_MIN_S} s, got {every_s}")
     window_s = max(every_s, WINDOW_S) if window_s is None else window_s
-    if not np.isfinite(window_s) or window_s < every_s: raise ValueError(f"window_s must be a number that is at least every_s, {every_s}, got {window_s}")
-    if (steps := end_s(notes)/every_s) > MAX_STEPS: raise ValueError(f"a curve has at most {MAX_STEPS:,} steps, got {steps:,.0f}: take longer ones")
+    if not np.isfinite(window_s) or window_s < every_s:
+        raise ValueError(f"window_s must be a number that is at least every_s, {every_s}, got {window_s}")
+    if (steps := end_s(notes)/every_s) > MAX_STEPS:
+        raise ValueError(f"a curve has at most {MAX_STEPS:,} steps, got {steps:,.0f}: take longer ones")
     if not len(notes): raise ValueError("cannot estimate a piece without notes")
     last = end_s(notes)
     start = np.arange(0, max(last, EVERY_MIN_S), every_s)
@@ -123,7 +129,8 @@ def notes_of_score(
     flat = score.stripTies().flatten()
     marks = [m.getQuarterBPM() for m in flat.getElementsByClass("MetronomeMark") if m.number]
     beat_s = 60/(marks[0] if marks else 90)
-    rows = [(n.offset*beat_s, n.quarterLength*beat_s, p.midi) for n in flat.notes if n.quarterLength > 0 for p in n.pitches]
+    rows = [(n.offset*beat_s, n.quarterLength*beat_s, p.midi)
+            for n in flat.notes if n.quarterLength > 0 for p in n.pitches]
     return make_notes(*np.array(rows, dtype=float).T, 80)
 
 # %% ../nbs/hearing/evaluate.ipynb #1e1522d6
@@ -156,7 +163,8 @@ def other_world(
         return mannwhitneyu(a, b).statistic/(len(a)*len(b)) if len(a) and len(b) else 0.5
     measure = lambda statistic: song_interval(statistic, np.arange(len(pieces)), n_bootstrap)
     return {"pieces": len(pieces), "minor": int(minor.sum()), "notated_mode_auc": measure(area),
-            "mode_moves_trauma": measure(lambda rows: right[rows].mean()), "tempo_moves_entropy": measure(lambda rows: rises[rows].mean())}
+            "mode_moves_trauma": measure(lambda rows: right[rows].mean()),
+            "tempo_moves_entropy": measure(lambda rows: rises[rows].mean())}
 
 # %% ../nbs/hearing/evaluate.ipynb #8601d84d
 def _at_tempo(notes: np.ndarray, factor: float) -> np.ndarray:

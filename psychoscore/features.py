@@ -26,7 +26,7 @@ CHORD_S = 0.0437 # Notes that follow within this time belong to one attack, s
 
 def attacks(
     notes: np.ndarray, # Note table sorted by onset, (N,)
-) -> "tuple[np.ndarray, np.ndarray]": # Position of the first note of each attack, (A,); number of the attack of each note, (N,)
+) -> "tuple[np.ndarray, np.ndarray]": # First note of each attack, (A,); number of the attack of each note, (N,)
     "Group notes that begin together."
     begins = np.diff(notes["onset_s"], prepend=-np.inf) > CHORD_S
     return np.flatnonzero(begins), begins.cumsum() - 1
@@ -51,7 +51,7 @@ RATE_WINDOW_S = 2.0
 def sliding(
     onset_s: np.ndarray, # (N,)
     values: np.ndarray, # One a note, (N,)
-) -> "tuple[np.ndarray, np.ndarray, np.ndarray]": # Sorted centres at which the content changes, s, (2*N,); notes and sum of their values from each to the next, (2*N - 1,) both
+) -> "tuple[np.ndarray, np.ndarray, np.ndarray]": # Sorted centres, s, (2*N,); notes and their sum between, (2*N - 1,)
     "Slide a window of 2 s over the notes."
     centre = np.concatenate([onset_s - RATE_WINDOW_S/2, onset_s + RATE_WINDOW_S/2])
     order, sign = np.argsort(centre, kind="stable"), np.repeat([1.0, -1.0], len(onset_s))
@@ -65,7 +65,8 @@ def rate_change(
     length_s, (centre, count, _) = onset_s[-1] - onset_s[0], sliding(onset_s, onset_s)
     inside = np.diff((centre - onset_s[0]).clip(RATE_WINDOW_S/2, max(length_s - RATE_WINDOW_S/2, RATE_WINDOW_S/2)))
     mean = (inside*count).sum()/max(inside.sum(), 1e-9)
-    spread = np.sqrt((inside*(count - mean)**2).sum()/max(inside.sum(), 1.0)) # less than a second of windows says little
+    weight = max(inside.sum(), 1.0) # less than a second of windows says little
+    spread = np.sqrt((inside*(count - mean)**2).sum()/weight)
     return spread*length_s/(RATE_WINDOW_S*len(onset_s))
 
 # %% ../nbs/music/features.ipynb #4d65dde2
@@ -92,12 +93,15 @@ def pulse(
 RHYTHM = {
     "note_rate": "notes a second, log2", "attack_rate": "attacks a second, log2",
     "ioi_median": "median time between attacks, log2 s", "ioi_spread": "its standard deviation, octaves",
-    "npvi": "mean contrast of successive times between attacks, 0 to 1", "ioi_short": "share of them below 160 ms, softly",
-    "ioi_long": "share above 700 ms, softly", "pause": "their 95 % quantile, s", "rate_change": "variation of the notes in any 2 s, sd over mean",
+    "npvi": "mean contrast of successive times between attacks, 0 to 1",
+    "ioi_short": "share of them below 160 ms, softly",
+    "ioi_long": "share above 700 ms, softly", "pause": "their 95 % quantile, s",
+    "rate_change": "variation of the notes in any 2 s, sd over mean",
     "duration_median": "median length of a note, log2 s", "duration_spread": "its standard deviation, octaves",
     "duration_long": "90 % quantile of length, log2 s", "duration_short": "share of notes below 150 ms, softly",
     "legato": "length of a note over the time from its attack to the next, mean log2",
-    "pulse_clarity": "highest autocorrelation of the attacks at 0.24 to 2 s", "pulse_s": "where it lies, s; between lags that are as good"}
+    "pulse_clarity": "highest autocorrelation of the attacks at 0.24 to 2 s",
+    "pulse_s": "where it lies, s; between lags that are as good"}
 
 def rhythm(notes: np.ndarray) -> dict: # As in `RHYTHM`
     "Measure what happens when."
@@ -119,12 +123,17 @@ def rhythm(notes: np.ndarray) -> dict: # As in `RHYTHM`
 
 # %% ../nbs/music/features.ipynb #a2bf10c2
 PITCH = {
-    "pitch_mean": "mean MIDI pitch", "pitch_sd": "its standard deviation, semitones", "pitch_low": "5 % quantile", "pitch_high": "95 % quantile",
-    "range": "from the one to the other, semitones", "low_share": "share of notes below C3", "high_share": "share from C5 on",
-    "top_mean": "mean of the top notes", "top_sd": "standard deviation of the top notes", "bass_mean": "mean of the lowest notes", "bass_sd": "standard deviation of the lowest notes",
-    "leap": "mean step of the top line, semitones", "repeated": "share of its steps that are none", "stepwise": "share of one or two semitones",
+    "pitch_mean": "mean MIDI pitch", "pitch_sd": "its standard deviation, semitones", "pitch_low": "5 % quantile",
+    "pitch_high": "95 % quantile",
+    "range": "from the one to the other, semitones", "low_share": "share of notes below C3",
+    "high_share": "share from C5 on",
+    "top_mean": "mean of the top notes", "top_sd": "standard deviation of the top notes",
+    "bass_mean": "mean of the lowest notes", "bass_sd": "standard deviation of the lowest notes",
+    "leap": "mean step of the top line, semitones", "repeated": "share of its steps that are none",
+    "stepwise": "share of one or two semitones",
     "leaps": "share of a fifth or more", "rising": "share that go up",
-    "pitch_class_entropy": "of the time each pitch class sounds, bits", "variety": "different pitches over the root of the number of notes"}
+    "pitch_class_entropy": "of the time each pitch class sounds, bits",
+    "variety": "different pitches over the root of the number of notes"}
 
 def pitch(notes: np.ndarray) -> dict: # As in `PITCH`
     "Measure register and melody."
@@ -132,9 +141,12 @@ def pitch(notes: np.ndarray) -> dict: # As in `PITCH`
     p = notes["pitch"].astype(float)
     top, bass, (low, high) = np.maximum.reduceat(p, first), np.minimum.reduceat(p, first), np.quantile(p, [0.05, 0.95])
     step = np.diff(top) if len(top) > 1 else np.zeros(1)
-    return {"pitch_mean": p.mean(), "pitch_sd": p.std(), "pitch_low": low, "pitch_high": high, "range": high - low, "low_share": (p < 48).mean(), "high_share": (p >= 72).mean(),
-            "top_mean": top.mean(), "top_sd": top.std(), "bass_mean": bass.mean(), "bass_sd": bass.std(), "leap": np.abs(step).mean(), "repeated": (step == 0).mean(),
-            "stepwise": ((step != 0) & (np.abs(step) <= 2)).mean(), "leaps": (np.abs(step) >= 7).mean(), "rising": (step > 0).mean(),
+    return {"pitch_mean": p.mean(), "pitch_sd": p.std(), "pitch_low": low, "pitch_high": high, "range": high - low,
+            "low_share": (p < 48).mean(), "high_share": (p >= 72).mean(),
+            "top_mean": top.mean(), "top_sd": top.std(), "bass_mean": bass.mean(), "bass_sd": bass.std(),
+            "leap": np.abs(step).mean(), "repeated": (step == 0).mean(),
+            "stepwise": ((step != 0) & (np.abs(step) <= 2)).mean(), "leaps": (np.abs(step) >= 7).mean(),
+            "rising": (step > 0).mean(),
             "pitch_class_entropy": entropy(sounding(notes), base=2), "variety": len(np.unique(p))/np.sqrt(len(p))}
 
 # %% ../nbs/music/features.ipynb #49cd53a4
@@ -182,12 +194,13 @@ def interval_shares(
 ) -> np.ndarray: # (6,) as `interval_classes`
     "How the time that pairs of pitch classes sound together divides over interval classes 1 to 6."
     together, one = sets.T @ (sets*np.diff(times)[:, None]), np.arange(12) # s, (12, 12)
-    pairs = np.array([together[one, (one + k) % 12].sum() for k in range(1, 7)])/(1, 1, 1, 1, 1, 2) # a tritone meets itself twice
+    pairs = np.array([together[one, (one + k) % 12].sum() for k in range(1, 7)])
+    pairs[5] /= 2 # a tritone meets itself twice
     return pairs/max(pairs.sum(), MONODY*together.trace(), 1e-12)
 
 def interval_classes(
     notes: np.ndarray, # Note table
-) -> np.ndarray: # (6,) shares of semitone, whole tone, minor third, major third, fourth, tritone; zeros when nothing sounds together
+) -> np.ndarray: # (6,) shares of semitone to tritone, as INTERVALS; zeros when nothing sounds together
     "Which intervals sound together, by time."
     return interval_shares(*pitch_class_sets(notes))
 
@@ -200,7 +213,8 @@ def measure_notes(
                 consonance=1 - float(interval_classes(notes)[0]), length_s=end_s(notes))
 
 # %% ../nbs/music/features.ipynb #64b98450
-DEGREES = {"do": 0, "re": 2, "mi": 4, "fa": 5, "so": 7, "si": 8, "la": 9, "te": 10, "ti": 11} # Semitones above the major tonic; si leads to la
+# Semitones above the major tonic; si leads to la.
+DEGREES = {"do": 0, "re": 2, "mi": 4, "fa": 5, "so": 7, "si": 8, "la": 9, "te": 10, "ti": 11}
 DIATONIC = [0, 2, 4, 5, 7, 9, 11]
 _ABOVE = (np.arange(12)[:, None] + np.arange(12)) % 12 # Pitch class of each degree above each tonic
 
@@ -215,11 +229,12 @@ def bass_notes(
 
 def scale_degrees(
     notes: np.ndarray, # Note table sorted by onset
-) -> "tuple[np.ndarray, np.ndarray, float]": # Shares of all notes and of the bass, above the tonic of the major scale that holds most, (12,) both; the share that it holds
-    "Read pitch classes in the scale of the piece."
+) -> "tuple[np.ndarray, np.ndarray, float]": # Shares of all notes and of the bass, (12,) both; what the scale holds
+    "Read pitch classes above the tonic of the major scale that holds most of the piece."
     share = sounding(notes)
     held = share[_ABOVE[:, DIATONIC]].sum(1)
-    tonics = softmax(100*(held + 0.2*share)) # the best scale; of those that are as good, the one whose tonic sounds more
+    # The best scale; of those that are as good, the one whose tonic sounds more.
+    tonics = softmax(100*(held + 0.2*share))
     return tonics @ share[_ABOVE], tonics @ sounding(bass_notes(notes))[_ABOVE], held.max()
 
 # %% ../nbs/music/features.ipynb #f955dd3d
@@ -256,7 +271,8 @@ def triads(
 ) -> dict: # Name, as in `TRIADS`, to share of the whole time
     "How long each kind of triad sounds."
     width, total = np.diff(times), max(times[-1] - times[0], 1e-9)
-    return {name: width @ (sets & sets[:, _ABOVE[a]] & sets[:, _ABOVE[b]]).any(1)/total for name, (a, b) in TRIADS.items()}
+    return {name: width @ (sets & sets[:, _ABOVE[a]] & sets[:, _ABOVE[b]]).any(1)/total
+            for name, (a, b) in TRIADS.items()}
 
 def local_mode(
     stretches: np.ndarray, # From `sounding_in`, s, (S, 12)
@@ -268,12 +284,19 @@ def local_mode(
 
 # %% ../nbs/music/features.ipynb #e7d6c5b4
 MODE = {
-    "mode": "correlation with the best major key minus that with the best minor one", "mode_local": "the same in stretches of 4 s, mean by the time that sounds",
-    "major_share": "share of these that are major, softly", "key_margin": "how far the best key is ahead of other tonics", "in_scale": "share of time inside the best seven-note scale",
-    "major_triads": "share of time with a major triad", "minor_triads": "with a minor one", "diminished_triads": "with a diminished one",
-    "triad_balance": "major minus minor", "harmonic_change": "change of pitch classes from second to second where both sound, 0 to 1",
-    **{f"degree_{d}": f"share of time on {d} of that scale" for d in DEGREES}, **{f"bass_{d}": f"share of the bass on {d}" for d in DEGREES if d not in ("si", "te", "ti")},
-    **{f"interval_{i}": f"share of a {i.replace('_', ' ')} among the pairs that sound together, by time" for i in INTERVALS}}
+    "mode": "correlation with the best major key minus that with the best minor one",
+    "mode_local": "the same in stretches of 4 s, mean by the time that sounds",
+    "major_share": "share of these that are major, softly",
+    "key_margin": "how far the best key is ahead of other tonics",
+    "in_scale": "share of time inside the best seven-note scale",
+    "major_triads": "share of time with a major triad", "minor_triads": "with a minor one",
+    "diminished_triads": "with a diminished one",
+    "triad_balance": "major minus minor",
+    "harmonic_change": "change of pitch classes from second to second where both sound, 0 to 1",
+    **{f"degree_{d}": f"share of time on {d} of that scale" for d in DEGREES},
+    **{f"bass_{d}": f"share of the bass on {d}" for d in DEGREES if d not in ("si", "te", "ti")},
+    **{f"interval_{i}": f"share of a {i.replace('_', ' ')} among the pairs that sound together, by time"
+       for i in INTERVALS}}
 
 def mode(notes: np.ndarray) -> dict: # As in `MODE`
     "Measure mode, harmony and dissonance."
@@ -298,9 +321,12 @@ def loudness_change(notes: np.ndarray) -> float: # MIDI velocity
 
 # %% ../nbs/music/features.ipynb #a9f8e7d6
 DYNAMICS = {
-    "velocity_mean": "mean MIDI velocity", "velocity_sd": "its standard deviation", "velocity_low": "10 % quantile", "velocity_high": "90 % quantile",
-    "loudness_change": "standard deviation of the mean in any 2 s", "accent": "mean difference of the loudest note from attack to attack",
-    "voicing": "mean of the upper half of the notes minus that of the lower", "velocity_by_pitch": "correlation of velocity with pitch",
+    "velocity_mean": "mean MIDI velocity", "velocity_sd": "its standard deviation", "velocity_low": "10 % quantile",
+    "velocity_high": "90 % quantile",
+    "loudness_change": "standard deviation of the mean in any 2 s",
+    "accent": "mean difference of the loudest note from attack to attack",
+    "voicing": "mean of the upper half of the notes minus that of the lower",
+    "velocity_by_pitch": "correlation of velocity with pitch",
     "velocity_bits": "entropy of the velocities, bits: 0 when there is one, 5 and more in a performance"}
 
 def dynamics(notes: np.ndarray) -> dict: # As in `DYNAMICS`
@@ -309,15 +335,19 @@ def dynamics(notes: np.ndarray) -> dict: # As in `DYNAMICS`
     upper = p >= np.median(p)
     peak, (low, high) = np.maximum.reduceat(v, first), np.quantile(v, [0.1, 0.9])
     varies = v.std() > 0 and p.std() > 0
-    return {"velocity_mean": v.mean(), "velocity_sd": v.std(), "velocity_low": low, "velocity_high": high, "loudness_change": loudness_change(notes),
-            "accent": np.abs(np.diff(peak)).mean() if len(peak) > 1 else 0.0, "voicing": v[upper].mean() - (v[~upper].mean() if (~upper).any() else v.mean()),
+    return {"velocity_mean": v.mean(), "velocity_sd": v.std(), "velocity_low": low, "velocity_high": high,
+            "loudness_change": loudness_change(notes),
+            "accent": np.abs(np.diff(peak)).mean() if len(peak) > 1 else 0.0,
+            "voicing": v[upper].mean() - (v[~upper].mean() if (~upper).any() else v.mean()),
             "velocity_by_pitch": np.corrcoef(p, v)[0, 1] if varies else 0.0,
             "velocity_bits": entropy(np.bincount(notes["velocity"]), base=2)}
 
 # %% ../nbs/music/features.ipynb #622a5745
 TEXTURE = {
-    "polyphony": "notes that sound at once, mean over time", "polyphony_sd": "its standard deviation", "silence": "share of time without sound",
-    "chord_size": "notes an attack", "chords": "share of attacks with three notes or more", "single": "share with one", "attack_span": "from lowest to highest note of an attack, mean semitones",
+    "polyphony": "notes that sound at once, mean over time", "polyphony_sd": "its standard deviation",
+    "silence": "share of time without sound",
+    "chord_size": "notes an attack", "chords": "share of attacks with three notes or more", "single": "share with one",
+    "attack_span": "from lowest to highest note of an attack, mean semitones",
     "rate_low": "notes a second below C4, log2", "rate_high": "from C4 on, log2"}
 
 def texture(notes: np.ndarray) -> dict: # As in `TEXTURE`
@@ -330,12 +360,16 @@ def texture(notes: np.ndarray) -> dict: # As in `TEXTURE`
     total = max(width.sum(), 1e-9)
     mean, size = (count*width).sum()/total, np.bincount(number)
     reach = (np.maximum.reduceat(notes["pitch"], first) - np.minimum.reduceat(notes["pitch"], first))[size > 1]
-    return {"polyphony": mean, "polyphony_sd": np.sqrt((width*(count - mean)**2).sum()/total), "silence": width[count == 0].sum()/total,
-            "chord_size": size.mean(), "chords": (size >= 3).mean(), "single": (size == 1).mean(), "attack_span": reach.mean() if len(reach) else 0.0,
-            **{f"rate_{name}": np.log2(0.01 + here.sum()/span) for name, here in (("low", notes["pitch"] < 60), ("high", notes["pitch"] >= 60))}}
+    return {"polyphony": mean, "polyphony_sd": np.sqrt((width*(count - mean)**2).sum()/total),
+            "silence": width[count == 0].sum()/total,
+            "chord_size": size.mean(), "chords": (size >= 3).mean(), "single": (size == 1).mean(),
+            "attack_span": reach.mean() if len(reach) else 0.0,
+            **{f"rate_{name}": np.log2(0.01 + here.sum()/span)
+               for name, here in (("low", notes["pitch"] < 60), ("high", notes["pitch"] >= 60))}}
 
 # %% ../nbs/music/features.ipynb #71e7e74e
-GROUPS = {"rhythm": RHYTHM, "pitch": PITCH, "mode": MODE, "dynamics": DYNAMICS, "texture": TEXTURE} # Group -> name -> meaning
+# Group -> name -> meaning.
+GROUPS = {"rhythm": RHYTHM, "pitch": PITCH, "mode": MODE, "dynamics": DYNAMICS, "texture": TEXTURE}
 FEATURES = {name: meaning for group in GROUPS.values() for name, meaning in group.items()}
 EXTENT = { # What there is to go by: it says how far to trust an estimate, and nothing about the music
     "notes": "number of notes, log2", "length": "from the first onset to the last release, log2 s"}
@@ -348,7 +382,8 @@ def features(
     if not len(notes): raise ValueError("cannot measure a piece without notes")
     notes = notes[np.lexsort((notes["pitch"], notes["onset_s"]))]
     notes["onset_s"] -= notes["onset_s"][0] # silence in front is no music
-    row = {"notes": np.log2(len(notes)), "length": np.log2(span_s(notes))} | rhythm(notes) | pitch(notes) | mode(notes) | dynamics(notes) | texture(notes)
+    row = {"notes": np.log2(len(notes)), "length": np.log2(span_s(notes))}
+    row |= rhythm(notes) | pitch(notes) | mode(notes) | dynamics(notes) | texture(notes)
     return {name: float(value) for name, value in row.items()}
 
 # %% ../nbs/music/features.ipynb #b05b33a0

@@ -41,18 +41,23 @@ def pair(
 ) -> "list[tuple[int, int, int, bool]]": # (on, off, velocity, whether it has no end of its own)
     "Give every strike of a key its release."
     if len(strikes) == len(releases) and all(on <= off for (on, _), off in zip(strikes, releases, strict=True)):
-        ended = [min([off, *silences[k:k + 1]]) for (on, _), off in zip(strikes, releases, strict=True) for k in [bisect_right(silences, on)]]
-        return [(on, off, velocity, False) for (on, velocity), off in zip(strikes, ended, strict=True)] # also of voices that cross
+        ended = [min([off, *silences[k:k + 1]]) for (on, _), off in zip(strikes, releases, strict=True)
+                 for k in [bisect_right(silences, on)]]
+        # Also of voices that cross.
+        return [(on, off, velocity, False) for (on, velocity), off in zip(strikes, ended, strict=True)]
     found, held = [], None # an end is missing, or there is one too many
-    after = (silences[k:k + 1] for on, _ in strikes for k in [bisect_right(silences, on)]) # of many, only the next one counts
-    for tick, velocity in sorted([*((tick, 0) for tick in chain(releases, *after)), *strikes], key=lambda event: event[0]):
+    # Of many, only the next one counts.
+    after = (silences[k:k + 1] for on, _ in strikes for k in [bisect_right(silences, on)])
+    let_go = ((tick, 0) for tick in chain(releases, *after))
+    for tick, velocity in sorted([*let_go, *strikes], key=lambda event: event[0]):
         if held: found.append((held[0], tick, held[1], velocity > 0))
         held = (tick, velocity) if velocity else None
     if held: found.append((held[0], end, held[1], True))
     return found
 
 # %% ../nbs/music/midi.ipynb #mid00009
-PRESS = np.dtype([("on", "f8"), ("off", "f8"), ("pitch", "i2"), ("velocity", "i2"), ("channel", "i4"), ("program", "i2"), ("no_end", "?")])
+PRESS = np.dtype([("on", "f8"), ("off", "f8"), ("pitch", "i2"), ("velocity", "i2"), ("channel", "i4"),
+                  ("program", "i2"), ("no_end", "?")])
 
 BY_TICK = itemgetter(0) # A stable sort: of events at one tick, the last in the file holds
 
@@ -65,7 +70,8 @@ def presses(
         for tick, channel, number, _ in track.controls:
             if number != SUSTAIN: silences[channel].add(tick)
         for tick, channel, program in track.programs: programs[channel].append((tick, program))
-        for key in track.releases.keys() - track.strikes.keys(): elsewhere[key] += track.releases[key] # ends of another track's notes
+        for key in track.releases.keys() - track.strikes.keys(): # ends of another track's notes
+            elsewhere[key] += track.releases[key]
     silences = defaultdict(list, {channel: sorted(ticks) for channel, ticks in silences.items()})
     for track in tracks:
         for (channel, pitch), strikes in track.strikes.items():
@@ -82,7 +88,7 @@ def presses(
 PEDAL_DOWN = 64 # Value from which the sustain pedal counts as down, by the standard
 DAMPER_S = 0.03 # A damper falls in about this time: what is nearer than this is at the same moment
 RING_S = 10.0 # A string that nothing damps has died away
-WRITTEN_OUT = 0.5 # When fewer notes than this share of the expected end under the pedal, their durations hold it already
+WRITTEN_OUT = 0.5 # When fewer notes than this share of the expected end under the pedal, durations hold it already
 LAST_S = 0.5 # What a note gets that is struck as its track ends, and has no end
 
 def pedal_spans(
@@ -106,7 +112,8 @@ def damped(
     "Hold under the pedal what the fingers let go."
     if not len(spans): return off_s
     down_s, up_s = spans[(np.searchsorted(spans[:, 0], off_s) - 1).clip(0)].T
-    caught = ((off_s - down_s)/DAMPER_S - 1).clip(0, 1) # dampers rise in no time, but not in none: no millisecond decides
+    # Dampers rise in no time, but not in none: no millisecond decides.
+    caught = ((off_s - down_s)/DAMPER_S - 1).clip(0, 1)
     return np.where((off_s > down_s) & (off_s < up_s), off_s + caught*np.minimum(up_s - off_s, RING_S), off_s)
 
 # %% ../nbs/music/midi.ipynb #mid00015
@@ -146,7 +153,8 @@ def hands_and_feet(
 ) -> "tuple[np.ndarray, list]": # Of dtype PRESS, in seconds; and moves of the pedals, as for `pedal_spans`
     "Say in seconds what hands and feet do."
     clock = tick_lengths(division, sorted((change for track in tracks for change in track.tempos), key=BY_TICK))
-    played, pedals = presses(tracks), sorted((control for track in tracks for control in track.controls if control[2] == SUSTAIN), key=BY_TICK)
+    played, moves = presses(tracks), (control for track in tracks for control in track.controls)
+    pedals = sorted((move for move in moves if move[2] == SUSTAIN), key=BY_TICK)
     for name in ("on", "off"): played[name] = seconds_at(played[name], *clock)
     length_s = np.where(played["off"] > played["on"], played["off"] - played["on"], LAST_S)
     played["off"] = np.where(played["no_end"], played["on"] + np.minimum(length_s, RING_S), played["off"])
@@ -164,7 +172,7 @@ def count_notes(n: int, of: str = "") -> str: # Such as "3 notes of Violin are"
 def name_programs(programs: np.ndarray) -> str: # Of General MIDI, a program a note
     "Name instruments, the most frequent first."
     from pretty_midi import program_to_instrument_name # only here: few files need it, and it takes a third of a second
-    return ", ".join(program_to_instrument_name(int(program)) for program, _ in Counter(programs.tolist()).most_common())
+    return ", ".join(program_to_instrument_name(int(p)) for p, _ in Counter(programs.tolist()).most_common())
 
 def piano_part(
     played: np.ndarray, # Of dtype PRESS
@@ -183,7 +191,8 @@ def piano_part(
     elif others.any(): leave_out(others, name_programs(played["program"][others]))
     leave_out((played["pitch"] < PITCH_MIN) | (played["pitch"] > PITCH_MAX), "outside the piano, A0 to C8")
     leave_out(played["off"] <= played["on"], "of no length")
-    if no_end := int(played["no_end"].sum()): remarks.append(f"{count_notes(no_end)} without an end, and closed at the next strike or the end of the track")
+    if no_end := int(played["no_end"].sum()):
+        remarks.append(f"{count_notes(no_end)} without an end, and closed at the next strike or the end of the track")
     return played, remarks
 
 # %% ../nbs/music/midi.ipynb #mid00022
@@ -194,9 +203,11 @@ def one_keyboard(
 ) -> np.ndarray: # Note table
     "Play all voices on one keyboard: a doubled note is one note, and a key that is struck anew was let go before."
     played = played[np.lexsort((played["on"], played["pitch"]))]
-    begins = np.flatnonzero((np.diff(played["pitch"], prepend=-1) != 0) | (np.diff(played["on"], prepend=-np.inf) > DOUBLED_S))
+    later = np.diff(played["on"], prepend=-np.inf) > DOUBLED_S
+    begins = np.flatnonzero((np.diff(played["pitch"], prepend=-1) != 0) | later)
     notes = played[begins]
-    on_s, off_s, velocity = notes["on"], np.maximum.reduceat(played["off"], begins), np.maximum.reduceat(played["velocity"], begins)
+    off_s, velocity = (np.maximum.reduceat(played[name], begins) for name in ("off", "velocity"))
+    on_s = notes["on"]
     return make_notes(on_s, np.minimum(off_s, struck_again(on_s, notes["pitch"])) - on_s, notes["pitch"], velocity)
 
 # %% ../nbs/music/midi.ipynb #mid00025
@@ -207,13 +218,16 @@ def read_midi(
     "Read a MIDI file as it sounds on one piano; ValueError says in a line what is wrong with it."
     if isinstance(source, bytes): return _read(source, limits)
     path = Path(source)
-    if path.exists() and not path.is_file(): raise ValueError(f"{path}: not a file that can be read twice: save it as one")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: not a file that can be read twice: save it as one")
     if not path.is_file(): raise FileNotFoundError(f"no MIDI file at {path}")
     try:
-        if (size := path.stat().st_size) > limits.size: raise ValueError(f"more than {limits.size:,.0f} bytes: {size:,}")
+        if (size := path.stat().st_size) > limits.size:
+            raise ValueError(f"more than {limits.size:,.0f} bytes: {size:,}")
         return _read(path.read_bytes(), limits)
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
+# %% ../nbs/music/midi.ipynb #mid0read
 def _read(data, limits):
     "Unpack, parse, turn ticks into seconds, choose the piano, hold what the pedal holds."
     file, begins_s, parts, moves = read_smf(unpack(data, limits.size)), 0.0, [np.zeros(0, PRESS)], []
@@ -221,20 +235,25 @@ def _read(data, limits):
         raise ValueError(f"more than {limits.notes:,.0f} notes: {strikes:,}")
     for tracks in [[track] for track in file.tracks] if file.format == 2 else [file.tracks]: # 2: one after the other
         played, feet = hands_and_feet(tracks, file.division)
-        later_s = begins_s - float(played["on"].min()) if begins_s and len(played) else begins_s # without the silence before a later pattern
+        # Without the silence before a later pattern.
+        later_s = begins_s - float(played["on"].min()) if begins_s and len(played) else begins_s
         for name in ("on", "off"): played[name] += later_s
         parts.append(played); moves += [(now_s + later_s, channel, value) for now_s, channel, value in feet]
         begins_s = float(played["off"].max(initial=begins_s))
     played, remarks = piano_part(everything := np.concatenate(parts))
-    if impossible := sum(track.impossible for track in file.tracks): remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
-    if len(file.tracks) < file.promised: remarks.append(f"the file promises {file.promised} tracks and holds {len(file.tracks)}")
+    if impossible := sum(track.impossible for track in file.tracks):
+        remarks.append(f"{count_notes(impossible)} left out: pitch or velocity over 127")
+    if len(file.tracks) < file.promised:
+        remarks.append(f"the file promises {file.promised} tracks and holds {len(file.tracks)}")
     if not len(played): raise ValueError("; ".join(["no piano notes", *remarks]))
     elsewhere = {*everything["channel"].tolist()} - {*played["channel"].tolist()} # the pedals of other instruments
-    played["off"] = under_pedal(played, pedal_spans([move for move in moves if move[1] not in elsewhere], played["off"].max()))
+    own = [move for move in moves if move[1] not in elsewhere]
+    played["off"] = under_pedal(played, pedal_spans(own, played["off"].max()))
     if (music_s := float(played["off"].max() - played["on"].min())) > limits.seconds:
         raise ValueError(f"longer than {limits.seconds:,.0f} s: {music_s:,.0f} s")
     notes = one_keyboard(played)
-    if doubled := len(played) - len(notes): remarks.append(f"{count_notes(doubled)} doubled by another voice, and read once")
+    if doubled := len(played) - len(notes):
+        remarks.append(f"{count_notes(doubled)} doubled by another voice, and read once")
     return Reading(notes, tuple(remarks))
 
 # %% ../nbs/music/midi.ipynb #mid00030
@@ -250,9 +269,12 @@ def as_notes(
 # %% ../nbs/music/midi.ipynb #mid00033
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf") # Each also with .gz behind it
 
+def _warn(folder: Path, why: str):
+    warnings.warn(f"{printable(folder)} cannot be searched: {why}", stacklevel=4)
+
 def find_midi(
     given: "list[str|Path]", # Files, and folders that are searched at any depth, but for hidden ones
-    tell: "Callable[[Path, str], None]" = lambda folder, why: warnings.warn(f"{printable(folder)} cannot be searched: {why}", stacklevel=4), # Called with a folder that cannot be searched
+    tell: "Callable[[Path, str], None]" = _warn, # Called with a folder that cannot be searched, and why
 ) -> "list[Path]": # In the order given, and by name within a folder; what has two names comes once
     "Find MIDI files; FileNotFoundError names what is not there."
     found, seen = [], set() # Real paths, so that links that lead in a circle end
@@ -266,12 +288,14 @@ def find_midi(
     return found
 
 def _search(folder, seen, tell):
-    for top, inner, names in os.walk(folder, onerror=lambda error: tell(Path(error.filename), error.strerror), followlinks=True):
+    def unopened(error): tell(Path(error.filename), error.strerror)
+    for top, inner, names in os.walk(folder, onerror=unopened, followlinks=True):
         if (real := os.path.realpath(top)) in seen: inner.clear(); continue
         seen.add(real)
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for path in (Path(top)/name for name in names if is_midi_name(name) and not name.startswith(".")):
-            if os.path.isfile(path) or not os.path.exists(path): yield path # a link to nothing is told of when it is read
+            # A link to nothing is told of when it is read.
+            if os.path.isfile(path) or not os.path.exists(path): yield path
 
 def printable(
     name: "str|Path", # Of a file, in whatever encoding

@@ -154,4 +154,5 @@ def musicxml_bytes(
     score.insert(0, layout.StaffGroup(list(score.parts), name="Piano", symbol="brace"))
     exporter = GeneralObjectExporter(score)
     exporter.makeNotation = False
-    return re.sub(rb"\s*<encoding-date>.*</encoding-date>", b"", exporter.parse()) # the same notes make the same bytes on any day
+    # The same notes make the same bytes on any day.
+    return re.sub(rb"\s*<encoding-date>.*</encoding-date>", b"", exporter.parse())

@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 # %% ../nbs/music/smf.ipynb #smf00006
-FOREIGN = {b"PK": "a zip archive", b"RIFF": "a RIFF file, such as WAV, that holds no MIDI", b"ID3": "an MP3", b"\xff\xfb": "an MP3",
-           b"OggS": "an Ogg file", b"fLaC": "a FLAC file", b"FORM": "an AIFF file", b"%PDF": "a PDF", b"ENIGMA": "a Finale score", b"<": "HTML or XML", b"{": "JSON", b"--": "a multipart form"}
+FOREIGN = {
+    b"PK": "a zip archive", b"RIFF": "a RIFF file, such as WAV, that holds no MIDI", b"ID3": "an MP3",
+    b"\xff\xfb": "an MP3",
+           b"OggS": "an Ogg file", b"fLaC": "a FLAC file", b"FORM": "an AIFF file", b"%PDF": "a PDF",
+           b"ENIGMA": "a Finale score", b"<": "HTML or XML", b"{": "JSON", b"--": "a multipart form"}
 
 def unpack(
     data: bytes, # A file
@@ -96,8 +99,10 @@ def read_track(
                 if first < 128 and second < 128: strikes[channel, first].append((tick, second))
                 else: impossible += 1
             elif kind in (8, 9): releases[channel, first].append(tick)
-            elif kind == 0xB and first in (SUSTAIN, RESET): controls.append((tick, channel, SUSTAIN, second if first == SUSTAIN else 0))
-            elif kind == 0xB and (first == ALL_SOUND_OFF or ALL_NOTES_OFF <= first < 128): controls.append((tick, channel, ALL_NOTES_OFF, second))
+            elif kind == 0xB and first in (SUSTAIN, RESET):
+                controls.append((tick, channel, SUSTAIN, second if first == SUSTAIN else 0))
+            elif kind == 0xB and (first == ALL_SOUND_OFF or ALL_NOTES_OFF <= first < 128):
+                controls.append((tick, channel, ALL_NOTES_OFF, second))
             elif kind == 0xC and first < 128: programs.append((tick, channel, first))
         elif event in (0xF0, 0xF7, 0xFF): # have a length
             kind, at = (data[at], at + 1) if event == 0xFF else (None, at)
@@ -132,17 +137,22 @@ def read_smf(
     while at + 8 <= len(data):
         kind, begins, ends = data[at:at + 4], at + 8, at + 8 + int.from_bytes(data[at + 4:at + 8])
         if kind == b"MTrk":
-            if begins == ends and data[ends:ends + 4] not in (b"", b"MTrk"): raise ValueError(f"damaged: track {len(tracks) + 1} has no bytes, and others follow it")
+            if begins == ends and data[ends:ends + 4] not in (b"", b"MTrk"):
+                raise ValueError(f"damaged: track {len(tracks) + 1} has no bytes, and others follow it")
             try: track, end = read_track(data[begins:ends])
             except IndexError: track = end = None # in the middle of an event
             except ValueError as error: raise ValueError(f"damaged: track {len(tracks) + 1}: {error}") from None
-            if end is None and ends > len(data): raise ValueError(f"cut short: track {len(tracks) + 1} ends {ends - len(data)} bytes early")
+            if end is None and ends > len(data):
+                raise ValueError(f"cut short: track {len(tracks) + 1} ends {ends - len(data)} bytes early")
             if track is None: raise ValueError(f"damaged: track {len(tracks) + 1} stops in the middle of an event")
             tracks.append(track)
             if len(tracks) > MAX_TRACKS: raise ValueError(f"more than {MAX_TRACKS:,} tracks")
-            if end is not None and data[begins + end:begins + end + 4] == b"MTrk": ends = begins + end # whatever its length says
+            if end is not None and data[begins + end:begins + end + 4] == b"MTrk":
+                ends = begins + end # whatever its length says
         elif len(tracks) >= promised: break # what is behind the last track is no music
-        elif not kind.isalnum(): raise ValueError(f"damaged: {kind!r} at byte {at} is no chunk, and {promised - len(tracks)} tracks are missing")
+        elif not kind.isalnum():
+            raise ValueError(f"damaged: {kind!r} at byte {at} is no chunk, and {promised - len(tracks)} tracks are "
+                             "missing")
         at = ends
     return Smf(form, division, tracks, promised)
 
@@ -157,11 +167,13 @@ def tick_lengths(
     "How long ticks last; ValueError when no time passes."
     if division < 0: # film time knows no tempo
         frames, ticks = -(division >> 8), division & 255
-        if frames not in FRAMES_HZ or not ticks: raise ValueError(f"no time passes at {frames} frames a second and {ticks} ticks a frame")
+        if frames not in FRAMES_HZ or not ticks:
+            raise ValueError(f"no time passes at {frames} frames a second and {ticks} ticks a frame")
         return np.zeros(1), np.array([1/FRAMES_HZ[frames]/ticks])
     if division == 0: raise ValueError("no time passes at 0 ticks a quarter")
     from_tick, micros = np.array([(0, 500_000), *tempos], float).T
-    if (too_short := micros*1e-6/division < MIN_TICK_S).any(): raise ValueError(f"no time passes at tempo {micros[too_short][0]:.0f} (microseconds a quarter)")
+    if (too_short := micros*1e-6/division < MIN_TICK_S).any():
+        raise ValueError(f"no time passes at tempo {micros[too_short][0]:.0f} (microseconds a quarter)")
     return from_tick, micros*1e-6/division
 
 def seconds_at(

@@ -48,7 +48,8 @@ def piano_zones(
     edges = [0, *(pitches[1:] + pitches[:-1] + 1)//2, 128] # Every MIDI number has a sample
     def zone(key, layer):
         pitch, damped = int(pitches[key]), pitches[key] < SAMPLED["undamped_from"]
-        return Zone(read_sample(pitch, SAMPLED["layers"][layer]["name"]), pitch, (int(edges[key]), int(edges[key + 1]) - 1),
+        sample = read_sample(pitch, SAMPLED["layers"][layer]["name"])
+        return Zone(sample, pitch, (int(edges[key]), int(edges[key + 1]) - 1),
                     ((tops[layer - 1] if layer else 0) + 1, tops[layer]), SAMPLED["width"]*(pitch - 64.5)/87,
                     SAMPLED["release_s" if damped else "undamped_release_s"])
     return [zone(*needed) for needed in sorted(set(zip(key.tolist(), layer.tolist())))]
@@ -62,12 +63,13 @@ def _chunk(name: bytes, *parts: bytes) -> bytes: # Of a RIFF file, section 3
     return name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
 
 def _generators(zone: Zone, number: int) -> "list[bytes]": # 7.5; keys, then velocities must come first, the sample last
-    values = {_KEYS: zone.keys[0] | zone.keys[1] << 8, _VELOCITIES: zone.velocities[0] | zone.velocities[1] << 8, _PAN: round(500*zone.pan),
+    values = {_KEYS: zone.keys[0] | zone.keys[1] << 8, _VELOCITIES: zone.velocities[0] | zone.velocities[1] << 8,
               _RELEASE: round(1200*np.log2(zone.release_s)), _ROOT: zone.pitch, _SAMPLE: number}
     return [struct.pack("<HH", kind, value & 0xffff) for kind, value in values.items()]
 
 def _sample_header(name: str, start: int, length: int, pitch: int) -> bytes: # 7.10; played once, so it has no loop
-    return struct.pack("<20s5IBbHH", name.encode(), start, start + length, start, start + length, SAMPLED["rate"], pitch, 0, 0, 1)
+    ends = start + length
+    return struct.pack("<20s5IBbHH", name.encode(), start, ends, start, ends, SAMPLED["rate"], pitch, 0, 0, 1)
 
 # %% ../nbs/music/sound.ipynb #snd12cod
 def soundfont_bytes(
@@ -78,16 +80,21 @@ def soundfont_bytes(
     starts = np.cumsum([0, *(len(zone.sample) + len(_SILENCE) for zone in zones)]).tolist()
     bags = np.cumsum([0, *map(len, generators)])
     samples = np.concatenate([part for zone in zones for part in (zone.sample.astype("<i2"), _SILENCE)])
-    headers = [_sample_header(f"{zone.pitch} {zone.velocities[1]}", start, len(zone.sample), zone.pitch) for zone, start in zip(zones, starts)]
+    headers = [_sample_header(f"{zone.pitch} {zone.velocities[1]}", start, len(zone.sample), zone.pitch)
+               for zone, start in zip(zones, starts)]
     return _chunk(b"RIFF", b"sfbk",
-        _chunk(b"LIST", b"INFO", _chunk(b"ifil", struct.pack("<HH", 2, 4)), _chunk(b"isng", b"EMU8000\0"), _chunk(b"INAM", b"psychoscore piano\0")),
+        _chunk(b"LIST", b"INFO", _chunk(b"ifil", struct.pack("<HH", 2, 4)), _chunk(b"isng", b"EMU8000\0"),
+               _chunk(b"INAM", b"psychoscore piano\0")),
         _chunk(b"LIST", b"sdta", _chunk(b"smpl", samples.tobytes())),
         _chunk(b"LIST", b"pdta",
-            _chunk(b"phdr", struct.pack("<20sHHHIII", b"piano", 0, 0, 0, 0, 0, 0), struct.pack("<20sHHHIII", b"EOP", 0, 0, 1, 0, 0, 0)), # 7.2
-            _chunk(b"pbag", struct.pack("<HHHH", 0, 0, 1, 0)), _chunk(b"pmod", bytes(10)), _chunk(b"pgen", struct.pack("<HHHH", _INSTRUMENT, 0, 0, 0)),
+            _chunk(b"phdr", struct.pack("<20sHHHIII", b"piano", 0, 0, 0, 0, 0, 0), # 7.2
+                   struct.pack("<20sHHHIII", b"EOP", 0, 0, 1, 0, 0, 0)),
+            _chunk(b"pbag", struct.pack("<HHHH", 0, 0, 1, 0)), _chunk(b"pmod", bytes(10)),
+            _chunk(b"pgen", struct.pack("<HHHH", _INSTRUMENT, 0, 0, 0)),
             _chunk(b"inst", struct.pack("<20sH20sH", b"piano", 0, b"EOI", len(zones))), # 7.6
             _chunk(b"ibag", *(struct.pack("<HH", bag, 0) for bag in bags)), _chunk(b"imod", bytes(10)),
-            _chunk(b"igen", *(g for of_zone in generators for g in of_zone), bytes(4)), _chunk(b"shdr", *headers, bytes(46))))
+            _chunk(b"igen", *(g for of_zone in generators for g in of_zone), bytes(4)),
+            _chunk(b"shdr", *headers, bytes(46))))
 
 # %% ../nbs/music/sound.ipynb #snd15cod
 def one_string_a_key(
@@ -108,7 +115,8 @@ def one_string_a_key(
 # %% ../nbs/music/sound.ipynb #snd18cod
 RATE = 48_000 # Hz, of the renderer and of the samples
 _VOLUME, _REVERB, _CHORUS = 7, 91, 93 # MIDI controllers
-_MASTER = 0.5*(16256/16383)**4 # What rustysynth scales all sound by: a half, and the squares of volume and expression, of which 127 is 16256/16383
+# What rustysynth scales all sound by: a half, and the squares of volume and expression, of which 127 is 16256/16383.
+_MASTER = 0.5*(16256/16383)**4
 _SOFTEST = 7 # MIDI velocity
 
 def _midi(notes: np.ndarray, volume: int) -> bytes:
@@ -128,7 +136,8 @@ def _played(soundfont: bytes, midi: bytes) -> np.ndarray: # (N, 2) int16
     try: wav = midirenderer.render_wave_from(soundfont, midi)
     except BaseException as error: # a panic in Rust is no Exception
         if not (isinstance(error, RuntimeError) or type(error).__name__ == "PanicException"): raise
-        raise ValueError(f"not a soundfont that can be played ({' '.join(str(error).split())}): give an SF2 file") from None
+        raise ValueError(f"not a soundfont that can be played ({' '.join(str(error).split())}): "
+                         "give an SF2 file") from None
     rate, audio = scipy.io.wavfile.read(io.BytesIO(wav))
     assert rate == RATE, f"the renderer is expected to write {RATE} Hz, got {rate}"
     return audio
@@ -150,7 +159,8 @@ def render(
 ) -> np.ndarray: # Stereo sound at RATE, (N, 2) float32 in [-1, 1]
     "Play notes."
     if not len(notes): raise ValueError("there are no notes to play")
-    if not isinstance(soundfont, bytes|None): raise ValueError(f"soundfont must be the bytes that read_soundfont returns, got {type(soundfont).__name__}")
+    if not isinstance(soundfont, bytes|None):
+        raise ValueError(f"soundfont must be the bytes that read_soundfont returns, got {type(soundfont).__name__}")
     notes = one_string_a_key(notes)
     sound = np.zeros((round((end_s(notes) + SAMPLED["undamped_release_s"] + 1)*RATE), 2), np.float32)
     stretches = (notes["onset_s"]//STRETCH_S).astype(int)
@@ -172,7 +182,8 @@ def read_soundfont(
     soundfont = Path(path).read_bytes()
     try: sound = render(make_notes([0], [0.2], [60], 100), soundfont)
     except ValueError as error: raise ValueError(f"{path} is {error}") from None
-    if not sound.any(): raise ValueError(f"{path} has no sound for middle C in its first preset: give an SF2 file of a piano")
+    if not sound.any():
+        raise ValueError(f"{path} has no sound for middle C in its first preset: give an SF2 file of a piano")
     return soundfont
 
 def wav_bytes(
@@ -193,7 +204,8 @@ def mp3_bytes(
     "Write notes as compressed sound."
     import soundfile
     buffer = io.BytesIO()
-    soundfile.write(buffer, render(notes, soundfont), RATE, format="MP3", bitrate_mode="VARIABLE", compression_level=0.7)
+    soundfile.write(buffer, render(notes, soundfont), RATE, format="MP3", bitrate_mode="VARIABLE",
+                    compression_level=0.7)
     return buffer.getvalue()
 
 def player_html(
@@ -219,7 +231,8 @@ def chroma_match(
 ) -> float: # Pearson correlation over frames and pitch classes
     "Compare what is heard with what is written."
     import scipy.signal
-    hertz, times, spectrum = scipy.signal.stft(audio.mean(1), rate, nperseg=8192, noverlap=8192 - rate//12, boundary=None)
+    hertz, times, spectrum = scipy.signal.stft(
+        audio.mean(1), rate, nperseg=8192, noverlap=8192 - rate//12, boundary=None)
     pitch = 69 + 12*np.log2(np.maximum(hertz, 1)/440)
     inside = (pitch > 35.5) & (pitch < 108.5)
     heard = np.zeros((12, len(times)))
