@@ -452,13 +452,13 @@ def make_estimators(
     from psychoscore.emopia import EMOPIA_LICENCE, load_emopia # only here: listening downloads nothing
     clips, out = load_emopia(root), Path(out)
     parts = {split: clips[clips.split == split] for split in ("train", "validation", "test")}
-    apart = clips[clips.split.isin(["validation", "test"])]
-    assert not set(parts["train"].song_id) & set(apart.song_id), "a song is on both sides"
+    own, apart = parts["train"], clips[clips.split.isin(["validation", "test"])]
+    assert not set(own.song_id) & set(apart.song_id), "a song is on both sides"
     notes = {name: [read_midi(path).notes for path in part.path]
-             for name, part in (("train", parts["train"]), ("held_out", apart))}
-    rows = {"train": excerpt_rows(parts["train"], notes["train"]), "held_out": excerpt_rows(apart, notes["held_out"])}
-    asked = {kind: rows_of_kind(parts["train"], notes["train"], kind) for kind in KINDS}
-    learned = augmented_rows(parts["train"], notes["train"])
+             for name, part in (("train", own), ("held_out", apart))}
+    rows = {"train": excerpt_rows(own, notes["train"]), "held_out": excerpt_rows(apart, notes["held_out"])}
+    asked = {kind: rows_of_kind(own, notes["train"], kind) for kind in KINDS}
+    learned = augmented_rows(own, notes["train"])
     listener, judge = fit_listener(learned, joined_rows(list(asked.values()))), fit_judge(rows["held_out"])
     save_reference(rows, out/"reference.npz")
     for estimator in (listener, judge): save_estimator(estimator, out/f"{type(estimator).__name__.lower()}.npz")
@@ -468,10 +468,9 @@ def make_estimators(
               "alpha": ALPHA, "copies": CLIP_COPIES, "features": len(FEATURES),
               "versions": {"psychoscore": __version__, "numpy": np.__version__, "scipy": scipy.__version__,
                            "scikit-learn": sklearn.__version__},
-              "listener": {"learned_from": f"{len(parts['train'])} clips of {parts['train'].song_id.nunique()} training songs",
-                           **heard},
+              "listener": {"learned_from": f"{len(own)} clips of {own.song_id.nunique()} training songs", **heard},
               "judge": {"learned_from": f"{len(apart)} clips of {apart.song_id.nunique()} validation and test songs",
-                        "training": held_out_figures(judge, parts["train"])}}
+                        "training": held_out_figures(judge, own)}}
     (out/"estimators.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
 
