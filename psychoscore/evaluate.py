@@ -145,6 +145,12 @@ def change_mode(
     for a, b in moves.items(): changed["pitch"][degree == a] += b - a
     return changed
 
+# %% ../nbs/hearing/evaluate.ipynb #8601d84d
+def _at_tempo(notes: np.ndarray, factor: float) -> np.ndarray:
+    faster = notes.copy()
+    for name in ("onset_s", "duration_s"): faster[name] /= factor
+    return faster
+
 # %% ../nbs/hearing/evaluate.ipynb #0f768d8f
 def other_world(
     pieces: "list[tuple[np.ndarray, int, str]]", # Note table, tonic and mode as notated
@@ -165,9 +171,3 @@ def other_world(
     return {"pieces": len(pieces), "minor": int(minor.sum()), "notated_mode_auc": measure(area),
             "mode_moves_trauma": measure(lambda rows: right[rows].mean()),
             "tempo_moves_entropy": measure(lambda rows: rises[rows].mean())}
-
-# %% ../nbs/hearing/evaluate.ipynb #8601d84d
-def _at_tempo(notes: np.ndarray, factor: float) -> np.ndarray:
-    faster = notes.copy()
-    for name in ("onset_s", "duration_s"): faster[name] /= factor
-    return faster

@@ -119,6 +119,12 @@ def rhythm(notes: np.ndarray) -> dict: # As in `RHYTHM`
             "duration_short": 1 - share_above(duration, 0.15), "legato": legato.mean(),
             "pulse_clarity": clarity, "pulse_s": pulse_s}
 
+# %% ../nbs/music/features.ipynb #49cd53a4
+def sounding(notes: np.ndarray) -> np.ndarray: # Shares, (12,)
+    "Share of the time that each pitch class sounds."
+    time = np.bincount(notes["pitch"] % 12, np.maximum(notes["duration_s"], 1e-3), 12)
+    return time/time.sum()
+
 # %% ../nbs/music/features.ipynb #a2bf10c2
 PITCH = {
     "pitch_mean": "mean MIDI pitch", "pitch_sd": "its standard deviation, semitones", "pitch_low": "5 % quantile",
@@ -146,12 +152,6 @@ def pitch(notes: np.ndarray) -> dict: # As in `PITCH`
             "stepwise": ((step != 0) & (np.abs(step) <= 2)).mean(), "leaps": (np.abs(step) >= 7).mean(),
             "rising": (step > 0).mean(),
             "pitch_class_entropy": entropy(sounding(notes), base=2), "variety": len(np.unique(p))/np.sqrt(len(p))}
-
-# %% ../nbs/music/features.ipynb #49cd53a4
-def sounding(notes: np.ndarray) -> np.ndarray: # Shares, (12,)
-    "Share of the time that each pitch class sounds."
-    time = np.bincount(notes["pitch"] % 12, np.maximum(notes["duration_s"], 1e-3), 12)
-    return time/time.sum()
 
 # %% ../nbs/music/features.ipynb #4f1d39de
 _keys = np.stack([np.roll(profile, tonic) for profile in KEY_PROFILES for tonic in range(12)]) # Major keys, then minor
