@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from psychoscore.dial import save_relations
-from psychoscore.evaluate import figures_table, make_estimators
+from psychoscore.estimators import figures_table, make_estimators
 
 ASSETS = Path(__file__).parent.parent/"psychoscore/assets"
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 import psychoscore
 from bench.common import make_parser, run_script
-from psychoscore.comparison import Judged, judge, make_report
+from psychoscore.comparison import Judged, compare_judged, judge
 from psychoscore.scores import Score
 from psychoscore.dataset import DataMix, PreparedDataset
 from psychoscore.model import ModelConfig, load_model
@@ -109,7 +109,7 @@ def read_judged(folder: Path) -> Judged:
 def write_sweep(runs: Path, out: Path):
     "The report over all arms of the sweep that have ended; seeds of one recipe have one name."
     judged = [(name.rsplit("-s", 1)[0], read_judged(runs/name)) for name in SWEEP if is_finished(name, runs/name)]
-    if judged: write_whole(out/"sweep.json", lambda file: file.write((json.dumps(make_report(judged), indent=1) + "\n").encode()))
+    if judged: write_whole(out/"sweep.json", lambda file: file.write((json.dumps(compare_judged(judged), indent=1) + "\n").encode()))
 
 
 def write_recipe(runs: Path, out: Path):

@@ -31,7 +31,7 @@ from psychoscore.dial import AXES, HEARD, Grid, compose_grid, dial_figures, hear
 from psychoscore.dial import distance as distance_of
 from psychoscore.emopia import PROXIES, RISES, load_emopia
 from psychoscore.features import measure_notes
-from psychoscore.evaluate import STATISTICS as FEATURES, packaged_judge, reference as real_music
+from psychoscore.estimators import STATISTICS as FEATURES, packaged_judge, reference as real_music
 from psychoscore.features import excerpt, features_table
 from psychoscore.midi import read_midi
 from psychoscore.notes import end_s, midi_bytes

@@ -19,7 +19,7 @@ from bench.common import make_parser, run_script
 from psychoscore.augment import KINDS, LEAST_NOTES, augmented, of_kind
 from psychoscore.scores import quadrants
 from psychoscore.emopia import load_emopia
-from psychoscore.evaluate import ALPHA, BEND, DOUBT, GAMMA, GATE, IS_DYNAMIC, SENSES, kernel, rows_of, rows_of_kind, song_folds
+from psychoscore.estimators import ALPHA, BEND, DOUBT, GAMMA, GATE, IS_DYNAMIC, SENSES, kernel, rows_of, rows_of_kind, song_folds
 from psychoscore.features import FEATURES, GROUPS, excerpt, features_table
 from psychoscore.midi import read_midi
 from psychoscore.notes import end_s

@@ -7,7 +7,7 @@ __all__ = ['PART_S', 'cut', 'mismatches', 'best_of']
 
 # %% ../nbs/composing/audition.ipynb #e5a4d670
 import numpy as np
-from .evaluate import packaged_listener
+from .estimators import packaged_listener
 from .features import excerpt, features_table
 from .piece import Piece
 from .profile import CIRCUMPLEX

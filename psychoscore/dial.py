@@ -25,7 +25,7 @@ from .compose import MAX_ROWS, Composer, is_watched
 from .piece import Piece
 from .request import Request, check_takes, requests_of, take_requests, with_options
 from .scores import PROBES, song_interval
-from .evaluate import STATISTICS, packaged_judge, packaged_listener, reference
+from .estimators import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import FEATURES, excerpt, features_table
 from .midi import read_midi
 from .plots import by_quadrant, plot_intervals, profile_square, themed

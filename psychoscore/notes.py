@@ -76,7 +76,8 @@ def from_pretty_midi(
 ) -> np.ndarray: # Note table; ValueError when there are no notes
     "Take the notes of a PrettyMIDI as one piano part."
     played = [note for instrument in midi.instruments if not instrument.is_drum for note in instrument.notes]
-    if wrong := [note.velocity for note in played if not 1 <= note.velocity <= 127]: raise ValueError(f"velocities must be from 1 to 127, got {wrong[0]}")
+    if wrong := [note.velocity for note in played if not 1 <= note.velocity <= 127]:
+        raise ValueError(f"velocities must be from 1 to 127, got {wrong[0]}")
     if not played: raise ValueError("no piano notes in the PrettyMIDI: its instruments are drums or hold none")
     return make_notes(*zip(*((note.start, note.end - note.start, note.pitch, note.velocity) for note in played)))
 
@@ -127,7 +128,8 @@ class Key(_Key):
 KEY_PROFILES = np.array([[6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88],
                          [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]])
 _rotated = np.stack([np.roll(p, tonic) for tonic in range(12) for p in KEY_PROFILES])
-_rotated = (_rotated - _rotated.mean(1, keepdims=True))/_rotated.std(1, keepdims=True)/12 # (24, 12), row = 2*tonic + mode
+# (24, 12), row = 2*tonic + mode
+_rotated = (_rotated - _rotated.mean(1, keepdims=True))/_rotated.std(1, keepdims=True)/12
 
 def estimate_key(
     notes: np.ndarray, # Note table, at least one note

@@ -46,7 +46,8 @@ def _unit_interval(name: str): # Validator for one field
 
 def _profile_field(d: Dimension):
     doc = f"{d.name}, 0 = {d.low_label}, 1 = {d.high_label}; null = not given"
-    kind = Annotated[Annotated[float, Field(ge=0, le=1)]|None, BeforeValidator(_unit_interval(d.name)), Field(description=doc)]
+    number = Annotated[float, Field(ge=0, le=1)]|None
+    kind = Annotated[number, BeforeValidator(_unit_interval(d.name)), Field(description=doc)]
     return d.name, kind, field(default=None)
 
 # %% ../nbs/music/profile.ipynb #prof0002
@@ -69,8 +70,11 @@ def _show(value): return "not given" if value is None else f"{value:.2f}"
 
 # %% ../nbs/music/profile.ipynb #prof0004
 _all_ = ["PsychometricProfile"]
-EXAMPLE, OTHER_EXAMPLE = (f"PsychometricProfile({', '.join(f'{d.name}={value}' for d, value in zip(DIMENSIONS, (*first, *[0.5]*len(DIMENSIONS))))})"
-                          for first in ((0.8, 0.2), (0.1, 0.9)))
+def _example(*values: float) -> str: # The rest in the middle
+    dials = zip(DIMENSIONS, (*values, *[0.5]*len(DIMENSIONS)))
+    return f"PsychometricProfile({', '.join(f'{d.name}={value}' for d, value in dials)})"
+
+EXAMPLE, OTHER_EXAMPLE = _example(0.8, 0.2), _example(0.1, 0.9)
 
 def _in_words(construct: Callable) -> Callable:
     "Let a constructor say in one line what pydantic says in several."
@@ -81,18 +85,22 @@ def _in_words(construct: Callable) -> Callable:
     return checked
 
 def _said(error: ValidationError, dials: tuple, named: dict) -> str:
-    if all(e["type"] == "value_error" for e in error.errors()): return "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
+    errors = error.errors()
+    if all(e["type"] == "value_error" for e in errors):
+        return "; ".join(e["msg"].removeprefix("Value error, ") for e in errors)
     got = ", ".join([*map(repr, dials), *(f"{name}={value!r}" for name, value in named.items())])
-    return f"a profile has {' and '.join(d.name for d in DIMENSIONS)}, each in [0, 1] or None, such as {EXAMPLE}, got {got:.200}"
+    return (f"a profile has {' and '.join(d.name for d in DIMENSIONS)}, each in [0, 1] or None, such as {EXAMPLE}, "
+            f"got {got:.200}")
 
 if TYPE_CHECKING: # type checkers cannot see fields that come from a tuple
     class PsychometricProfile(_ProfileMethods):
         def __init__(self, *dials: float|None, **named: float|None): ...
         def __getattr__(self, name: str) -> float|None: ...
 else:
+    _said_of_class = {"__doc__": "A point on the dials, each in [0, 1] or None.", "__module__": __name__}
+    _fields = [_profile_field(d) for d in DIMENSIONS]
     PsychometricProfile = validated(frozen=True, config=dict(extra="forbid"))(
-        make_dataclass("PsychometricProfile", [_profile_field(d) for d in DIMENSIONS], bases=(_ProfileMethods,),
-                       frozen=True, namespace={"__doc__": "A point on the dials, each in [0, 1] or None.", "__module__": __name__}))
+        make_dataclass("PsychometricProfile", _fields, bases=(_ProfileMethods,), frozen=True, namespace=_said_of_class))
     PsychometricProfile.__init__ = _in_words(PsychometricProfile.__init__)
 
 # %% ../nbs/music/profile.ipynb #e90bb069
@@ -134,14 +142,16 @@ class ProfileTrajectory:
     ) -> str: # Such as "trauma 0.90 to 0.15, entropy 0.70"
         "Say where each dial goes over a piece, from turn to turn."
         times = [0.0, *(t for t, _ in self.keyframes if 0 < t < seconds), seconds]
-        return ", ".join(f"{d.name} {' to '.join(map(_show, _turns(column)))}" for d, column in zip(DIMENSIONS, self.vectors(times).T))
+        columns = zip(DIMENSIONS, self.vectors(times).T)
+        return ", ".join(f"{d.name} {' to '.join(map(_show, _turns(column)))}" for d, column in columns)
 
 # %% ../nbs/music/profile.ipynb #traj0006
 def _keyframes(given) -> tuple[tuple[float, PsychometricProfile], ...]:
     "Check keyframes, and their order."
     frames = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes, dict)) else [given]
     if not frames: raise ValueError("keyframes must hold at least one (seconds, profile), got none")
-    if not all(isinstance(f, (tuple, list)) and len(f) == 2 and isinstance(f[1], PsychometricProfile) for f in frames): raise ValueError(_expected(given))
+    if not all(isinstance(f, (tuple, list)) and len(f) == 2 and isinstance(f[1], PsychometricProfile) for f in frames):
+        raise ValueError(_expected(given))
     times, profiles = zip(*frames)
     for t in times:
         if isinstance(t, (bool, np.bool_)) or not isinstance(t, numbers.Real) or not (math.isfinite(t) and t >= 0):
@@ -149,11 +159,13 @@ def _keyframes(given) -> tuple[tuple[float, PsychometricProfile], ...]:
     for a, b in zip(times, times[1:]):
         if b <= a: raise ValueError(f"keyframe seconds must increase, got {b!r} after {a!r}")
     for d in DIMENSIONS:
-        if len({getattr(p, d.name) is None for p in profiles}) > 1: raise ValueError(f"{d.name} must be given in every keyframe or in none")
+        if len({getattr(p, d.name) is None for p in profiles}) > 1:
+            raise ValueError(f"{d.name} must be given in every keyframe or in none")
     return tuple(zip(map(float, times), profiles))
 
 def _expected(given) -> str:
-    return f"expected a PsychometricProfile such as {EXAMPLE}, or keyframes such as [(0, {EXAMPLE}), (20, {OTHER_EXAMPLE})], got {given!r:.200}"
+    return (f"expected a PsychometricProfile such as {EXAMPLE}, or keyframes such as [(0, {EXAMPLE}), (20, "
+            f"{OTHER_EXAMPLE})], got {given!r:.200}")
 
 def _turns(values: np.ndarray) -> "list[float|None]": # What a dial passes, without what lies on the way
     if np.isnan(values).any(): return [None]
@@ -170,7 +182,7 @@ def as_profile(
 
 # %% ../nbs/music/profile.ipynb #8d51e236
 def as_trajectory(
-    request: "PsychometricProfile|ProfileTrajectory|Iterable[tuple[float, PsychometricProfile]]", # A profile, a trajectory, or (seconds, profile) pairs
+    request: "PsychometricProfile|ProfileTrajectory|Iterable[tuple[float, PsychometricProfile]]", # Pairs: time in s
 ) -> ProfileTrajectory:
     "Read any way of asking for a profile as a trajectory."
     if isinstance(request, ProfileTrajectory): return request
@@ -187,30 +199,42 @@ def dials_svg(
     for i, d in enumerate(DIMENSIONS):
         given = [(t, v) for t, p in trajectory.keyframes if (v := getattr(p, d.name)) is not None]
         draw = _course if moves else _point
-        rows.append(f'<g transform="translate(0 {i*high})"><text x="4" y="{high/2 + 8:g}" font-weight="600">{d.name}</text>{draw(d, given, end)}</g>')
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="460" height="{high*len(DIMENSIONS) + 16*moves}" font-family="sans-serif" font-size="12" fill="currentColor" role="img">'
-            f'<title>{trajectory}</title>{"".join(rows)}'
-            + (f'<text x="170" y="{high*len(DIMENSIONS) + 11}">0 s</text><text x="390" y="{high*len(DIMENSIONS) + 11}" text-anchor="end">{end:g} s</text>' if moves else "") + "</svg>")
+        name = f'<text x="4" y="{high/2 + 8:g}" font-weight="600">{d.name}</text>'
+        rows.append(f'<g transform="translate(0 {i*high})">{name}{draw(d, given, end)}</g>')
+    axis = (f'<text x="170" y="{high*len(DIMENSIONS) + 11}">0 s</text>'
+            f'<text x="390" y="{high*len(DIMENSIONS) + 11}" text-anchor="end">{end:g} s</text>') if moves else ""
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="460" height="{high*len(DIMENSIONS) + 16*moves}" '
+            'font-family="sans-serif" font-size="12" fill="currentColor" role="img">'
+            f'<title>{trajectory}</title>{"".join(rows)}{axis}</svg>')
 
 def _point(d: Dimension, given: list, end: float) -> str: # A track with a dot on it, or an empty one
     x = 170 + 220*given[0][1] if given else 0
-    dot = f'<circle cx="{x:g}" cy="20" r="6" fill="rebeccapurple"/><text x="{x:g}" y="11" font-size="10" text-anchor="middle">{given[0][1]:.2f}</text>' if given else '<text x="280" y="15" font-size="10" text-anchor="middle">not given</text>'
-    return f'<path d="M170 20H390" stroke="currentColor" stroke-opacity=".35" stroke-width="2"/><text x="160" y="24" text-anchor="end">{d.low_label}</text><text x="400" y="24">{d.high_label}</text>{dot}'
+    dot = '<text x="280" y="15" font-size="10" text-anchor="middle">not given</text>'
+    if given:
+        dot = (f'<circle cx="{x:g}" cy="20" r="6" fill="rebeccapurple"/>'
+               f'<text x="{x:g}" y="11" font-size="10" text-anchor="middle">{given[0][1]:.2f}</text>')
+    return ('<path d="M170 20H390" stroke="currentColor" stroke-opacity=".35" stroke-width="2"/>'
+            f'<text x="160" y="24" text-anchor="end">{d.low_label}</text>'
+            f'<text x="400" y="24">{d.high_label}</text>{dot}')
 
 def _course(d: Dimension, given: list, end: float) -> str: # A curve between its labels, or an empty frame
     points = " ".join(f"{170 + 220*t/end:g},{49 - 42*v:g}" for t, v in given)
-    return (f'<rect x="170" y="7" width="220" height="42" fill="none" stroke="currentColor" stroke-opacity=".25"/><polyline points="{points}" fill="none" stroke="rebeccapurple" stroke-width="2"/>'
-            f'<text x="160" y="15" text-anchor="end">{d.high_label}</text><text x="160" y="50" text-anchor="end">{d.low_label}</text>')
+    return ('<rect x="170" y="7" width="220" height="42" fill="none" stroke="currentColor" stroke-opacity=".25"/>'
+            f'<polyline points="{points}" fill="none" stroke="rebeccapurple" stroke-width="2"/>'
+            f'<text x="160" y="15" text-anchor="end">{d.high_label}</text>'
+            f'<text x="160" y="50" text-anchor="end">{d.low_label}</text>')
 
 # %% ../nbs/music/profile.ipynb #e7fa7215
 _p = PsychometricProfile
 ARCS = {
     "healing": ((0, _p(0.9, 0.7)), (0.25, _p(0.85, 0.6)), (1, _p(0.1, 0.25))), # wounded and restless comes to rest
     "descent": ((0, _p(0.15, 0.5)), (1, _p(0.9, 0.15))), # from serene into stillness without comfort
-    "storm": ((0, _p(0.4, 0.15)), (0.6, _p(0.85, 0.95)), (0.75, _p(0.8, 0.9)), (1, _p(0.35, 0.15))), # it gathers, breaks, passes
+    # It gathers, breaks, passes.
+    "storm": ((0, _p(0.4, 0.15)), (0.6, _p(0.85, 0.95)), (0.75, _p(0.8, 0.9)), (1, _p(0.35, 0.15))),
     "arch": ((0, _p(0.3, 0.2)), (0.5, _p(0.3, 0.85)), (1, _p(0.3, 0.2))), # up and back, in one mood
     "awakening": ((0, _p(0.45, 0.1)), (1, _p(0.1, 0.9))), # from near silence to joy
-    "struggle": ((0, _p(0.85, 0.8)), (0.4, _p(0.4, 0.5)), (0.6, _p(0.9, 0.85)), (1, _p(0.15, 0.6))), # hope, relapse, victory
+    # Hope, relapse, victory.
+    "struggle": ((0, _p(0.85, 0.8)), (0.4, _p(0.4, 0.5)), (0.6, _p(0.9, 0.85)), (1, _p(0.15, 0.6))),
 }
 KEYFRAME_FILES = (".json", ".yaml", ".yml")
 
@@ -220,7 +244,8 @@ def make_arc(
 ) -> ProfileTrajectory:
     "Stretch a named arc over a piece."
     if Path(name).suffix in KEYFRAME_FILES: return read_trajectory(name)
-    if name not in ARCS: raise ValueError(f"arc must be one of {', '.join(ARCS)}, or a file of keyframes (.json, .yaml), got {name!r}")
+    if name not in ARCS:
+        raise ValueError(f"arc must be one of {', '.join(ARCS)}, or a file of keyframes (.json, .yaml), got {name!r}")
     return ProfileTrajectory(tuple((float(share*seconds), profile) for share, profile in ARCS[name]))
 
 # %% ../nbs/music/profile.ipynb #5dd652e4
@@ -231,14 +256,19 @@ def read_trajectory(
     import yaml
     path, names = Path(path), [d.name for d in DIMENSIONS]
     if not path.is_file(): raise FileNotFoundError(f"no file of keyframes at {path}")
-    expected = f"{path.name} must hold a list of keyframes such as {{at: 40, {', '.join(f'{name}: 0.5' for name in names)}}}"
+    example = ", ".join(f"{name}: 0.5" for name in names)
+    expected = f"{path.name} must hold a list of keyframes such as {{at: 40, {example}}}"
     try: frames = yaml.safe_load(path.read_text()) # JSON is YAML, too
-    except (yaml.YAMLError, UnicodeDecodeError) as error: raise ValueError(f"{expected}; it cannot be read: {str(error).splitlines()[0]}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{expected}; it cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(frames, list) or not frames: raise ValueError(f"{expected}, got {type(frames).__name__}")
     for frame in frames:
-        if not isinstance(frame, dict) or not {"at"} <= set(frame) <= {"at", *names}: raise ValueError(f"{expected}, got {frame!r}")
-        if isinstance(frame["at"], bool) or not isinstance(frame["at"], numbers.Real): raise ValueError(f"{path.name}: at must be a number of seconds, got {frame['at']!r}")
-    return ProfileTrajectory(tuple((float(frame["at"]), PsychometricProfile(**{n: frame.get(n) for n in names})) for frame in frames))
+        if not isinstance(frame, dict) or not {"at"} <= set(frame) <= {"at", *names}:
+            raise ValueError(f"{expected}, got {frame!r}")
+        if isinstance(frame["at"], bool) or not isinstance(frame["at"], numbers.Real):
+            raise ValueError(f"{path.name}: at must be a number of seconds, got {frame['at']!r}")
+    profiles = (PsychometricProfile(**{n: frame.get(n) for n in names}) for frame in frames)
+    return ProfileTrajectory(tuple((float(frame["at"]), profile) for frame, profile in zip(frames, profiles)))
 
 # %% ../nbs/music/profile.ipynb #f64935c6
 N_BINS = 21 # 0.00, 0.05 ... 1.00

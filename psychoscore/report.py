@@ -22,7 +22,7 @@ from .embedding import embed_ids
 from .scores import song_interval
 from .dataset import PreparedDataset
 from .dial import AXES, BASELINE, HEARD, Dial, Grid, calibrate, plot_dial
-from .evaluate import estimator_report
+from .estimators import estimator_report
 from .plots import save_figure
 from .profile import DIMENSIONS
 from .tokens import FAMILY, SEGMENT_S, segment_starts, window

@@ -39,7 +39,8 @@ def song_bootstrap(
 ) -> "tuple[float, np.ndarray]": # Value on all clips, and (n_bootstrap,) draws; the same seed draws the same songs
     "Measure on all clips, and on songs drawn with replacement."
     rng, clips = np.random.default_rng(seed), [np.flatnonzero(songs == song) for song in np.unique(songs)]
-    draws = [statistic(np.concatenate([clips[s] for s in rng.integers(len(clips), size=len(clips))])) for _ in range(n_bootstrap)]
+    drawn = (rng.integers(len(clips), size=len(clips)) for _ in range(n_bootstrap))
+    draws = [statistic(np.concatenate([clips[s] for s in numbers])) for numbers in drawn]
     return float(statistic(np.arange(len(songs)))), np.array(draws)
 
 def song_interval(
@@ -71,4 +72,6 @@ def quadrants(
     high_valence, high_arousal = profiles[:, 0] < 0.5, profiles[:, 1] >= 0.5
     return np.select([high_valence & high_arousal, ~high_valence & high_arousal, ~high_valence], [1, 2, 3], 4)
 
-PROBES = {"quadrant": quadrants, "arousal": lambda profiles: profiles[:, 1] >= 0.5, "valence": lambda profiles: profiles[:, 0] < 0.5}
+PROBES: "dict[str, Callable[[np.ndarray], np.ndarray]]" = { # What is asked of a clip -> profiles to classes
+    "quadrant": quadrants, "arousal": lambda profiles: profiles[:, 1] >= 0.5,
+    "valence": lambda profiles: profiles[:, 0] < 0.5}

@@ -830,7 +830,7 @@ async def embed_upload(
     notes: np.ndarray, # Note table
 ) -> np.ndarray: # (C,)
     "Embed music as the index was: the mean over its notes, window by window."
-    from psychoscore.contrastive import IS_NOTE
+    from psychoscore.tokens import IS_NOTE
     from psychoscore.embedding import embed_ids, null_headers, whole_segment_windows
     ids = null_headers(encode(notes, key_relative=composer.about["key_relative"]).ids)
     try: windows = [window for window in whole_segment_windows(ids, composer.model.config.max_position_embeddings) if IS_NOTE[window].any()]

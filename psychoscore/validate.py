@@ -15,6 +15,7 @@ import pandas as pd
 from .evaluate import estimate_curve, estimate_profiles
 from .features import features_table
 from .midi import read_midi
+from .scores import song_bootstrap
 
 # %% ../nbs/judging/validate.ipynb #val05cod
 RATED = {"trauma": ("valence", -1), "entropy": ("arousal", 1)} # Dial -> what people rated, and which way it runs
@@ -110,7 +111,6 @@ def validate(
 
 def interval(statistic, groups: np.ndarray, n_bootstrap: int) -> "list[float]": # Value, low, high
     "A value and its 95 % interval over groups; draws without a value do not count."
-    from psychoscore.scores import song_bootstrap # only here: it brings torch
     value, draws = song_bootstrap(statistic, groups, n_bootstrap)
     return [value, *(float(np.nanquantile(draws, q)) for q in (0.025, 0.975))]
 

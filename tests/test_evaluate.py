@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from psychoscore.augment import augmented
-from psychoscore.evaluate import (estimate_curve, estimate_profile, estimator_report, held_out_figures, notes_of_score, other_world,
-                                  packaged_listener, too_short)
+from psychoscore.estimators import estimator_report, held_out_figures, packaged_listener
+from psychoscore.evaluate import estimate_curve, estimate_profile, notes_of_score, other_world, too_short
 from psychoscore.features import features
 from psychoscore.compose import Composer
 from psychoscore.dataset import PreparedDataset

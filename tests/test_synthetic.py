@@ -167,7 +167,7 @@ def test_killed_while_it_grows_at_every_file(tmp_path, monkeypatch):
             assert "unfinished" in str(error)
             ended.append(k)
         composed = []
-        monkeypatch.setattr(synthetic, "compose_pair", lambda seed, index: composed.append(index) or compose(seed, index))
+        monkeypatch.setattr(synthetic, "compose_pair", lambda seed, index, composed=composed: composed.append(index) or compose(seed, index))
         with warnings.catch_warnings(action="error"): synthesize(folder, 50, seed=3, jobs=1, shard_size=20)
         monkeypatch.undo()
         assert not set(composed) & set(range(1, 30)) and contents(folder) == contents(tmp_path/"once")
