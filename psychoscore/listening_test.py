@@ -195,7 +195,8 @@ def agreement(table: pd.DataFrame, scale: str) -> float: # Rank correlation
     "How alike two listeners rate."
     by_listener = table.pivot_table(f"heard_{scale}", "name", "listener")
     ranks = by_listener.corr("spearman", min_periods=3).to_numpy()
-    return float(np.nanmean([ranks[i, j] for i, j in combinations(range(len(ranks)), 2)] or [np.nan]))
+    pairs = [ranks[i, j] for i, j in combinations(range(len(ranks)), 2) if not np.isnan(ranks[i, j])]
+    return float(np.mean(pairs)) if pairs else np.nan
 
 # %% ../nbs/judging/listening_test.ipynb #lst22cod
 def analyse(
