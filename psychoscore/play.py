@@ -11,7 +11,8 @@ from importlib.resources import files
 import anywidget
 import ipywidgets as widgets
 import traitlets
-from .compose import Composer, TONICS
+from .compose import Composer
+from .notes import TONICS
 from .piece import Piece, png_bytes
 from .evaluate import estimate_profile
 from .profile import DIMENSIONS, ProfileTrajectory, PsychometricProfile, as_trajectory

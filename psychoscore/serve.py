@@ -48,7 +48,8 @@ from .audition import mismatches
 from .request import take_requests
 from .batching import TAKES, Engine, Full, Job, Late, Refused, Unavailable, close
 from .request import MAX_SECONDS, Request
-from .compose import TONICS, Composer
+from .notes import TONICS
+from .compose import Composer
 from .piece import Piece
 from .draft import Segment
 from .evaluate import estimate_profile, too_short
