@@ -599,12 +599,12 @@ def test_nothing_of_a_profile_or_upload_is_kept(server, client):
     before, secret, upload = server.log.count("POST /v1/generate"), 0.123454321, midi_bytes(make_notes(np.arange(9)/2, np.full(9, 0.4), [61, 88, 35, 77, 42, 99, 54, 71, 66], 111))
     body = {"profile": {"trauma": secret, "entropy": secret}, "seconds": 4, "seed": 314159265}
     for wish in (body, body | {"profile": {"trauma": 7.123454321}}, body | {"key": "0.123454321"}, body | {"prompt_midi": base64.b64encode(upload).decode(), "seconds": 9}):
-        for route in ("/v1/generate", "/v1/stream"): client.post(f"{route}?trauma={secret}", json=wish)
+        for route in ("/v1/generate", "/v1/stream"): client.post(route, json=wish), client.post(f"{route}?trauma={secret}", json=wish)
     client.post("/v1/profile", content=upload), client.post("/v1/profile", content=upload[:50])
     for wish in ({"profile": {"trauma": secret, "entropy": 0.5}}, {"midi": base64.b64encode(upload).decode()}): assert client.post("/v1/search", json=wish).status_code == 200
     client.get(f"/{secret}"), client.request("BREW", f"/v1/{secret}"), client.post("/v1/generate", content=f"{{{secret}", headers={"Content-Type": "application/json"})
     metrics = client.get("/metrics").text
-    assert server.log.count("POST /v1/generate") == before + 5
+    assert server.log.count("POST /v1/generate") == before + 9
     for text in (server.log, metrics): assert "123454321" not in text and "314159265" not in text and base64.b64encode(upload)[:20].decode() not in text and "Traceback" not in text
     kept = [path for path in server.home.rglob("*") if path.is_file()]
     assert not [path for path in kept if upload in (data := path.read_bytes()) or b"123454321" in data]

@@ -120,7 +120,7 @@ async function ask(path, options = {}) {
   if (answer.status === 401) { $("key-row").hidden = false; $("api-key").focus(); }
   const said = await answer.json().catch(() => ({ errors: [] }));
   const when = answer.headers.get("Retry-After");
-  const error = new Error((said.errors.map(e => `${e.field}: ${e.message}`).join("; ") || `The server answered ${answer.status}.`) + (when ? ` (try again in ${when} s)` : ""));
+  const error = new Error((said.errors.map(e => e.message.startsWith(e.field) ? e.message : `${e.field}: ${e.message}`).join("; ") || `The server answered ${answer.status}.`) + (when ? ` (try again in ${when} s)` : ""));
   throw Object.assign(error, { status: answer.status, retryAfter: Number(when) });
 }
 
