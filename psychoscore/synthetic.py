@@ -175,7 +175,7 @@ def midi_name(
     return "_".join(f"{d.name[0]}{v:.2f}" for d, v in values) + f"_{pair.index:06d}.mid"
 
 # %% ../nbs/01_synthetic.ipynb #0b91e53c
-def _make_shard(out: Path, name: str, seed: int, start: int, stop: int, kept: int): # Its name, and its line in the manifest
+def _make_shard(out: Path, name: str, seed: int, start: int, stop: int, kept: int): # Name, line in the manifest
     pairs = list(_read_shard(out/name)) if kept else [] # What is there is read, not composed again
     pairs += [compose_pair(seed, i) for i in range(start + kept, stop)]
     sink = pa.BufferOutputStream()
