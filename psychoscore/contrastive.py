@@ -165,24 +165,30 @@ def without_twin(profiles: np.ndarray, others: np.ndarray) -> np.ndarray: # (N,)
     return KDTree(others).query(profiles)[0] > TWIN_DISTANCE
 
 # %% ../nbs/02_contrastive.ipynb #607cd59c
-class BalancedSampler:
+class BalancedSampler: # In one cell: a batch is drawn from the state that the constructor checks
     "Batches with positives and negatives of every source, and the same profiles from each."
     def __init__(self,
-        pieces, # Table with source, song_id and a column a dimension, as `PreparedDataset.pieces`; rows without trauma or entropy are never drawn
+        pieces, # As `PreparedDataset.pieces`; rows without trauma or entropy are never drawn
         batch_size: int = 32,
         seed: int = 0,
         margin: float = 0.5, # As for `contrastive_loss`
         lead: str = "emopia", # The source whose profiles the batches follow
     ):
-        self.rows, self.profiles, self.seed, self.lead = known_rows(pieces), pieces[[d.name for d in CIRCUMPLEX]].to_numpy(float), seed, lead
+        self.rows, self.seed, self.lead = known_rows(pieces), seed, lead
+        self.profiles = pieces[[d.name for d in CIRCUMPLEX]].to_numpy(float)
         self.songs = np.unique(pieces.song_id, return_inverse=True)[1]
-        if lead not in self.rows: raise ValueError(f"no piece of the source {lead!r} has a full profile; sources that have: {', '.join(self.rows) or 'none'}")
+        if lead not in self.rows:
+            raise ValueError(f"no piece of the source {lead!r} has a full profile; "
+                             f"sources that have: {', '.join(self.rows) or 'none'}")
         self.n_pairs, rest = divmod(batch_size, 2*len(self.rows))
-        if rest or self.n_pairs < 2: raise ValueError(f"batch_size must be a multiple of {2*len(self.rows)}, and at least {4*len(self.rows)}, for pairs of {', '.join(self.rows)}; got {batch_size}")
+        if rest or self.n_pairs < 2:
+            raise ValueError(f"batch_size must be a multiple of {2*len(self.rows)}, and at least {4*len(self.rows)}, "
+                             f"for pairs of {', '.join(self.rows)}; got {batch_size}")
         for name, rows in self.rows.items():
             lonely = without_twin(self.profiles[self.rows[lead]], self.profiles[rows])
             if not lonely.any(): continue
-            said = f"{lonely.sum()} of {len(lonely)} {lead} pieces have no {name} piece within {TWIN_DISTANCE} of their profile"
+            said = (f"{lonely.sum()} of {len(lonely)} {lead} pieces have no {name} piece "
+                    f"within {TWIN_DISTANCE} of their profile")
             if lonely.mean() > MAX_LONELY: raise ValueError(f"{said}: add more {name} pieces")
             warnings.warn(f"{said}: they are not drawn", stacklevel=2)
             self.rows[lead] = self.rows[lead][~lonely]
@@ -192,7 +198,7 @@ class BalancedSampler:
 
     def batch(self,
         step: int, # 0-based
-    ) -> np.ndarray: # Positions in `pieces`, (batch_size,): the lead's pairs, then each other source's twins in the same order
+    ) -> np.ndarray: # Positions in `pieces`, (batch_size,): the lead's pairs, then their twins of each other source
         "Draw the rows of one batch; begin anew when the songs left over do not fit together."
         for attempt in range(MAX_ATTEMPTS):
             try: return self._attempt(np.random.default_rng([self.seed, step, attempt]))
@@ -202,20 +208,26 @@ class BalancedSampler:
     def _attempt(self, rng) -> np.ndarray:
         free, leads = np.ones(self.songs.max() + 1, bool), []
         for number in range(self.n_pairs): # the second anchor is far from the first, so that every piece has a negative
-            leads.append(self._draw(rng, free, self.lead, *((leads[0], self.far, math.inf) if number == 1 else ())))
+            away = (leads[0], self.far, math.inf) if number == 1 else ()
+            leads.append(self._draw(rng, free, self.lead, *away))
             leads.append(self._draw(rng, free, self.lead, leads[-1], 0, self.near))
-        twins = [self._draw(rng, free, name, row, 0, TWIN_DISTANCE) for name in self.rows if name != self.lead for row in leads]
+        others = [name for name in self.rows if name != self.lead]
+        twins = [self._draw(rng, free, name, row, 0, TWIN_DISTANCE) for name in others for row in leads]
         return np.array(leads + twins)
 
-    def _draw(self, rng, free: np.ndarray, source: str, near: int|None = None, low: float = 0, high: float = math.inf) -> int:
+    def _draw(self,
+        rng, free: np.ndarray, source: str, near: int|None = None, low: float = 0, high: float = math.inf,
+    ) -> int:
         "Draw a piece of a song that is still free, at a distance from the profile of another; its song is taken then."
-        # A few thousand at random nearly always hold one, whatever the size of the folder; all are looked through when they do not.
+        # A few thousand at random nearly always hold one, whatever the size of the folder; else all are looked through.
         for rows in (rng.choice(self.rows[source], N_CANDIDATES), self.rows[source]):
             rows = rows[free[self.songs[rows]]]
             if near is not None:
                 distance = np.linalg.norm(self.profiles[rows] - self.profiles[near], axis=1)
                 rows = rows[(distance >= low) & (distance <= high)]
             if len(rows): break
-        else: raise ValueError(f"no {source} piece of a new song is left for this batch, {low:.2f} to {high:.2f} away from the profile it goes with: make batch_size smaller, or add pieces")
+        else:
+            raise ValueError(f"no {source} piece of a new song is left for this batch, {low:.2f} to {high:.2f} away "
+                             "from the profile it goes with: make batch_size smaller, or add pieces")
         free[self.songs[row := rng.choice(rows)]] = False
         return int(row)

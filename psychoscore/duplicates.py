@@ -46,7 +46,7 @@ SHARED, SHARE = 6, 0.1 # Hashes that two versions have in common: at least so ma
 FRESH = 1 << 16 # Hashes that are kept in a dict before they are sorted in
 
 # %% ../nbs/music/duplicates.ipynb #dup00013
-class Songs:
+class Songs: # In one cell: looking up, adding and sorting in share one store
     "Songs that have come by, to be recognised."
     def __init__(self):
         self.hashes, self.owners, self.fresh = np.empty(0, np.uint64), np.empty(0, np.uint32), {}

@@ -120,4 +120,5 @@ def embed_split(
     source = source or data.labelled
     pieces = data.pieces.query("split == @split and source == @source and copy == 0").iloc[:n]
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
-    return Clips(embed_ids([data.ids(row) for row in pieces.index], model), pieces[[d.name for d in CIRCUMPLEX]].to_numpy(), pieces.song_id.to_numpy())
+    embeddings = embed_ids([data.ids(row) for row in pieces.index], model)
+    return Clips(embeddings, pieces[[d.name for d in CIRCUMPLEX]].to_numpy(), pieces.song_id.to_numpy())

@@ -30,11 +30,13 @@ class ModelConfig:
     context: PositiveInt = 1024 # Tokens, about 40 s of pop piano
 
     def __post_init__(self):
-        if self.width % (2*self.heads): raise ValueError(f"width ({self.width}) must be a multiple of twice the heads ({self.heads})")
+        if self.width % (2*self.heads):
+            raise ValueError(f"width ({self.width}) must be a multiple of twice the heads ({self.heads})")
 
 disable_progress_bar() # loading takes milliseconds
 
-MODEL_CONFIGS = {"tiny": ModelConfig(width=128, layers=4, mlp_width=384), "small": ModelConfig(), "base": ModelConfig(width=512, layers=8, heads=8, mlp_width=1408)}
+MODEL_CONFIGS = {"tiny": ModelConfig(width=128, layers=4, mlp_width=384), "small": ModelConfig(),
+                 "base": ModelConfig(width=512, layers=8, heads=8, mlp_width=1408)}
 
 def make_model(
     config: ModelConfig = ModelConfig(),
@@ -43,8 +45,9 @@ def make_model(
     "Build an untrained model."
     torch.manual_seed(seed)
     return LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(VOCABULARY), hidden_size=config.width, num_hidden_layers=config.layers, num_attention_heads=config.heads,
-        intermediate_size=config.mlp_width, max_position_embeddings=config.context, tie_word_embeddings=True,
+        vocab_size=len(VOCABULARY), hidden_size=config.width, num_hidden_layers=config.layers,
+        num_attention_heads=config.heads, intermediate_size=config.mlp_width, max_position_embeddings=config.context,
+        tie_word_embeddings=True,
         pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, attn_implementation="sdpa"))
 
 # %% ../nbs/learning/model.ipynb #e458ab16
@@ -114,9 +117,11 @@ def save_model(
     "Save weights as bf16 safetensors with what is needed to use them."
     assert "key_relative" in about, "a checkpoint must say whether its pitches are key-relative"
     folder = Path(folder)
-    config, weights = model.config.to_dict() | {"dtype": "bfloat16"}, {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
+    config = model.config.to_dict() | {"dtype": "bfloat16"}
+    weights = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
     LlamaForCausalLM(LlamaConfig.from_dict(config)).to(torch.bfloat16).save_pretrained(folder, state_dict=weights)
-    shutil.copymode(folder/"config.json", folder/"model.safetensors") # safetensors lets nobody else read it, a server's user for one
+    # safetensors lets nobody else read it, a server's user for one
+    shutil.copymode(folder/"config.json", folder/"model.safetensors")
     (folder/"tokenizer.json").write_text(json.dumps(miditok_tokenizer(), indent=1) + "\n") # for MidiTok
     about = about | {"vocabulary": len(VOCABULARY), "vocabulary_sha256": VOCABULARY_SHA256}
     (folder/"psychoscore.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -165,12 +170,15 @@ def _check_vocabulary(folder: Path, about: dict):
     "Refuse weights whose tokens are not those of this version."
     known, theirs = len(VOCABULARY), about["vocabulary"]
     if theirs != known:
-        raise ValueError(f"{folder} was trained with {theirs} tokens, this version has {known}: use the version that made it")
+        raise ValueError(f"{folder} was trained with {theirs} tokens, this version has {known}: "
+                         "use the version that made it")
     if "vocabulary_sha256" not in about:
-        raise ValueError(f"{folder}/psychoscore.json does not say which tokens it was trained with: if this version made it, "
-                         f"add \"vocabulary_sha256\": \"{VOCABULARY_SHA256}\" to it, otherwise use the version that did")
+        raise ValueError(f"{folder}/psychoscore.json does not say which tokens it was trained with: "
+                         f"if this version made it, add \"vocabulary_sha256\": \"{VOCABULARY_SHA256}\" to it, "
+                         "otherwise use the version that did")
     if about["vocabulary_sha256"] != VOCABULARY_SHA256:
-        raise ValueError(f"{folder} was trained with other tokens than this version has, though as many: use the version that made it")
+        raise ValueError(f"{folder} was trained with other tokens than this version has, though as many: "
+                         "use the version that made it")
 
 def load_model(
     folder: "str|Path", # As `save_model` wrote it

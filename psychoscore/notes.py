@@ -169,5 +169,7 @@ class ByValue:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other): return NotImplemented
         pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.compare]
-        def same(a, b): return np.array_equal(a, b) if isinstance(a, np.ndarray) or isinstance(b, np.ndarray) else a == b
+        def same(a, b):
+            arrays = isinstance(a, np.ndarray) or isinstance(b, np.ndarray)
+            return np.array_equal(a, b) if arrays else a == b
         return all(same(a, b) for a, b in pairs)

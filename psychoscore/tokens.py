@@ -14,7 +14,8 @@ __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 
 from typing import NamedTuple
 import numpy as np
 from .notes import Key, MODES, PITCH_MAX, PITCH_MIN, estimate_key, make_notes
-from .profile import DIMENSIONS, N_BINS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory, profile_bins
+from .profile import (DIMENSIONS, N_BINS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory,
+                                 profile_bins)
 
 # %% ../nbs/music/tokens.ipynb #78269cb5
 STEP_S = 1/32         # Grid, s: onsets are off by at most half of it, 15.6 ms
@@ -47,7 +48,8 @@ IS_PREDICTED = IS_NOTE | np.isin(FAMILY, ["SEG", "EOS", "MODE"])
 IS_END = np.isin(np.arange(len(VOCABULARY)), [SEG, EOS])
 IS_MODE, IS_PITCH, IS_WAIT = (FAMILY == family for family in ("MODE", "PITCH", "TIMESHIFT"))
 _waits = np.arange(len(VOCABULARY)) - FIRST["TIMESHIFT"] + 1
-PASSES = np.where(IS_WAIT, _waits, np.where(IS_END, SEGMENT_STEPS, 0)) # Steps that a token lets pass, an end all that are left
+# Steps that a token lets pass, an end all that are left:
+PASSES = np.where(IS_WAIT, _waits, np.where(IS_END, SEGMENT_STEPS, 0))
 NULLED = np.arange(len(VOCABULARY)) # Token -> the same token, or "not given" for a profile
 for _first in PROFILE_FIRST: NULLED[_first:_first + NULL + 1] = _first + NULL
 
@@ -70,7 +72,9 @@ def quantise(
     "Put notes onto the token grid."
     if not len(notes): raise ValueError("cannot tokenise a piece without notes")
     outside = (notes["pitch"] < PITCH_MIN) | (notes["pitch"] > PITCH_MAX)
-    if outside.any(): raise ValueError(f"{outside.sum()} notes lie outside the piano, pitch {PITCH_MIN}..{PITCH_MAX}: {set(notes['pitch'][outside].tolist())}")
+    if outside.any():
+        raise ValueError(f"{outside.sum()} notes lie outside the piano, pitch {PITCH_MIN}..{PITCH_MAX}: "
+                         f"{set(notes['pitch'][outside].tolist())}")
     start = notes["onset_s"].min()
     onset = np.rint((notes["onset_s"] - start)/STEP_S).astype(int)
     duration = np.rint(notes["duration_s"]/STEP_S).astype(int).clip(1, MAX_DURATION)
@@ -100,26 +104,28 @@ def header_ids(
     return _headers(np.array([left]), profile.vector()[None])[0].tolist()
 
 def _headers(left: np.ndarray, vectors: np.ndarray) -> np.ndarray: # (S,), (S, P) -> (S, HEADER_LENGTH)
-    return np.column_stack([np.full(len(left), SEG), FIRST["LEFT"] + np.minimum(left, MAX_LEFT), PROFILE_FIRST + profile_bins(vectors)])
+    lefts = FIRST["LEFT"] + np.minimum(left, MAX_LEFT)
+    return np.column_stack([np.full(len(left), SEG), lefts, PROFILE_FIRST + profile_bins(vectors)])
 
 def ids_of_notes(
     grid: Grid,
     rest: int, # Silence before the first note, steps
     shift: int, # Transposition, semitones
-) -> tuple[np.ndarray, np.ndarray]: # Ids with -1 where there is no time shift, (N, 4), and the segment of each note, (N,)
+) -> tuple[np.ndarray, np.ndarray]: # Ids with -1 where there is no time shift, (N, 4); the segment of each note, (N,)
     "Token ids of the notes."
     segment, position = np.divmod(grid.onset + rest, SEGMENT_STEPS)
     previous = np.concatenate([[0], position[:-1]])
     previous[np.diff(segment, prepend=-1) > 0] = 0 # the clock restarts in every segment
     wait = position - previous
-    ids = np.stack([np.where(wait > 0, FIRST["TIMESHIFT"] + wait - 1, -1), FIRST["PITCH"] + grid.pitch + shift - FAMILIES["PITCH"][0],
+    ids = np.stack([np.where(wait > 0, FIRST["TIMESHIFT"] + wait - 1, -1),
+                    FIRST["PITCH"] + grid.pitch + shift - FAMILIES["PITCH"][0],
                     FIRST["VELOCITY"] + grid.level, FIRST["DURATION"] + grid.duration - 1], axis=1)
     return ids, segment
 
 # %% ../nbs/music/tokens.ipynb #fcb82e38
 def encode(
     notes: np.ndarray, # Note table
-    profile: "PsychometricProfile|ProfileTrajectory|list" = PsychometricProfile(), # What the music expresses; nothing by default
+    profile: "PsychometricProfile|ProfileTrajectory|list" = PsychometricProfile(), # Of the music; by default none
     source: str = "emopia", # One of SOURCES
     key: Key|None = None, # Estimated when not given
     key_relative: bool = True, # Transpose to C
@@ -134,7 +140,8 @@ def encode(
     note_ids = np.split(note_ids, np.searchsorted(segment, np.arange(1, n_segments)))
     middle_s = np.maximum((np.arange(n_segments) + 0.5)*SEGMENT_S - rest*STEP_S, 0)
     headers = _headers(np.arange(n_segments)[::-1], trajectory.vectors(middle_s))
-    parts = [[BOS, FIRST["SOURCE"] + SOURCES.index(source)], headers[0], [FIRST["MODE"] + MODES.index(key.mode)], note_ids[0][note_ids[0] >= 0]]
+    parts = [[BOS, FIRST["SOURCE"] + SOURCES.index(source)], headers[0], [FIRST["MODE"] + MODES.index(key.mode)],
+             note_ids[0][note_ids[0] >= 0]]
     for header, inside in zip(headers[1:], note_ids[1:]): parts += [header, inside[inside >= 0]]
     return Encoded(np.concatenate([*parts, [EOS]]).astype(np.uint16), key, margin)
 
@@ -155,7 +162,8 @@ def decode(
         elif family == "PITCH": pitch = FAMILIES["PITCH"][value] - shift
         elif family == "VELOCITY": level = value
         elif family == "DURATION":
-            if pitch is None or level is None: raise ValueError(f"DURATION without PITCH and VELOCITY before it, after {len(rows)} notes")
+            if pitch is None or level is None:
+                raise ValueError(f"DURATION without PITCH and VELOCITY before it, after {len(rows)} notes")
             rows.append((clock, value + 1, pitch, VELOCITIES[level])); pitch = level = None
     onset, duration, pitch, velocity = np.array(rows, dtype=int).reshape(-1, 4).T
     for p in np.unique(pitch):
@@ -190,12 +198,13 @@ def window(
     first = segment_starts(ids)[0]
     mode = ids[first + HEADER_LENGTH]
     if start == first: return ids
-    return np.concatenate([ids[:first], ids[start:start + HEADER_LENGTH], [mode], ids[start + HEADER_LENGTH:]]).astype(ids.dtype)
+    header_end = start + HEADER_LENGTH
+    return np.concatenate([ids[:first], ids[start:header_end], [mode], ids[header_end:]]).astype(ids.dtype)
 
 # %% ../nbs/music/tokens.ipynb #2c862041
 MAX_HELD = 32 # Steps that the last sound may stop short of the end
 
-class Grammar:
+class Grammar: # In one cell: what may come next, and what follows from it, are read side by side
     "The tokens that may follow in a piece that is being written."
     def __init__(self,
         left: int, # Segments that follow the one being written; counts down
@@ -204,17 +213,21 @@ class Grammar:
         self.left, self.last, self.position, self.pitch, self.notes = left, "MODE", 0, -1, 0
         self.rested = False # Whether the segment before is without a note
         keys = np.array(FAMILIES["PITCH"]) - shift
-        self.releases, self.reach = np.zeros(len(keys), int), 0 # Of each key and of the last, steps from the start of the segment; a key struck again is let go first
+        # Of each key and of the last, steps from the start of the segment; a key struck again is let go first:
+        self.releases, self.reach = np.zeros(len(keys), int), 0
         self.on_piano = (keys >= PITCH_MIN) & (keys <= PITCH_MAX)
 
     def allowed(self) -> np.ndarray: # Mask over the vocabulary, (V,) bool
         "Which tokens may come next."
         mask = np.zeros(len(VOCABULARY), bool)
-        def allow(family, upto=None, among=True): mask[FIRST[family]:][:len(FAMILIES[family]) if upto is None else upto] = among
+        def allow(family, upto=None, among=True):
+            mask[FIRST[family]:][:len(FAMILIES[family]) if upto is None else upto] = among
         if self.last == "PITCH": allow("VELOCITY")
-        elif self.last == "VELOCITY": allow("DURATION", min(MAX_DURATION, (self.left + 1)*SEGMENT_STEPS - self.position))
+        elif self.last == "VELOCITY":
+            allow("DURATION", min(MAX_DURATION, (self.left + 1)*SEGMENT_STEPS - self.position))
         else:
-            if self.notes < MAX_NOTES: allow("PITCH", among=self.on_piano & (np.arange(len(self.on_piano)) > self.pitch))
+            if self.notes < MAX_NOTES:
+                allow("PITCH", among=self.on_piano & (np.arange(len(self.on_piano)) > self.pitch))
             if self.last != "TIMESHIFT":
                 if self.notes < MAX_NOTES: allow("TIMESHIFT", SEGMENT_STEPS - 1 - self.position)
                 if self.left: allow("SEG", among=self.notes > 0 or not self.rested)
@@ -230,8 +243,12 @@ class Grammar:
         value = int(token) - FIRST[family]
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
         elif family == "PITCH": self.pitch = value
-        elif family == "DURATION": self.notes += 1; self.releases[self.pitch] = self.position + value + 1; self.reach = self.releases.max()
-        elif family == "SEG": self.rested = not self.notes; self.left -= 1; self.position, self.pitch, self.notes = 0, -1, 0; self.releases -= SEGMENT_STEPS; self.reach -= SEGMENT_STEPS
+        elif family == "DURATION":
+            self.notes += 1; self.releases[self.pitch] = self.position + value + 1; self.reach = self.releases.max()
+        elif family == "SEG":
+            self.rested = not self.notes; self.left -= 1
+            self.position, self.pitch, self.notes = 0, -1, 0
+            self.releases -= SEGMENT_STEPS; self.reach -= SEGMENT_STEPS
         self.last = "MODE" if family == "SEG" else family
 
 # %% ../nbs/music/tokens.ipynb #mtok0001

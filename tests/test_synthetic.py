@@ -14,6 +14,7 @@ import pytest
 from joblib import parallel_config
 
 import psychoscore.synthetic as synthetic
+from psychoscore import rules
 from psychoscore.midi import read_midi
 from psychoscore.profile import PsychometricProfile
 from psychoscore.synthetic import compose_pair, iter_pairs, midi_name, synthesize
@@ -176,7 +177,7 @@ def test_killed_while_it_grows_at_every_file(tmp_path, monkeypatch):
 
 def test_other_rules_in_the_same_folder(tmp_path, monkeypatch):
     synthesize(tmp_path, 20, jobs=1)
-    monkeypatch.setattr(synthetic, "_SPREAD", synthetic._SPREAD*1.1)
+    monkeypatch.setattr(rules, "_SPREAD", rules._SPREAD*1.1)
     with pytest.raises(ValueError, match="first_pair"): synthesize(tmp_path, 20, jobs=1)
 
 
