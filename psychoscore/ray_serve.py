@@ -9,7 +9,8 @@ __all__ = ['Replica', 'build']
 import asyncio, os
 from fastapi import Request as HTTPRequest
 from .compose import MAX_ROWS
-from .serve import Settings, healthz, make_app, readyz
+from .routes import healthz, readyz
+from .serve import Settings, make_app
 
 # %% ../nbs/running/ray_serve.ipynb #healthc1
 class Replica:

@@ -28,12 +28,14 @@ from conftest import Server
 from bench.fuzz_serve import fuzz, running, small_composer
 from psychoscore.batching import Engine, Full, Job, Late, close
 from psychoscore.draft import Draft, Sampling
+from psychoscore.guard import Patient
 from psychoscore.request import Request
 from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.profile import PsychometricProfile
-from psychoscore.serve import MUSICXML, SLOW, Patient, Settings, begin, finished, make_app, serve, side_by_side
+from psychoscore.routes import MUSICXML, SLOW, begin, finished, side_by_side
+from psychoscore.serve import Settings, make_app, serve
 
 GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
@@ -158,7 +160,7 @@ def test_the_largest_file_fits_in_base64(client):
 
 def test_bodies_under_way_share_their_room(small_server, monkeypatch):
     "Two half-sent bodies fill it: 429 for a third, while what has no body is answered; then room again."
-    monkeypatch.setattr("psychoscore.serve.MAX_HELD_BYTES", 10_000)
+    monkeypatch.setattr("psychoscore.guard.MAX_HELD_BYTES", 10_000)
     def status(): return (answer := httpx.post(f"{small_server}/v1/profile", content=SCALE.ljust(6000, b"\0"), timeout=60)).status_code, answer.headers.get("Retry-After")
     with open_wire(small_server, b"Content-Length: 9000") as wire:
         wire.sendall(b" "*8000)
@@ -214,7 +216,7 @@ def test_the_body_is_measured_as_it_comes(server):
 
 def test_too_many_under_way(small_server, monkeypatch):
     "With as many as may be, all waiting for their bodies: 429 in our form for one more, while health is still told; then room again."
-    monkeypatch.setattr("psychoscore.serve.MAX_ACTIVE", 2)
+    monkeypatch.setattr("psychoscore.guard.MAX_ACTIVE", 2)
     def status(): return (answer := httpx.get(f"{small_server}/v1/model")).status_code, answer.headers.get("Retry-After"), answer.headers.get("Connection"), answer.json().get("errors")
     with open_wire(small_server, b"Content-Length: 2"), open_wire(small_server, b"Content-Length: 2"):
         until(lambda: status() == (429, "1", "close", [{"field": "server", "message": "too many requests are under way"}]))

@@ -17,7 +17,9 @@ from forever import forever
 from bench.fuzz_serve import small_composer
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
-from psychoscore.serve import MUSICXML, SECURITY_HEADERS, SLOW, Budget, Settings, make_app
+from psychoscore.guard import SECURITY_HEADERS, Budget
+from psychoscore.routes import MUSICXML, SLOW
+from psychoscore.serve import Settings, make_app
 
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
@@ -126,7 +128,7 @@ def bounds(app, prefix, monkeypatch, **how):
         assert status(path, content_length="9999999") == status(path, body=b" "*3_000_000) == 413 and status(path, content_encoding="gzip") == 415
     assert status("/v1/generate", body=b"[" + b"1,"*30_000 + b"1]") == 413
     for path in ("/healthz", "/v1/model"): assert [status(path, "GET", host=host) for host in ("evil.example", "127.0.0.1:8000")] == [400, 200]
-    monkeypatch.setattr("psychoscore.serve.MAX_ACTIVE", 0)
+    monkeypatch.setattr("psychoscore.guard.MAX_ACTIVE", 0)
     assert [status(path, method) for method, path in (("GET", "/v1/model"), ("POST", "/v1/generate"), ("GET", "/healthz"), ("GET", "/metrics"))] == [429, 429, 200, 200]
 
 
@@ -187,7 +189,7 @@ def test_whoever_hangs_up_is_let_go(app, name, monkeypatch):
     "Work that would take an hour is under way; when its client has hung up, all is free again, and the client has paid for what it took, not for what it asked for."
     what, path, body, headers = HANGS[name]
     if what in SLOW: monkeypatch.setitem(SLOW, what, lambda piece: (forever,))
-    elif what: monkeypatch.setattr(f"psychoscore.serve.{what}", forever)
+    elif what: monkeypatch.setattr(f"psychoscore.routes.{what}", forever)
     app.state.budget = Budget(1e-9, 1000)
     engine, limiters, hung_up = app.state.engine, (app.state.readers, app.state.writers), threading.Event()
     def busy(): return sum(limiter.borrowed_tokens for limiter in limiters) if what else sum(engine.in_use)

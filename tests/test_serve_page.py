@@ -9,7 +9,7 @@ from conftest import drag
 
 from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes
-from psychoscore.serve import SECURITY_HEADERS
+from psychoscore.guard import SECURITY_HEADERS
 from psychoscore.sound import render, strongest_hz
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

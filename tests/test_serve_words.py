@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from psychoscore.notes import make_notes, midi_bytes
-from psychoscore.serve import DIGITS, FINER
+from psychoscore.schemas import DIGITS, FINER
 
 SCALE = midi_bytes(make_notes(np.arange(40)/4.7, np.full(40, 0.23), 50 + np.arange(40) % 24, 80))
 JSON = {"Content-Type": "application/json"}
