@@ -241,7 +241,7 @@ def keys():
 FROM_TRAINING = {"train", "train_second", "package"}
 READS_MIDI = set(make_phases(RECIPES["release"])) - {"synthesize"}
 @pytest.mark.parametrize("file, phases", [
-    ("synthetic.py", READS_MIDI | {"synthesize"} - {"download_emopia"}), ("smf.py", READS_MIDI), ("train.py", {"train", "train_second", "report"}), ("report.py", {"report"}),
+    ("synthetic.py", READS_MIDI | {"synthesize"} - {"download_emopia"}), ("smf.py", READS_MIDI), ("train.py", {"train", "train_second", "report"}), ("checkpoint.py", {"train", "train_second", "report"}), ("train_config.py", {"train", "train_second", "report"}), ("report.py", {"report"}),
     ("dial.py", {"calibrate", "report"}), ("search.py", {"package"}), ("serve.py", set()), ("cli.py", set()),
     ("assets/listener.npz", {"calibrate", "report"}), ("assets/judge.npz", {"calibrate", "report"}), ("assets/reference.npz", {"calibrate", "report"}),
     ("assets/emopia_split.csv", {"merge_emopia_data"}), ("assets/model/model.safetensors", set())])
