@@ -31,7 +31,7 @@ def run_notebook(path: Path, flags: set):
 
 def write_report(text: str):
     "The table of coverage as a page."
-    from psychoscore.train import find_commit
+    from psychoscore.checkpoint import find_commit
     lines = [line.split(maxsplit=4) for line in text.splitlines() if re.match(r"psychoscore/|TOTAL", line)]
     rows = [f"| {'**all**' if name == 'TOTAL' else f'`{name}`'} | {statements} | {cover} | {missing[0] if missing else ''} |" for name, statements, _, cover, *missing in lines]
     REPORT.write_text("\n".join(["# Coverage", "", f"Lines of the package that neither a notebook nor a test runs, by `make coverage` at commit `{find_commit()}`: cells and tests that are run by default, `emopia` where the dataset is given. Processes that tests start are measured; those that tests kill lose what they had counted.", "",

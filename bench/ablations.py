@@ -26,9 +26,11 @@ from psychoscore.comparison import Judged, compare_judged, judge
 from psychoscore.scores import Score
 from psychoscore.dataset import DataMix, PreparedDataset
 from psychoscore.model import ModelConfig, load_model
-from psychoscore.train import CHECKPOINT, ContrastConfig, TrainConfig, evaluate, fit, load_config, nats_per_note, write_whole
+from psychoscore.checkpoint import CHECKPOINT, write_whole
+from psychoscore.train import evaluate, fit, nats_per_note
+from psychoscore.train_config import ContrastConfig, TrainConfig, load_config
 
-TRAINING_CODE = [f"psychoscore/{name}.py" for name in ("train", "dataset", "contrastive", "model", "tokens", "profile")]
+TRAINING_CODE = [f"psychoscore/{name}.py" for name in ("train", "train_config", "checkpoint", "dataset", "contrastive", "model", "tokens", "profile")]
 
 # The rows that are compared double the tokens of a step. Without the loss they are there, too.
 COMPARED = load_config("tiny", max_steps=400, mix=DataMix(proportions={"emopia": 0.7, "synthetic": 0.3}))

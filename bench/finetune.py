@@ -28,7 +28,8 @@ from psychoscore.evaluate import estimate_profile
 from psychoscore.midi import read_midi
 from psychoscore.notes import end_s
 from psychoscore.profile import PsychometricProfile
-from psychoscore.train import evaluate, fit, is_over, load_config, load_start, nats_per_note
+from psychoscore.train import evaluate, fit, is_over, nats_per_note
+from psychoscore.train_config import load_config, load_start
 
 RATES = {"A": (1e-4, 3e-5), "B": (3e-4, 1e-4), "C": (1e-3, 3e-4)} # Of Muon and AdamW
 CLIP_S, TEST_SONGS = 30.0, 40

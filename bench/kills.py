@@ -26,13 +26,15 @@ from bench.common import make_parser, run_script
 import psychoscore.pipeline as pipeline
 import psychoscore.report
 import psychoscore.search as search
+import psychoscore.checkpoint
 import psychoscore.train
 from psychoscore.dataset import DataMix, SourcePiece, prepare
 from psychoscore.emopia import published_split
 from psychoscore.model import ModelConfig
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
-from psychoscore.train import ContrastConfig, TrainConfig, fit
+from psychoscore.train import fit
+from psychoscore.train_config import ContrastConfig, TrainConfig
 
 PROCESSES = multiprocessing.get_context("forkserver") # forked from one that has imported everything, so that they are at work at once
 PROCESSES.set_forkserver_preload(["psychoscore.pipeline", "psychoscore.train", "psychoscore.report", "psychoscore.search", "psychoscore.synthetic"])
@@ -156,7 +158,7 @@ SUBJECTS = {"pipeline": Subject(make_emopia, run_pipeline, phases_done, without_
 
 def work(name, inputs, out):
     torch.set_num_threads(1)
-    psychoscore.train.find_commit = psychoscore.report.find_commit = lambda: None # a commit that is made meanwhile is no loss
+    psychoscore.checkpoint.find_commit = psychoscore.report.find_commit = lambda: None # a commit that is made meanwhile is no loss
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2) # bars
     SUBJECTS[name].run(inputs, out)
 

@@ -28,7 +28,8 @@ from bench.common import make_parser, run_script, write_json
 from psychoscore.dataset import POOL, DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
 from psychoscore.model import ModelConfig, add_residual_dropout, make_model, multiplies_bf16
 from psychoscore.tokens import PAD
-from psychoscore.train import ContrastConfig, contrasts, fit, load_config, lr_at, make_accelerator, make_optimizers, train_step
+from psychoscore.train import contrasts, fit, lr_at, make_accelerator, make_optimizers, train_step
+from psychoscore.train_config import ContrastConfig, load_config
 
 PARTS = ["throughput", "folder", "memory", "optimizers"]
 MICRO = ModelConfig(width=32, layers=1, heads=2, mlp_width=64)

@@ -28,7 +28,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 try: import fcntl
 except ImportError: fcntl = None # type: ignore[assignment] # on Windows, where two runs are not kept apart
-if TYPE_CHECKING: from psychoscore.train import TrainConfig # --help is quick
+if TYPE_CHECKING: from psychoscore.train_config import TrainConfig # --help is quick
 
 # %% ../nbs/running/pipeline.ipynb #ca5064af
 @dataclass(frozen=True, config=dict(extra="forbid"))
@@ -51,8 +51,9 @@ class PipelineConfig:
 # %% ../nbs/running/pipeline.ipynb #recipe02
 RECIPES = {
     "plan": PipelineConfig(),
-    "release": PipelineConfig(recipe="release", corpus=Path("pop909"), song_by="folder", config="mixed", second="turns", takes=8,
-                              sampling=dict(haste=0.022, touch=0.5, duration_temperature=1.09, guidance=2.0))}
+    "release": PipelineConfig(
+        recipe="release", corpus=Path("pop909"), song_by="folder", config="mixed", second="turns", takes=8,
+        sampling=dict(haste=0.022, touch=0.5, duration_temperature=1.09, guidance=2.0))}
 
 # %% ../nbs/running/pipeline.ipynb #354b292c
 def phase_download_emopia(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
@@ -60,7 +61,8 @@ def phase_download_emopia(config: PipelineConfig, out: Path, given: dict[str, Pa
     from psychoscore.emopia import find_emopia
     folder = find_emopia(config.emopia).resolve()
     midis = sorted(folder.glob("midis/*.mid"))
-    (out/"emopia.json").write_text(json.dumps(dict(folder=str(folder), content_sha256=hash_files(midis, folder)), indent=1) + "\n")
+    found = dict(folder=str(folder), content_sha256=hash_files(midis, folder))
+    (out/"emopia.json").write_text(json.dumps(found, indent=1) + "\n")
     return f"{len(midis)} clips in {folder}"
 
 def phase_synthesize(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
@@ -73,10 +75,12 @@ def phase_synthesize(config: PipelineConfig, out: Path, given: dict[str, Path]) 
 def phase_merge_emopia_data(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Give EMOPIA's clips their profiles and splits, in the terms of the other sources."
     from psychoscore.emopia import load_emopia
-    clips = load_emopia(json.loads((given["download_emopia"]/"emopia.json").read_text())["folder"], num_clips=config.num_clips)
+    found = json.loads((given["download_emopia"]/"emopia.json").read_text())
+    clips = load_emopia(found["folder"], num_clips=config.num_clips)
     clips.to_csv(out/"clips.csv", index=False)
     songs = clips.groupby("split")["song_id"].nunique()
-    return ", ".join(f"{n} clips of {songs[split]} songs to {split}" for split, n in clips["split"].value_counts().items())
+    counts = clips["split"].value_counts().items()
+    return ", ".join(f"{n} clips of {songs[split]} songs to {split}" for split, n in counts)
 
 # %% ../nbs/running/pipeline.ipynb #cb3fffda
 QUICK_PAIRS = 5000 # Fewer leave clips of EMOPIA without a pair near them, which the contrastive rows need
@@ -87,10 +91,12 @@ def number_of_pairs(config: PipelineConfig) -> int:
 
 def find_corpus(config: PipelineConfig) -> Path|None: # None when none is asked for
     "Find the folder of unlabelled music."
-    places = [] if config.corpus is None else [config.corpus, Path(os.environ.get("PSYCHOSCORE_DATA", "."))/config.corpus]
+    elsewhere = Path(os.environ.get("PSYCHOSCORE_DATA", "."))
+    places = [] if config.corpus is None else [config.corpus, elsewhere/config.corpus]
     if found := [place for place in places if place.is_dir()]: return found[0]
     if not places: return None
-    raise FileNotFoundError(f"no folder {config.corpus} here or in PSYCHOSCORE_DATA: give --corpus and a folder of piano MIDI (the release's "
+    raise FileNotFoundError(f"no folder {config.corpus} here or in PSYCHOSCORE_DATA: "
+                            "give --corpus and a folder of piano MIDI (the release's "
                             "is POP909, https://github.com/music-x-lab/POP909-Dataset)")
 
 def phase_tokenise(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
@@ -120,11 +126,12 @@ def training_of(
 ) -> "TrainConfig":
     "Read what a leg of training is to do, whole."
     from psychoscore.model import MODEL_CONFIGS
-    from psychoscore.train import TRAIN_CONFIGS, load_config
+    from psychoscore.train_config import TRAIN_CONFIGS, load_config
     training = load_config(leg, seed=config.seed, **changes)
     present = {"emopia"} | ({"synthetic"} if config.num_synthetic else set()) | ({"corpus"} if config.corpus else set())
     first, final = training.mix.proportions or TRAIN_CONFIGS["mixed"].mix.proportions, training.mix.final_proportions
-    mix = replace(training.mix, proportions=shares_of(present, first), final_proportions=final and shares_of(present, final))
+    mix = replace(training.mix, proportions=shares_of(present, first),
+                  final_proportions=final and shares_of(present, final))
     training = replace(training, mix=mix, contrast=training.contrast.weighted(config.contrastive_weight))
     if not config.quick: return training
     return replace(training, model=MODEL_CONFIGS["tiny"], mix=replace(mix, batch_tokens=2048),
@@ -141,7 +148,8 @@ def train_leg(training: "TrainConfig", out: Path, data: Path, quick: bool) -> st
     from psychoscore.train import fit, is_over
     log = fit(data, out, training, resume=True, progress=not quick)
     if not is_over(out): raise InterruptedError("training was told to stop, and has saved: the same command goes on")
-    return f"{log.val_nats_per_note.min():.3f} nats per note on validation songs after {log.tokens.iloc[-1]/1e6:.2f} M tokens"
+    best, millions = log.val_nats_per_note.min(), log.tokens.iloc[-1]/1e6
+    return f"{best:.3f} nats per note on validation songs after {millions:.2f} M tokens"
 
 def phase_train(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Train, or go on training."
@@ -184,7 +192,8 @@ def phase_calibrate(config: PipelineConfig, out: Path, given: dict[str, Path]) -
     dial.heard.to_csv(out/"pieces.csv", index=False); dial.summary.to_csv(out/"dial.csv")
     save_figure(plot_dial(dial.heard), out/"dial.png")
     joblib.dump(dial, out/"dial.joblib") # for the report, which need not compose again
-    return ", ".join(f"{name} {value:.2f}" for name, value in dial.summary["value"].items() if name.startswith("rank correlation"))
+    figures = dial.summary["value"].items()
+    return ", ".join(f"{name} {value:.2f}" for name, value in figures if name.startswith("rank correlation"))
 
 def phase_report(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Write the report."
@@ -193,7 +202,8 @@ def phase_report(config: PipelineConfig, out: Path, given: dict[str, Path]) -> s
     from psychoscore.dataset import PreparedDataset
     from psychoscore.report import make_report, save_report
     composer, data = Composer.from_pretrained(model_in(given)), PreparedDataset(given["tokenise"])
-    report, dial = make_report(composer, data, dial=joblib.load(given["calibrate"]/"dial.joblib"), **measured_with(config))
+    known = joblib.load(given["calibrate"]/"dial.joblib")
+    report, dial = make_report(composer, data, dial=known, **measured_with(config))
     return f"written to {save_report(report, dial, out)[-1].name}"
 
 # %% ../nbs/running/pipeline.ipynb #90fdfa35
@@ -216,14 +226,15 @@ def hash_assets(*names: str) -> dict[str, str]: # Such as "assets/judge.npz", to
     "Hash packaged files that a phase reads."
     return {f"assets/{name}": sha256_of(ASSETS/name) for name in names}
 
-def hash_emopia(config: PipelineConfig) -> dict[str, str]: # Empty when it is to be downloaded, and then checked by its MD5
+def hash_emopia(config: PipelineConfig) -> dict[str, str]: # Empty when it is to be downloaded, and checked by its MD5
     "Hash EMOPIA where it lies already; say where that is."
     from psychoscore.emopia import find_emopia
     root = config.emopia or os.environ.get("PSYCHOSCORE_DATA")
     if not root: return {}
     if (archive := Path(root).expanduser()).is_file(): return {"EMOPIA": sha256_of(archive)}
     folder = find_emopia(config.emopia).resolve()
-    return {"EMOPIA": hash_files([*folder.glob("midis/*.mid"), *folder.glob("label.csv")], folder), "EMOPIA's place": str(folder)}
+    content = hash_files([*folder.glob("midis/*.mid"), *folder.glob("label.csv")], folder)
+    return {"EMOPIA": content, "EMOPIA's place": str(folder)}
 
 def hash_corpus(config: PipelineConfig) -> dict[str, str]:
     "Hash the music of a corpus, and the tables that may say what its songs are."
@@ -235,7 +246,8 @@ def hash_init(config: PipelineConfig) -> dict[str, str]:
     "Hash the weights that training begins with, when they are not random."
     if (init := training_of(config, config.config).init) is None: return {}
     folder = ASSETS/"model" if init == "packaged" else Path(init)
-    return {"init": hash_files([folder/name for name in ("config.json", "model.safetensors", "psychoscore.json")], folder)}
+    names = ("config.json", "model.safetensors", "psychoscore.json")
+    return {"init": hash_files([folder/name for name in names], folder)}
 
 # %% ../nbs/running/pipeline.ipynb #code0002
 PACKAGE = Path(str(files("psychoscore")))
@@ -244,7 +256,8 @@ def read_code(text: str) -> ast.Module: # Without docstrings, and what a module 
     "Parse Python, and leave out what does not count."
     def counts(node):
         if isinstance(node, ast.If): return ast.unparse(node.test) != "__name__ == '__main__'"
-        return not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
+        is_constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return not (is_constant and isinstance(node.value.value, str))
     tree = ast.parse(textwrap.dedent(text))
     for node in ast.walk(tree):
         if not isinstance(body := getattr(node, "body", None), list): continue
@@ -281,12 +294,14 @@ def code_of(
     while left:
         tree = read_code(inspect.getsource(thing := left.pop()))
         found[thing.__name__] = hash_code(tree); modules |= modules_in(tree)
-        inside = chain.from_iterable(map(ast.walk, tree.body[0].body)) # type: ignore[attr-defined] # annotations are outside
+        body = tree.body[0].body # type: ignore[attr-defined] # annotations are outside
+        inside = chain.from_iterable(map(ast.walk, body))
         for name in {node.id for node in inside if isinstance(node, ast.Name)}:
             value, home = function.__globals__.get(name), function.__module__
             if isinstance(value, (str, int, float, tuple)): found[name] = repr(value)
             elif getattr(value, "__module__", None) == home and name not in found: left.append(value)
-            elif str(getattr(value, "__module__", "")).startswith("psychoscore."): modules.add(value.__module__.partition(".")[2])
+            elif str(getattr(value, "__module__", "")).startswith("psychoscore."):
+                modules.add(value.__module__.partition(".")[2])
     seen: set[str] = set()
     while modules - seen:
         seen.add(module := min(modules - seen))
@@ -336,7 +351,8 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
     def clips(config): return dict(num_clips=config.num_clips)
     def split(config): return hash_assets("emopia_split.csv")
     def sampling(config): return dict(sampling=config.sampling)
-    def data(config): return dict(copies=1 if config.quick else "all", pairs=bool(config.num_synthetic), song_by=config.song_by)
+    def data(config):
+        return dict(copies=1 if config.quick else "all", pairs=bool(config.num_synthetic), song_by=config.song_by)
     def first(config): return asdict(training_of(config, config.config))
     def second(config): return asdict(second_leg(config, "train"))
     ours, model = lambda config: hash_assets(*ESTIMATORS), "package" if config.second else "train"
@@ -347,11 +363,14 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
         "download_emopia": Phase(phase_download_emopia, ("emopia.json",), inputs=hash_emopia),
         "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), pairs, leaves=(".*.tmp",)),
         "merge_emopia_data": Phase(phase_merge_emopia_data, ("clips.csv",), ("download_emopia",), clips, split),
-        "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"), ("merge_emopia_data", "synthesize"), data, hash_corpus, ("*.partial",)),
+        "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"),
+                          ("merge_emopia_data", "synthesize"), data, hash_corpus, ("*.partial",)),
         "train": Phase(phase_train, TRAINED, ("tokenise",), first, hash_init, HALF_SAVED),
         **(after_train if config.second else {}),
-        "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "dial.joblib"), (model,), takes, ours),
-        "report": Phase(phase_report, ("report.json", "report.md", "dial.png"), (model, "tokenise", "calibrate"), takes, ours)}
+        "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "dial.joblib"), (model,),
+                           takes, ours),
+        "report": Phase(phase_report, ("report.json", "report.md", "dial.png"), (model, "tokenise", "calibrate"),
+                        takes, ours)}
 
 PHASES = make_phases(RECIPES["plan"])
 
@@ -397,7 +416,7 @@ class Workdir:
     def folder(self, name: str) -> Path: return self.path/name
     def partial(self, name: str) -> Path: return self.path/f"{name}.partial"
 
-    def latest(self, name: str) -> tuple[dict|None, Path]: # The record, None when there is none, and the folder it is of
+    def latest(self, name: str) -> tuple[dict|None, Path]: # The record, if there is one, and the folder it is of
         "Look up the result that was finished last, which a kill may have left in the partial folder."
         entry, partial = self.entry(name), self.partial(name)
         if "made" in entry.get("next", {}): return entry["next"], partial if partial.is_dir() else self.folder(name)
@@ -406,7 +425,8 @@ class Workdir:
     def put_aside(self, folder: Path, why: str):
         "Move what is superseded. It is listed before it moves, so that a kill in between leaves nothing unlisted."
         dated = f"{time.strftime('%Y-%m-%dT%H%M%S')}-{folder.name}"
-        to = next(path for n in count(1) if not os.path.lexists(path := self.path/ASIDE/(dated if n == 1 else f"{dated}-{n}")))
+        names = (dated if n == 1 else f"{dated}-{n}" for n in count(1))
+        to = next(path for name in names if not os.path.lexists(path := self.path/ASIDE/name))
         self.state["superseded"].append(dict(folder=f"{ASIDE}/{to.name}", why=why))
         self.save()
         to.parent.mkdir(exist_ok=True)
@@ -436,7 +456,7 @@ class Workdir:
         entry["done"] = entry.pop("next")
         self.save()
 
-# %% ../nbs/running/pipeline.ipynb #open0002
+# %% ../nbs/running/pipeline.ipynb #a5f44948
 def listed(names: list[str], most: int = 5) -> str: # In a line
     "Name a few, and count the rest."
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
@@ -449,6 +469,7 @@ def kind_of(recipe: str, quick: bool) -> str: # Such as "a quick run of the reci
     "Name a kind of run."
     return f"a {'quick' if quick else 'full'} run of the recipe {recipe}"
 
+# %% ../nbs/running/pipeline.ipynb #6a470ab3
 def is_begun(path: Path) -> bool:
     "Tell a record that a kill in the first moment of a run has left unfinished."
     if path.name != f"{STATE}.partial" or path.is_symlink() or not path.is_file(): return False
@@ -456,14 +477,15 @@ def is_begun(path: Path) -> bool:
 
 def read_state(path: Path, config: PipelineConfig) -> dict[str, Any]: # An empty one where nothing is yet
     "Read what a run has recorded in a folder; refuse a folder that is something else."
-    new: dict[str, Any] = dict(made_by="psychoscore pipeline", recipe=config.recipe, quick=config.quick, phases={}, superseded=[])
+    new: dict[str, Any] = dict(made_by="psychoscore pipeline", recipe=config.recipe, quick=config.quick, phases={},
+                               superseded=[])
     if not os.path.lexists(path): return new
     if not path.is_dir(): raise NotADirectoryError(f"{path} is not a folder: give another --workdir")
     if not (path/STATE).is_file():
         inside = [name for name in sorted(os.listdir(path)) if not matches(name, DROPPINGS) and not is_begun(path/name)]
         if not inside: return new
-        raise FileExistsError(f"{path} was not made by `psychoscore pipeline` and is not empty, it holds {listed(inside)}: "
-                              "give another --workdir")
+        raise FileExistsError(f"{path} was not made by `psychoscore pipeline` and is not empty, "
+                              f"it holds {listed(inside)}: give another --workdir")
     try: state = json.loads(text := (path/STATE).read_text(errors="replace"))
     except ValueError: state = None
     if state is None or not text.startswith(OPENING) or not new.keys() <= state.keys():
@@ -473,6 +495,7 @@ def read_state(path: Path, config: PipelineConfig) -> dict[str, Any]: # An empty
     state["superseded"] = [moved for moved in state["superseded"] if os.path.lexists(path/moved["folder"])]
     return state
 
+# %% ../nbs/running/pipeline.ipynb #0595db7b
 def foreign(work: Workdir, phases: dict[str, Phase]) -> list[str]: # Paths inside the folder
     "List what a run did not make."
     known: dict[str, list[str]] = {}
@@ -494,10 +517,11 @@ def open_workdir(path: Path, config: PipelineConfig, phases: dict[str, Phase]) -
     "Open the folder of a run, which need not be there yet; nothing is written."
     work = Workdir(path, read_state(path, config))
     if path.is_dir() and (found := foreign(work, phases)):
-        raise FileExistsError(f"{path} holds what the run did not make: {listed(found)}. Move that elsewhere, or give another --workdir")
+        raise FileExistsError(f"{path} holds what the run did not make: {listed(found)}. "
+                              "Move that elsewhere, or give another --workdir")
     return work
 
-# %% ../nbs/running/pipeline.ipynb #4b7c4d98
+# %% ../nbs/running/pipeline.ipynb #03adbcc2
 @contextmanager
 def alone_in(path: Path) -> Iterator[None]:
     "Keep other runs out of a folder, as long as this one lives."
@@ -506,20 +530,26 @@ def alone_in(path: Path) -> Iterator[None]:
     try:
         try: fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BlockingIOError(f"another run is at work in {path}: wait for its end, or give another --workdir") from None
+            said = f"another run is at work in {path}: wait for its end, or give another --workdir"
+            raise BlockingIOError(said) from None
         yield
     finally: os.close(opened)
 
 def make_workdir(path: Path):
     "Make the folder of a first run."
     try: path.mkdir(parents=True)
-    except FileExistsError: raise BlockingIOError(f"another run has just begun in {path}: wait for its end, or give another --workdir") from None
-    except NotADirectoryError: raise NotADirectoryError(f"{path} would lie inside a file: give another --workdir") from None
+    except FileExistsError:
+        said = f"another run has just begun in {path}: wait for its end, or give another --workdir"
+        raise BlockingIOError(said) from None
+    except NotADirectoryError:
+        raise NotADirectoryError(f"{path} would lie inside a file: give another --workdir") from None
 
+# %% ../nbs/running/pipeline.ipynb #a40477d0
 def full_key(work: Workdir, phase: Phase, key: dict[str, str]) -> dict[str, str]:
     "Add what the phases before it have made."
     made = {name: record["made"] for name in phase.needs if (record := work.latest(name)[0])}
-    return key | {f"output of {name}": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest() for name, files in made.items()}
+    def hashed(files): return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return key | {f"output of {name}": hashed(files) for name, files in made.items()}
 
 def changed_files(record: dict[str, Any], folder: Path) -> list[str]:
     "Compare the outputs of a phase with what was recorded."
@@ -534,6 +564,7 @@ def reasons(work: Workdir, name: str, key: dict[str, str]) -> list[str]: # Empty
     else: why = ["it was never finished" if begun else "it was never done"]
     return [*why, "it goes on where it was interrupted"] if why and begun and begun["key"] == key else why
 
+# %% ../nbs/running/pipeline.ipynb #ba301655
 def tell_phase(tell: Callable, name: str, how: str, said: str): tell(f"{name:17} {how:>10}  {said}")
 
 def plan_run(
@@ -552,6 +583,7 @@ def plan_run(
         tell_phase(tell, name, "to be done" if why else "unchanged", rows[-1]["why"])
     return pd.DataFrame(rows)
 
+# %% ../nbs/running/pipeline.ipynb #d77cb044
 def run_phase(
     work: Workdir,
     name: str,
@@ -570,16 +602,18 @@ def run_phase(
         work.finish(name, made, result, time.perf_counter() - start)
     done = work.entry(name)["done"]
     tell_phase(tell, name, f"{done['seconds']:.1f} s" if why else "unchanged", done["result"])
-    for moved in work.state["superseded"][before:]: tell(f"{'':17} superseded  {work.path/moved['folder']}: {moved['why']}")
+    for moved in work.state["superseded"][before:]:
+        tell(f"{'':17} superseded  {work.path/moved['folder']}: {moved['why']}")
     return dict(phase=name, seconds=done["seconds"] if why else 0.0, why=why, result=done["result"])
 
+# %% ../nbs/running/pipeline.ipynb #7262da31
 def run_pipeline(
     config: PipelineConfig,
     workdir: "str|Path", # A folder a phase, and pipeline.json
     tell: Callable = print, # Called with a line a phase, and with one for whatever is superseded
     phases: dict[str, Phase]|None = None, # In the order they are run; those of the configuration when not given
     dry_run: bool = False, # Only say what would be done
-) -> pd.DataFrame: # A row a phase: phase, seconds (0 when skipped), why ("" when skipped), result; of a dry run phase and why
+) -> pd.DataFrame: # A row a phase: phase, seconds and why (0 and "" when skipped), result; of a dry run phase and why
     "Run what is not done yet."
     path, phases = Path(workdir), phases or make_phases(config)
     with ExitStack() as held:

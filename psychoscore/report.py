@@ -26,7 +26,8 @@ from .estimators import estimator_report
 from .plots import save_figure
 from .profile import DIMENSIONS
 from .tokens import FAMILY, SEGMENT_S, segment_starts, window
-from .train import evaluate, find_commit, nats_per_note
+from .checkpoint import find_commit
+from .train import evaluate, nats_per_note
 from .validate import validation_rows
 
 # %% ../nbs/judging/report.ipynb #3d82e13a

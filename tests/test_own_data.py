@@ -13,7 +13,8 @@ from psychoscore.model import ModelConfig, load_model, make_model, save_model
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
 from psychoscore.synthetic import compose_pair
-from psychoscore.train import TRAIN_CONFIGS, ContrastConfig, TrainConfig, evaluate, fit, load_config
+from psychoscore.train import evaluate, fit
+from psychoscore.train_config import TRAIN_CONFIGS, ContrastConfig, TrainConfig, load_config
 
 COMMAND = Path(sys.executable).with_name("psychoscore")
 

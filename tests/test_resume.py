@@ -18,10 +18,13 @@ import pandas as pd
 import pytest
 import torch
 
+import psychoscore.checkpoint
 import psychoscore.train
 from psychoscore.dataset import DataMix
 from psychoscore.model import ModelConfig
-from psychoscore.train import ContrastConfig, TrainConfig, due, find_commit, fit
+from psychoscore.checkpoint import find_commit
+from psychoscore.train import due, fit
+from psychoscore.train_config import ContrastConfig, TrainConfig
 
 TINY = TrainConfig(dropout=0.1, model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64, context=128), mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=8, tokens=128),
                    max_steps=100, warmup_steps=5, log_interval=7, eval_interval=25)
@@ -249,7 +252,7 @@ def test_another_repository_lends_no_commit(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_DIR", str(tmp_path/".git")) # as in their hooks
     assert find_commit() == own
-    monkeypatch.setattr(psychoscore.train, "files", lambda name: package)
+    monkeypatch.setattr(psychoscore.checkpoint, "files", lambda name: package)
     assert find_commit() is None
     (tmp_path/"nbs").mkdir(); (tmp_path/"nbs"/"03_train.ipynb").touch()
     git(tmp_path, "add", "."); git(tmp_path, "commit", "-m", "a clone, as it looks to us")

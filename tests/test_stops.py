@@ -24,7 +24,9 @@ from psychoscore.dataset import DataMix, SourcePiece, prepare
 from psychoscore.model import ModelConfig, load_model, make_model, save_model
 from psychoscore.notes import make_notes
 from psychoscore.profile import PsychometricProfile
-from psychoscore.train import CHECKPOINT, ContrastConfig, TrainConfig, fit
+from psychoscore.checkpoint import CHECKPOINT
+from psychoscore.train import fit
+from psychoscore.train_config import ContrastConfig, TrainConfig
 
 CONFIG = TrainConfig(model=ModelConfig(width=32, layers=1, heads=2, mlp_width=64, context=128),
                      mix=DataMix(context=128, batch_tokens=512), contrast=ContrastConfig(rows=0),

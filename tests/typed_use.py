@@ -27,7 +27,8 @@ from psychoscore.search import PACKAGED, index_folder, load_index, make_probe
 from psychoscore.serve import Settings, make_app
 from psychoscore.synthetic import synthesize
 from psychoscore.temperature import calculate_dynamic_temperature
-from psychoscore.train import TrainConfig, fit, load_config
+from psychoscore.train import fit
+from psychoscore.train_config import TrainConfig, load_config
 
 profile = PsychometricProfile(trauma=0.8, entropy=0.2)
 values: np.ndarray = profile.vector()
