@@ -6,10 +6,11 @@
 __all__ = ['SPLITS', 'LABELLED', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_LOUDER', 'PREPARED', 'COPIES',
            'ROWS_IN_MEMORY', 'PIECES_SCHEMA', 'WIDTH', 'Share', 'POOL', 'WHOLE', 'MAX_BEFORE', 'FAR', 'TRIES',
            'SourcePiece', 'source_token', 'emopia_pieces', 'hashed_split', 'synthetic_pieces', 'song_rule',
-           'read_songs', 'corpus_pieces', 'listed', 'check_playable', 'labelled_pieces', 'read_rows', 'read_labels',
-           'join_versions', 'deal_songs', 'deal_fold', 'perform_again', 'Placing', 'taking_place', 'is_meta', 'prepare',
-           'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile', 'DataMix', 'transpose_ids', 'row_shares',
-           'turn_into', 'draw_row', 'draw_other', 'draw_window', 'training_batches', 'scoring_windows']
+           'read_songs', 'corpus_pieces', 'join_problems', 'check_playable', 'labelled_pieces', 'read_rows',
+           'read_labels', 'join_versions', 'deal_songs', 'deal_fold', 'perform_again', 'Placing', 'taking_place',
+           'is_meta', 'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile', 'DataMix',
+           'transpose_ids', 'row_shares', 'turn_into', 'draw_row', 'draw_other', 'draw_window', 'training_batches',
+           'scoring_windows']
 
 # %% ../nbs/learning/dataset.ipynb #834b88da
 import csv, hashlib, io, itertools, json, os, platform, warnings, zlib
@@ -108,7 +109,7 @@ def read_songs(folder: Path, column: str) -> dict[Path, str]: # Whole path of ea
 
 # %% ../nbs/learning/dataset.ipynb #5ab3034b
 MAX_UNUSABLE = 0.05 # Share of a corpus's files
-SHOWN = 20 # Problems listed in full; the rest are counted
+SHOWN = 20 # Problems join_problems in full; the rest are counted
 
 def corpus_pieces(
     folder: "str|Path", # Searched for MIDI at any depth
@@ -130,13 +131,13 @@ def corpus_pieces(
         if remarks: remarked.append(f"{path}: {' '.join(remarks)}")
         song = printable(f"{name}-{song}")
         yield SourcePiece(printable(f"{name}-{inside.with_suffix('')}"), song, "corpus", hashed_split(song), licence, notes, PsychometricProfile())
-    if remarked: warnings.warn(f"{len(remarked)} of {len(paths)} files in {folder} were read with remarks: {listed(remarked)}", stacklevel=2)
+    if remarked: warnings.warn(f"{len(remarked)} of {len(paths)} files in {folder} were read with remarks: {join_problems(remarked)}", stacklevel=2)
     if not unusable: return
-    said = f"{len(unusable)} of {len(paths)} files in {folder} cannot be used: {listed(unusable)}"
+    said = f"{len(unusable)} of {len(paths)} files in {folder} cannot be used: {join_problems(unusable)}"
     if len(unusable) > max_unusable*len(paths): raise ValueError(f"{said}. At most {max_unusable:g} of them may be unusable (--max-unusable)")
     warnings.warn(said, stacklevel=2)
 
-def listed(problems: list[str]) -> str: # In a line
+def join_problems(problems: list[str]) -> str: # In a line
     "List what is wrong, and count what is more than SHOWN."
     return "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
 
@@ -162,7 +163,7 @@ def labelled_pieces(
         except (ValueError, FileNotFoundError) as error: problems.append(f"line {line}: {error}")
         if (path := row["path"]) in seen: problems.append(f"line {line}: {path} comes twice")
         seen.add(path)
-    if problems: raise ValueError(f"{labels}, {len(rows)} rows, has {len(problems)} problem(s): {listed(problems)}")
+    if problems: raise ValueError(f"{labels}, {len(rows)} rows, has {len(problems)} problem(s): {join_problems(problems)}")
     if "split" not in rows[0][1]: return deal_songs(join_versions(pieces), fold=fold)
     if fold: raise ValueError(f"{labels} says in its column split what validates: leave the column out, or the fold")
     return pieces
@@ -228,7 +229,7 @@ def join_versions(
             here, there = top(piece.song_id), top(first[number])
             if here != there: root[here] = there; joined.append(f"{piece.piece_id} and {first[number]}")
         first[known.add(hashes)] = piece.song_id
-    if joined: warnings.warn(f"the same music under two names is one song: {listed(joined)}", stacklevel=3)
+    if joined: warnings.warn(f"the same music under two names is one song: {join_problems(joined)}", stacklevel=3)
     return [piece._replace(song_id=top(piece.song_id)) for piece in pieces]
 
 # %% ../nbs/learning/dataset.ipynb #07d78ce9
@@ -304,7 +305,7 @@ class Placing:
         "Warn of what was placed elsewhere, left out, or found in two splits."
         for pieces, said in ((self.moved, "are versions of songs that came before, and go with them"), (self.left_out, "are left out, as versions of songs in two splits"),
                              (self.across, "are versions of songs in another split, so what is measured there is too good")):
-            if pieces: warnings.warn(f"{len(pieces)} pieces {said}: {listed(pieces)}", stacklevel=3)
+            if pieces: warnings.warn(f"{len(pieces)} pieces {said}: {join_problems(pieces)}", stacklevel=3)
 
 # %% ../nbs/learning/dataset.ipynb #whole002
 PREPARED = ("meta.json", "tokens.bin", "pieces.parquet") # Files of a prepared folder

@@ -6,18 +6,19 @@
 __all__ = ['LISTED', 'Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES', 'DIGITS', 'FINER', 'JSON_TYPE', 'MAX_ERRORS', 'STATUS',
            'SEND', 'MeasuredProfile', 'Remarks', 'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED',
            'MAX_SCORE_NOTES', 'HOST', 'SECURITY_HEADERS', 'MAX_ACTIVE', 'MAX_HEAD_BYTES', 'MAX_HELD_BYTES',
-           'MAX_COMMAS', 'logger', 'KEY', 'UPLOAD_S', 'METHODS', 'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD',
+           'MAX_COMMAS', 'KEY', 'UPLOAD_S', 'METHODS', 'SECONDS', 'api', 'LINKS', 'MEDIA', 'ERRORS', 'UPLOAD',
            'operations', 'inner', 'PAGE', 'HEAD_S', 'check_key', 'is_address', 'host_name', 'listed', 'Settings',
            'Keyframe', 'ComposeRequest', 'GenerateRequest', 'rounded', 'as_json', 'RoundedJSON', 'FieldError',
-           'error_response', 'as_sent', 'mistake_of', 'json_mistake', 'read_json', 'elsewhere', 'on_error', 'aside',
-           'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long', 'check_prompt',
-           'Note', 'Estimated', 'measure', 'as_measured', 'Composed', 'note_rows', 'describe', 'check_score',
-           'remarked', 'reported', 'written', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone',
-           'too_large', 'limited', 'drain', 'goes_by', 'refusal', 'Load', 'Answer', 'Guard', 'Private', 'Budget',
-           'Bill', 'who_pays', 'check_query', 'body_type', 'Read', 'Work', 'Metrics', 'Error', 'Errors', 'read_request',
-           'composed', 'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events', 'Stream', 'stream',
-           'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page', 'healthz', 'readyz',
-           'metrics', 'openapi', 'model_version', 'Samples', 'load_composer', 'make_app', 'Patient', 'serve']
+           'error_response', 'as_sent', 'mistake_of', 'json_mistake', 'read_json_body', 'elsewhere', 'on_error',
+           'aside', 'upload_error', 'from_base64', 'read_upload', 'longest_s', 'make_request', 'too_long',
+           'check_prompt', 'Note', 'Estimated', 'measure', 'as_measured', 'Composed', 'note_rows', 'describe',
+           'check_score', 'remarked', 'reported', 'written', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side',
+           'unless_gone', 'too_large', 'limited', 'drain', 'goes_by', 'refusal', 'Load', 'Answer', 'Guard', 'Private',
+           'Budget', 'Bill', 'who_pays', 'check_query', 'body_type', 'Read', 'Work', 'Metrics', 'Error', 'Errors',
+           'read_request', 'composed', 'generate', 'Started', 'SegmentDone', 'Done', 'Failed', 'frame', 'events',
+           'Stream', 'stream', 'Heard', 'profile', 'SearchRequest', 'Found', 'search', 'embed_upload', 'model', 'page',
+           'healthz', 'readyz', 'metrics', 'openapi', 'model_version', 'Samples', 'load_composer', 'make_app',
+           'Patient', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
 import asyncio, base64, binascii, contextlib, dataclasses, hashlib, ipaddress, json, logging, math, re, secrets, socket, time, traceback
@@ -53,7 +54,7 @@ from .notes import TONICS
 from .compose import Composer
 from .piece import Piece
 from .draft import Segment
-from .config import fields_of, in_words, nearest
+from .config import fields_of, in_words, nearest_name
 from .evaluate import estimate_profile, too_short
 from .midi import Limits, Reading, read_midi
 from .notes import MODES, end_s, estimate_key, make_notes, midi_bytes
@@ -208,7 +209,7 @@ def json_mistake(error: ValueError|RecursionError) -> str:
     if isinstance(error, UnicodeDecodeError): return f"its byte {error.start + 1} is no text in {error.encoding}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else "it holds a number with too many digits"
 
-def read_json(
+def read_json_body(
     body: bytes,
     media_type: str, # The header
     example: str, # A right body
@@ -586,7 +587,7 @@ class Answer:
         await self.out(message)
 
 # %% ../nbs/05_serve.ipynb #57c84b4b
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 class Guard:
     "ASGI middleware: limits, security headers, log and counts."
@@ -602,14 +603,14 @@ class Guard:
         except ClientDisconnect: pass # while its body was to come; `answer.gone` says so
         except Exception as error: # the last stop: the client learns nothing of it, the log no more than its kind
             *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-            logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
+            _logger.error("unexpected %s in %s line %d", type(error).__name__, frame.f_code.co_qualname, line)
             if answer.status is None: await error_response(500, [("server", "internal error")])(scope, receive, answer.send)
         finally:
             self.active, self.held = self.active - 1, self.held - load.held
             route, seconds = getattr(scope.get("route"), "path", "other"), time.monotonic() - arrived
             method, status = scope["method"] if scope["method"] in METHODS else "other", 499 if answer.gone else answer.status or 499
-            if answer.gone: logger.info("%s %s: client hung up after %.1f s, %s", method, route, seconds, answer.gone)
-            else: logger.info("%s %s %d %.0f ms", method, route, status, 1000*seconds)
+            if answer.gone: _logger.info("%s %s: client hung up after %.1f s, %s", method, route, seconds, answer.gone)
+            else: _logger.info("%s %s %d %.0f ms", method, route, status, 1000*seconds)
             scope["app"].state.metrics.answered(route, status, seconds)
 
 # %% ../nbs/05_serve.ipynb #accessc1
@@ -686,7 +687,7 @@ def check_query(route: APIRoute, query: bytes):
         if name in known: continue
         takes = f"its parameters are {', '.join(known)}" if known else "it takes none in its address"
         also = f"; fields of the JSON body are {', '.join(body)}" if body else ""
-        raise FieldError(name[:40] or "query", f"{name[:40]!r} is no parameter of {route.path}{'' if name in body else nearest(name, [*known, *body])}: {takes}{also}")
+        raise FieldError(name[:40] or "query", f"{name[:40]!r} is no parameter of {route.path}{'' if name in body else nearest_name(name, [*known, *body])}: {takes}{also}")
 
 def body_type(route: APIRoute) -> type|None: return route.body_field and route.body_field.field_info.annotation
 
@@ -703,7 +704,7 @@ class Work(Private):
             if not self.body_field: return await answer(request)
             example, *_ = self.body_field.field_info.openapi_examples.values()
             read = Read(request.scope, request.receive)
-            read.state.body = read_json(await read.body(), request.headers.get("Content-Type", ""), json.dumps(example["value"]))
+            read.state.body = read_json_body(await read.body(), request.headers.get("Content-Type", ""), json.dumps(example["value"]))
             return await answer(read)
         return read_first
 
@@ -1101,7 +1102,7 @@ def serve(
     config = uvicorn.Config(make_app(settings, composer), log_config=None, access_log=False, server_header=False, limit_concurrency=1000, ws="none",
                             http=partial(Patient, 2*settings.deadline_s, HEAD_S), h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=math.ceil(settings.deadline_s))
     name = f"[{host}]" if ":" in host else host
-    logger.info("listening on http://%s:%d, model %s", name, listener.getsockname()[1], model_version(composer))
+    _logger.info("listening on http://%s:%d, model %s", name, listener.getsockname()[1], model_version(composer))
     address, *_ = listener.getsockname()
-    if not settings.api_key and not ipaddress.ip_address(address).is_loopback: logger.warning("no key: open to all who can reach it; PSYCHOSCORE_API_KEY sets one")
+    if not settings.api_key and not ipaddress.ip_address(address).is_loopback: _logger.warning("no key: open to all who can reach it; PSYCHOSCORE_API_KEY sets one")
     uvicorn.Server(config).run(sockets=[listener])

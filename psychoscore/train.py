@@ -8,12 +8,12 @@ __all__ = ['TRAIN_CONFIGS', 'N_WATCHED', 'WATCHED', 'VALIDATED', 'CHECKPOINT', '
            'shape_of', 'lr_at', 'KeepFloat32', 'Float32Muon', 'make_optimizers', 'hidden_states', 'token_losses',
            'weigh_mode', 'Contrast', 'explain_rows', 'contrasts', 'random_window', 'count_tokens', 'own_rows',
            'gather_rows', 'contrast_losses', 'train_step', 'sum_over_processes', 'profile_bins_of', 'evaluate',
-           'count_losses', 'nats_per_note', 'validate', 'TrainState', 'write_whole', 'save_checkpoint', 'explain_disk',
-           'read_checkpoint', 'load_checkpoint', 'refuse_damage', 'stored_run', 'save_best', 'find_commit',
-           'provenance', 'start_model', 'check_out', 'check_run', 'check_loss', 'explain_memory', 'set_by_signals',
-           'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'shows_bars', 'Progress', 'Run', 'due',
-           'add_row', 'keep_best', 'share', 'log_due', 'over', 'is_over', 'gain', 'result', 'last_words',
-           'tell_few_songs', 'begin', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
+           'count_losses', 'nats_per_note', 'validation_scores', 'TrainState', 'write_whole', 'save_checkpoint',
+           'explain_disk', 'read_checkpoint', 'load_checkpoint', 'refuse_damage', 'stored_run', 'save_best',
+           'find_commit', 'provenance', 'start_model', 'check_out', 'check_run', 'check_loss', 'explain_memory',
+           'set_by_signals', 'write_log', 'make_accelerator', 'agree', 'progress_line', 'step_seed', 'shows_bars',
+           'Progress', 'Run', 'due', 'add_row', 'keep_best', 'share', 'log_due', 'over', 'is_over', 'gain', 'result',
+           'last_words', 'tell_few_songs', 'begin_run', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import dataclasses, itertools, math, os, pickle, platform, shutil, signal, subprocess, sys, threading, time, warnings
@@ -34,7 +34,7 @@ from safetensors import SafetensorError
 from torch.overrides import TorchFunctionMode
 from tqdm.auto import tqdm
 from . import __version__
-from .config import configuration, nearest
+from .config import configuration, nearest_name
 from .contrastive import LOSSES, BalancedSampler, contrastive_loss
 from .embedding import null_headers, pool_notes
 from .dataset import LABELLED, Batch, DataMix, PreparedDataset, Share, make_batch, scoring_windows, training_batches
@@ -106,7 +106,7 @@ def load_config(
 def read_config(name: str, changes: dict) -> "tuple[TrainConfig, bool]": # And whether it says what shape the model has
     "Read a configuration from a file."
     if not Path(name).is_file():
-        raise FileNotFoundError(f"no configuration {name}{nearest(name, list(TRAIN_CONFIGS))}: "
+        raise FileNotFoundError(f"no configuration {name}{nearest_name(name, list(TRAIN_CONFIGS))}: "
                                 f"give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
     fields = read_json(name) | changes
     try: return TrainConfig(**fields), "model" in fields
@@ -370,7 +370,7 @@ N_WATCHED = 32 # Pieces
 WATCHED = ("emopia", "synthetic", "corpus") # Sources beside the one that judges
 VALIDATED = ["val_loss", "val_nats_per_note", "null_gap", "shuffled_gap", *(f"{source}_nats_per_note" for source in WATCHED)]
 
-def validate(
+def validation_scores(
     model,
     data: PreparedDataset,
     scores: pd.DataFrame, # From `evaluate`, of what judges
@@ -607,7 +607,7 @@ def agree(wishes: list[bool], accelerator: Accelerator) -> list[bool]: # What an
     if accelerator.num_processes == 1: return wishes
     return (accelerator.reduce(torch.tensor(wishes, dtype=torch.float32, device=accelerator.device), "sum") > 0).tolist()
 
-def describe(log: list[dict]) -> str: # For the progress bar
+def progress_line(log: list[dict]) -> str: # For the progress bar
     "Say how fast it goes and where it stands."
     first, last = [dict(tokens=0, seconds=0.0), *log][-2:]
     nats = [row["val_nats_per_note"] for row in log if "val_nats_per_note" in row]
@@ -718,7 +718,7 @@ def add_row(run: Run, validates: bool):
         check_loss(row, state.log, run.config)
     if validates:
         scores = evaluate(run.model, run.data)
-        [row] = share([row | validate(run.model, run.data, scores)], run.accelerator)
+        [row] = share([row | validation_scores(run.model, run.data, scores)], run.accelerator)
         keep_best(run, row, scores)
     state.log, state.losses = [*state.log[:-1 if last else None], row], [] if is_due else state.losses
     if run.main: write_log(run.out, state.log if last else [row], "w" if last else "a")
@@ -791,7 +791,7 @@ def tell_few_songs(data: PreparedDataset):
                   "every song of your own validate once", stacklevel=4)
 
 # %% ../nbs/03_train.ipynb #loopbeg1
-def begin(run: Run):
+def begin_run(run: Run):
     "Make the folder, and log what is due before the first step."
     run.accelerator.wait_for_everyone() # or one would find what another has begun
     if run.main:
@@ -858,13 +858,13 @@ def fit(
     check_run(data, out, config, resume, accelerator.num_processes)
     run = Run(data, out, config, accelerator)
     with set_by_signals(stop) as came, explain_memory(config), saved_or_cleared(run):
-        begin(run)
+        begin_run(run)
         bar, why = Progress(run.state.step, config.max_steps, progress and run.main), ""
         with bar.bar:
             while not (why or over(run.state, config)):
                 run.step()
                 logged = log_due(run)
-                bar.show(run.state.step, describe(run.state.log) if logged else None)
+                bar.show(run.state.step, progress_line(run.state.log) if logged else None)
                 why = "" if over(run.state, config) else asked_to_end(run, logged, stop, max_minutes)
                 late = time.perf_counter() - run.saved > 60*checkpoint_minutes
                 if late or run.is_validated(): run.save()
