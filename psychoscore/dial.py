@@ -421,5 +421,5 @@ def plot_moves(
             chosen = rows[beside == said].rename(columns=dict(low="change_low", high="change_high"))
             if len(chosen): plot_intervals(chosen, np.flatnonzero(beside == said), "change", ax, across=True, ls="none", color=color, label=said)
         ax.set(title=rows.stretch.iloc[0], yticks=range(len(rows)), yticklabels=rows.name, ylim=(len(rows) - 0.5, -0.5)); ax.axvline(0, color="k", lw=0.6); ax.legend()
-    axes[-1, 0].set_xlabel("change (standard deviations of real music)")
+    axes[-1, 0].set_xlabel("change, in standard deviations of real music")
     return figure
