@@ -3,7 +3,7 @@
 Usage: python .ci/execute_notebooks.py [--flags "emopia slow"] NOTEBOOK...
 nbdev_test runs the same cells but stores nothing.
 """
-import argparse, sys, time
+import argparse, base64, sys, time
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from fastcore.xtras import working_directory
 from nbdev.config import get_config
 from nbdev.frontmatter import FrontmatterProc
 from nbdev.process import NBProcessor
+
+from psychoscore.plots import pack_png
 
 
 def skipped_cells(path, flags):
@@ -25,6 +27,12 @@ def skipped_cells(path, flags):
     return skip
 
 
+def pack(notebook):
+    "Store pictures with few colours, as files of figures are."
+    for data in (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "image/png" in data: data["image/png"] = base64.b64encode(pack_png(base64.b64decode(data["image/png"]))).decode()
+
+
 def execute(path, flags):
     "Run one notebook where it stands; an error stops it and nothing is stored."
     path, start = Path(path).absolute(), time.time()
@@ -33,6 +41,7 @@ def execute(path, flags):
     shell = CaptureShell(path)
     with working_directory(path.parent):
         shell.run_all(notebook, exc_stop=True, preproc=lambda cell: cell.cell_type != "code" or cell.idx_ in skip)
+    pack(notebook)
     for i, (outputs, count) in kept.items(): notebook.cells[i].outputs, notebook.cells[i].execution_count = outputs, count
     write_nb(notebook, path)
     print(f"{path.name}: {len(skip)} cells left out, {time.time() - start:.1f} s", flush=True)

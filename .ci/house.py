@@ -69,11 +69,25 @@ def read_module(module: str, root: Path = ROOT) -> str: # Its source
     return (root/PACKAGE/f"{module}.py").read_text(encoding="utf-8")
 
 
-def public_names(source: str) -> int: # Of a module
-    "Length of its `__all__`."
+def public_names(source: str) -> list[str]: # Of a module
+    "Its `__all__`."
     lists = [node.value for node in ast.parse(source).body
              if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
-    return len(lists[0].elts) if lists else 0
+    return [name.value for name in lists[0].elts] if lists else []
+
+
+def commands(source: str) -> set[str]: # Of a module
+    "Functions that are commands: each has the name of the function that it runs."
+    return {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)
+            and any(ast.unparse(mark).startswith("app.command(") for mark in node.decorator_list)}
+
+
+def shared_names(sources: dict[str, str]) -> dict[str, list[str]]: # Module -> its source; name -> its modules
+    "Public names of more than one module, commands apart."
+    owners = {}
+    for module, source in sources.items():
+        for name in set(public_names(source)) - commands(source): owners.setdefault(name, []).append(module)
+    return {name: modules for name, modules in sorted(owners.items()) if len(modules) > 1}
 
 
 def make_targets(makefile: str) -> list[str]: # Of its text
@@ -90,7 +104,7 @@ def counts(made: dict[str, Path], root: Path = ROOT) -> dict[str, object]:
     return {"modules": len(made), "exported cells": len(cells), "median lines of a cell": median(map(len, cells)),
             f"cells over {LONG_CELL} lines": sum(len(lines) > LONG_CELL for lines in cells),
             f"lines over {LONG_LINE} columns": sum(len(line) > LONG_LINE for lines in cells for line in lines),
-            "public names": sum(map(public_names, sources.values())),
+            "public names": sum(len(public_names(source)) for source in sources.values()),
             "largest module": f"{largest}, {sizes[largest]} lines",
             "Makefile targets": len(make_targets((root/"Makefile").read_text(encoding="utf-8")))}
 

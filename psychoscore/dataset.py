@@ -6,11 +6,11 @@
 __all__ = ['SPLITS', 'LABELLED', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_LOUDER', 'PLACED_ELSEWHERE',
            'PREPARED', 'COPIES', 'ROWS_IN_MEMORY', 'PIECES_SCHEMA', 'WIDTH', 'Share', 'POOL', 'WHOLE', 'MAX_BEFORE',
            'FAR', 'TRIES', 'SourcePiece', 'source_token', 'emopia_pieces', 'hashed_split', 'synthetic_pieces',
-           'song_rule', 'read_songs', 'corpus_pieces', 'listed', 'check_playable', 'labelled_pieces', 'read_rows',
-           'read_labels', 'join_versions', 'deal_songs', 'deal_fold', 'perform_again', 'Placing', 'taking_place',
-           'is_meta', 'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile', 'DataMix',
-           'transpose_ids', 'row_shares', 'turn_into', 'draw_row', 'draw_other', 'draw_window', 'training_batches',
-           'scoring_windows']
+           'song_rule', 'read_songs', 'corpus_pieces', 'join_problems', 'check_playable', 'labelled_pieces',
+           'read_rows', 'read_labels', 'join_versions', 'deal_songs', 'deal_fold', 'perform_again', 'Placing',
+           'taking_place', 'is_meta', 'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch', 'vary_profile',
+           'DataMix', 'transpose_ids', 'row_shares', 'turn_into', 'draw_row', 'draw_other', 'draw_window',
+           'training_batches', 'scoring_windows']
 
 # %% ../nbs/learning/dataset.ipynb #834b88da
 import csv, hashlib, io, itertools, json, os, platform, warnings, zlib
@@ -137,15 +137,15 @@ def corpus_pieces(
         yield SourcePiece(piece_id, song, "corpus", hashed_split(song), licence, notes, PsychometricProfile())
     if remarked:
         warnings.warn(f"{len(remarked)} of {len(paths)} files in {folder} were read with remarks: "
-                      f"{listed(remarked)}", stacklevel=2)
+                      f"{join_problems(remarked)}", stacklevel=2)
     if not unusable: return
-    said = f"{len(unusable)} of {len(paths)} files in {folder} cannot be used: {listed(unusable)}"
+    said = f"{len(unusable)} of {len(paths)} files in {folder} cannot be used: {join_problems(unusable)}"
     if len(unusable) > max_unusable*len(paths):
         raise ValueError(f"{said}. At most {max_unusable:g} of them may be unusable (--max-unusable)")
     warnings.warn(said, stacklevel=2)
 
 # %% ../nbs/learning/dataset.ipynb #565302c0
-def listed(problems: list[str]) -> str: # In a line
+def join_problems(problems: list[str]) -> str: # In a line
     "List what is wrong, and count what is more than SHOWN."
     return "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
 
@@ -171,7 +171,7 @@ def labelled_pieces(
         except (ValueError, FileNotFoundError) as error: problems.append(f"line {line}: {error}")
         if (path := row["path"]) in seen: problems.append(f"line {line}: {path} comes twice")
         seen.add(path)
-    if problems: raise ValueError(f"{labels}, {len(rows)} rows, has {len(problems)} problem(s): {listed(problems)}")
+    if problems: raise ValueError(f"{labels}, {len(rows)} rows, has {len(problems)} problem(s): {join_problems(problems)}")
     if "split" not in rows[0][1]: return deal_songs(join_versions(pieces), fold=fold)
     if fold: raise ValueError(f"{labels} says in its column split what validates: leave the column out, or the fold")
     return pieces
@@ -251,7 +251,7 @@ def join_versions(
             here, there = top(piece.song_id), top(first[number])
             if here != there: root[here] = there; joined.append(f"{piece.piece_id} and {first[number]}")
         first[known.add(hashes)] = piece.song_id
-    if joined: warnings.warn(f"the same music under two names is one song: {listed(joined)}", stacklevel=3)
+    if joined: warnings.warn(f"the same music under two names is one song: {join_problems(joined)}", stacklevel=3)
     return [piece._replace(song_id=top(piece.song_id)) for piece in pieces]
 
 # %% ../nbs/learning/dataset.ipynb #07d78ce9
@@ -337,7 +337,7 @@ class Placing:
     def tell(self):
         "Warn of what was placed elsewhere, left out, or found in two splits."
         for pieces, said in zip((self.moved, self.left_out, self.across), PLACED_ELSEWHERE):
-            if pieces: warnings.warn(f"{len(pieces)} pieces {said}: {listed(pieces)}", stacklevel=3)
+            if pieces: warnings.warn(f"{len(pieces)} pieces {said}: {join_problems(pieces)}", stacklevel=3)
 
 # %% ../nbs/learning/dataset.ipynb #whole002
 PREPARED = ("meta.json", "tokens.bin", "pieces.parquet") # Files of a prepared folder

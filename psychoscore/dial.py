@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['AXES', 'HEARD', 'BASELINE', 'FLOORS', 'PLAIN', 'REAL_COLORS', 'Grid', 'compose_grid', 'hear', 'rank', 'monotonicity',
            'corner_accuracy', 'dial_figures', 'summarise_dial', 'distance', 'synthetic_yardstick', 'distances_to_real',
-           'Dial', 'calibrate', 'compare_settings', 'plot_dial', 'in_unit', 'relate', 'save_relations', 'relations',
-           'ends', 'explain', 'changes', 'moved_most', 'beside_real', 'tell_moves', 'plot_moves']
+           'Dial', 'calibrate', 'compare_settings', 'plot_dial', 'draw_arrows', 'in_unit', 'relate', 'save_relations',
+           'relations', 'ends', 'explain', 'changes', 'moved_most', 'beside_real', 'tell_moves', 'plot_moves']
 
 # %% ../nbs/judging/dial.ipynb #7d2ccd31
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from .scores import PROBES, song_interval
 from .estimators import STATISTICS, packaged_judge, packaged_listener, reference
 from .features import FEATURES, excerpt, features_table
 from .midi import read_midi
-from .plots import by_quadrant, plot_intervals, profile_square, themed
+from .plots import QUADRANT_PALETTE, plot_intervals, profile_square, quadrant_names, themed
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 
 # %% ../nbs/judging/dial.ipynb #d4e2bc02
@@ -245,31 +245,31 @@ def compare_settings(
 def plot_dial(
     heard: pd.DataFrame, # From `hear`
 ): # The figure
-    "Draw what was asked against what is heard."
+    "Draw what was asked against what is heard, and an arrow from each setting to the mean of what is heard there."
     import matplotlib.pyplot as plt, seaborn as sns
     figure, axes = plt.subplots(1, 3, figsize=(9.5, 3))
-    dots = dict(linewidth=0, antialiased=False, legend=False) # smooth edges would make the picture large
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(heard))
     for ax, axis, other in zip(axes, AXES, reversed(AXES)):
         ax.plot([0, 1], [0, 1], color="0.8")
-        sns.scatterplot(x=heard[axis] + jitter, y=heard[f"heard_{axis}"], s=5, color="0.6", ax=ax, **dots)
-        sns.lineplot(heard, x=axis, y=f"heard_{axis}", err_style="bars", seed=0, lw=1, ax=ax,
-                     hue=other, palette="viridis", hue_norm=(0, 1), legend="full")
+        sns.scatterplot(x=heard[axis] + jitter, y=heard[f"heard_{axis}"], s=5, color="0.7", linewidth=0, ax=ax)
+        sns.lineplot(heard, x=axis, y=f"heard_{axis}", errorbar=None, marker="o", ms=3, lw=1, ax=ax,
+                     hue=other, palette="viridis", hue_norm=(0, 1), legend="full" if ax is axes[0] else False)
         ax.set(xlabel=f"{axis} asked for", ylabel=f"{axis} heard", xlim=(-0.05, 1.05), ylim=(0, 1))
-    _plot_grid(heard.groupby(AXES)[[f"heard_{a}" for a in AXES]].mean(), profile_square(axes[2]), dots)
+    axes[0].get_legend().set_title("the other dial")
+    draw_arrows(heard.groupby(AXES)[[f"heard_{a}" for a in AXES]].mean(), profile_square(axes[2]))
     return figure
 
-def _plot_grid(middle, ax, dots): # Mean heard by what was asked; what to draw on; how
-    import seaborn as sns
-    levels = middle.index.unique(0)
-    for a in levels:
-        for fixed in (0, 1):
-            asked, line = np.array([[a, b][::1 - 2*fixed] for b in levels]), middle.xs(a, level=fixed).to_numpy()
-            ax.plot(*asked.T, color="0.88", lw=1, zorder=0, antialiased=False)
-            ax.plot(*line.T, color="0.3", lw=0.8)
-    corners = by_quadrant(PROBES["quadrant"](np.array([*middle.index])))
-    sns.scatterplot(x=middle.iloc[:, 0], y=middle.iloc[:, 1], s=20, zorder=3, ax=ax, **dots, **corners)
-    ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="where the grid ends up")
+def draw_arrows(
+    middle: pd.DataFrame, # Mean heard of each dial, by the dials asked for
+    ax: Any, # Axes, from `profile_square`
+):
+    "Draw what becomes of each setting of the dials."
+    asked, found = np.array([*middle.index]), middle.to_numpy()
+    colors = [QUADRANT_PALETTE[name] for name in quadrant_names(PROBES["quadrant"](asked))]
+    ax.scatter(*asked.T, s=6, color=colors, zorder=3, clip_on=False)
+    ax.quiver(*asked.T, *(found - asked).T, color=colors, angles="xy", scale_units="xy", scale=1, width=0.005)
+    ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), title="from asked to heard, mean")
+
 
 # %% ../nbs/judging/dial.ipynb #f1f34d33
 PLAIN = { # Feature -> its name and unit; what is measured in octaves is told in the unit itself

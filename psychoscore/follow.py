@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from .features import measure_mode, measure_notes
 from .piece import Piece
-from .plots import themed
+from .plots import AXIS_RANGES, themed, time_panels
 from .profile import DIMENSIONS
 if TYPE_CHECKING: from matplotlib.figure import Figure # matplotlib takes a second to load
 else: Figure = Any # what reads hints at run time, as the docs do, finds the name
@@ -30,25 +30,25 @@ def measure_windows(
 
 # %% ../nbs/composing/follow.ipynb #folwplt1
 # Column of `measure_windows` -> its name and its full scale, which is about what eight seconds of EMOPIA reach
-CUES = {"density": ("notes a second", (0, 25)), "velocity": ("velocity", (0, 127)),
-        "mode": ("minor to major", (-0.5, 0.5))}
+CUES = {"density": ("notes/s", (0, 25)), "velocity": ("velocity", AXIS_RANGES["velocity"]),
+        "mode": ("minor to\nmajor", (-0.5, 0.5))}
 
 @themed
 def plot_asked_and_heard(
     pieces: "list[Piece]", # One, or several of the same trajectory
 ) -> "Figure":
-    "Draw the dials, and beside them what they should move: the mean over pieces, with its 95 % interval."
-    import matplotlib.pyplot as plt, seaborn as sns
-    figure, axes = plt.subplots(1, 1 + len(CUES), figsize=(10, 2.2), sharex=True)
+    "Draw the dials, and below them what they should move: the mean over pieces, with its 95 % interval."
+    import seaborn as sns
     seconds = pieces[0].seconds
+    axes = time_panels(seconds, ["asked for", *(label for label, _ in CUES.values())])
     heard, times = pd.concat([measure_windows(p.notes, seconds) for p in pieces]), np.linspace(0, seconds, 101)
     for d, column in zip(DIMENSIONS, pieces[0].trajectory.vectors(times).T): axes[0].plot(times, column, label=d.name)
-    axes[0].set(ylabel="asked for", ylim=(0, 1)); axes[0].legend()
-    for ax, (cue, (label, scale)) in zip(axes[1:], CUES.items()):
+    axes[0].set_ylim(0, 1); axes[0].legend(ncols=len(DIMENSIONS))
+    for ax, (cue, (label, (low, high))) in zip(axes[1:], CUES.items()):
         sns.lineplot(heard, x="at_s", y=cue, color="0.3", marker="o", ms=4, seed=0, ax=ax)
-        ax.set(ylabel=label, ylim=(min(scale[0], heard[cue].min()), max(scale[1], heard[cue].max())))
-    for ax in axes: ax.set(xlabel="time (s)", xlim=(0, seconds))
-    return figure
+        ax.set(xlabel=axes[-1].get_xlabel(), ylabel=label)
+        ax.set_ylim(min(low, heard[cue].min()), max(high, heard[cue].max()))
+    return axes[0].figure
 
 # %% ../nbs/composing/follow.ipynb #94aabaa9
 def shared_notes(

@@ -11,6 +11,7 @@ __all__ = ['NOTE', 'PITCH_MIN', 'PITCH_MAX', 'TICKS_PER_QUARTER', 'QPM', 'TICKS_
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
+from .plots import themed
 if TYPE_CHECKING: from pretty_midi import PrettyMIDI # a training machine has no MIDI library
 else: PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the name
 
@@ -151,16 +152,19 @@ def note_density(
     return len(notes)/span_s if span_s > 0 else 0.0
 
 # %% ../nbs/music/notes.ipynb #6f40b109
+@themed
 def plot_piano_roll(
     notes: np.ndarray, # Note table
     ax=None, # Matplotlib axes; a new figure by default
 ): # The axes
-    "Draw time across, pitch up, and velocity as darkness."
+    "Draw time across, pitch up over the whole piano and what lies beyond, and velocity as darkness."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(9, 2.6))[1]
-    ax.barh(notes["pitch"], notes["duration_s"], left=notes["onset_s"], height=0.9,
+    ax.barh(notes["pitch"], notes["duration_s"], left=notes["onset_s"], height=1, linewidth=0,
             color=plt.get_cmap("magma_r")(0.15 + 0.8*notes["velocity"]/127))
-    ax.set(xlabel="time (s)", ylabel="MIDI pitch", xlim=(0, max(end_s(notes), 1)))
+    low, high = min(PITCH_MIN, notes["pitch"].min(initial=PITCH_MIN)), max(PITCH_MAX, notes["pitch"].max(initial=PITCH_MAX))
+    ax.set(xlabel="time (s)", ylabel="MIDI pitch", xlim=(0, max(end_s(notes), 1)), ylim=(low - 1, high + 1),
+           yticks=range(24, 109, 12)) # every C
     return ax
 
 # %% ../nbs/music/notes.ipynb #byvalue1

@@ -6,14 +6,14 @@
 __all__ = ['SOUNDS', 'OTHER_FILES', 'SUFFIXES', 'Piece', 'png_bytes', 'json_bytes', 'check_suffixes']
 
 # %% ../nbs/composing/piece.ipynb #piec0imp
-import base64, io, json
+import base64, json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import numpy as np
 from .musicxml import musicxml_bytes
 from .notes import Key, end_s, midi_bytes, note_density, plot_piano_roll, to_pretty_midi
-from .plots import DPI, themed
+from .plots import png_of, themed
 from .profile import DIMENSIONS, ProfileTrajectory
 from .request import ByValue, Request
 from .sound import mp3_bytes, player_html, wav_bytes
@@ -89,10 +89,9 @@ class Piece(ByValue):
 def png_bytes(notes: np.ndarray) -> bytes: # A PNG picture
     "Render notes as a piano roll."
     from matplotlib.figure import Figure
-    figure, buffer = Figure(figsize=(9, 2.6), layout="constrained"), io.BytesIO()
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
     plot_piano_roll(notes, figure.subplots())
-    figure.savefig(buffer, dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return png_of(figure)
 
 # %% ../nbs/composing/piece.ipynb #9a93f862
 def json_bytes(piece: Piece) -> bytes: # A JSON object

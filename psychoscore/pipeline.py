@@ -8,8 +8,8 @@ __all__ = ['RECIPES', 'QUICK_PAIRS', 'MODEL_FILES', 'ASSETS', 'PACKAGE', 'ESTIMA
            'phase_merge_emopia_data', 'number_of_pairs', 'find_corpus', 'phase_tokenise', 'shares_of', 'training_of',
            'second_leg', 'train_leg', 'phase_train', 'phase_train_second', 'phase_package', 'model_in', 'measured_with',
            'phase_calibrate', 'phase_report', 'sha256_of', 'hash_files', 'hash_assets', 'hash_emopia', 'hash_corpus',
-           'hash_init', 'read_code', 'hash_code', 'modules_in', 'read_module', 'code_of', 'Phase', 'flat', 'base_key',
-           'differences', 'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'listed', 'workdir_of',
+           'hash_init', 'read_code', 'hash_code', 'modules_in', 'read_module', 'code_of', 'Phase', 'dotted', 'base_key',
+           'differences', 'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'name_few', 'workdir_of',
            'kind_of', 'is_begun', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'make_workdir', 'full_key',
            'changed_files', 'reasons', 'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
 
@@ -319,16 +319,16 @@ class Phase(NamedTuple):
     inputs: Callable = lambda config: {} # Configuration -> hashes of what it reads outside, by name
     leaves: tuple[str, ...] = () # What it may leave besides when it is killed, as patterns
 
-def flat(options: dict, before: str = "") -> dict[str, str]: # Dotted names, to values as JSON
+def dotted(options: dict, before: str = "") -> dict[str, str]: # Dotted names, to values as JSON
     "Write nested options in a row."
     rows: dict[str, str] = {}
     for name, value in options.items():
-        rows |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": json.dumps(value)}
+        rows |= dotted(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": json.dumps(value)}
     return rows
 
 def base_key(phase: Phase, config: PipelineConfig) -> dict[str, str]: # What it is, to a value or a hash
     "List what a phase depends on, but for the phases before it."
-    parts = dict(option=flat(phase.options(config)), input=phase.inputs(config), code=code_of(phase.run))
+    parts = dict(option=dotted(phase.options(config)), input=phase.inputs(config), code=code_of(phase.run))
     return {f"{kind} {name}": value for kind, values in parts.items() for name, value in values.items()}
 
 def differences(was: dict[str, str], now: dict[str, str]) -> list[str]: # Empty when they are the same
@@ -457,7 +457,7 @@ class Workdir:
         self.save()
 
 # %% ../nbs/running/pipeline.ipynb #a5f44948
-def listed(names: list[str], most: int = 5) -> str: # In a line
+def name_few(names: list[str], most: int = 5) -> str: # In a line
     "Name a few, and count the rest."
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
@@ -485,7 +485,7 @@ def read_state(path: Path, config: PipelineConfig) -> dict[str, Any]: # An empty
         inside = [name for name in sorted(os.listdir(path)) if not matches(name, DROPPINGS) and not is_begun(path/name)]
         if not inside: return new
         raise FileExistsError(f"{path} was not made by `psychoscore pipeline` and is not empty, "
-                              f"it holds {listed(inside)}: give another --workdir")
+                              f"it holds {name_few(inside)}: give another --workdir")
     try: state = json.loads(text := (path/STATE).read_text(errors="replace"))
     except ValueError: state = None
     if state is None or not text.startswith(OPENING) or not new.keys() <= state.keys():
@@ -517,7 +517,7 @@ def open_workdir(path: Path, config: PipelineConfig, phases: dict[str, Phase]) -
     "Open the folder of a run, which need not be there yet; nothing is written."
     work = Workdir(path, read_state(path, config))
     if path.is_dir() and (found := foreign(work, phases)):
-        raise FileExistsError(f"{path} holds what the run did not make: {listed(found)}. "
+        raise FileExistsError(f"{path} holds what the run did not make: {name_few(found)}. "
                               "Move that elsewhere, or give another --workdir")
     return work
 
@@ -578,8 +578,8 @@ def plan_run(
     for name, phase in phases.items():
         why = reasons(work, name, full_key(work, phase, keys[name]))
         after = [row["phase"] for row in rows if row["phase"] in phase.needs and row["why"]]
-        if not why and after: why = [f"unless {listed(after)} {'makes' if len(after) == 1 else 'make'} the same again"]
-        rows.append(dict(phase=name, why=listed(why)))
+        if not why and after: why = [f"unless {name_few(after)} {'makes' if len(after) == 1 else 'make'} the same again"]
+        rows.append(dict(phase=name, why=name_few(why)))
         tell_phase(tell, name, "to be done" if why else "unchanged", rows[-1]["why"])
     return pd.DataFrame(rows)
 
@@ -594,7 +594,7 @@ def run_phase(
 ) -> dict[str, Any]: # Its row in the table of `run_pipeline`
     "Do a phase, if there is a reason to."
     start, before = time.perf_counter(), len(work.state["superseded"])
-    why = listed(reasons(work, name, key := full_key(work, phase, key)))
+    why = name_few(reasons(work, name, key := full_key(work, phase, key)))
     if why:
         work.begin(name, key, why)
         result = phase.run(config, partial := work.partial(name), {n: work.folder(n) for n in phase.needs})

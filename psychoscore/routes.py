@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UPLOAD_S', 'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'api', 'LINKS', 'MEDIA',
-           'ERRORS', 'GENERATED', 'KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'PAGE',
+           'ERRORS', 'GENERATED', 'EVENT_KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'PAGE',
            'COUNTED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked', 'reported', 'choose', 'in_thread',
            'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request', 'drawn', 'written', 'composed',
            'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'embed_upload', 'search', 'model',
@@ -299,8 +299,8 @@ class Stream(StreamingResponse):
         try: await super().__call__(scope, receive, send)
         finally: await self.parts.aclose()
 
-KINDS = "; ".join(f"`{c.model_fields['event'].default}`: {c.__doc__}" for c in (Started, SegmentDone, Done, Failed))
-STREAMED = {200: {"description": f"Events, one a line or as server-sent events: {KINDS}",
+EVENT_KINDS = "; ".join(f"`{c.model_fields['event'].default}`: {c.__doc__}" for c in (Started, SegmentDone, Done, Failed))
+STREAMED = {200: {"description": f"Events, one a line or as server-sent events: {EVENT_KINDS}",
                   "content": {media_type: {"schema": {"type": "string"}} for media_type in STREAMS}}}
 
 @api.post("/stream", responses=STREAMED | ERRORS, response_class=StreamingResponse)

@@ -7,7 +7,7 @@ __all__ = ['HostName', 'LISTED', 'Number', 'MAX_SEED', 'MAX_BASE64', 'EXAMPLES',
            'METHODS', 'STATUS', 'SEND', 'MeasuredProfile', 'Remarks', 'check_key', 'is_address', 'host_name', 'listed',
            'Settings', 'Keyframe', 'ComposeRequest', 'GenerateRequest', 'SearchRequest', 'rounded', 'as_json',
            'RoundedJSON', 'FieldError', 'Error', 'Errors', 'error_response', 'body_type', 'as_sent', 'mistake_of',
-           'json_mistake', 'read_json', 'elsewhere', 'on_error', 'upload_error', 'from_base64', 'longest_s',
+           'json_mistake', 'read_json_body', 'elsewhere', 'on_error', 'upload_error', 'from_base64', 'longest_s',
            'make_request', 'as_asked', 'too_long', 'check_prompt', 'Note', 'Estimated', 'as_measured', 'Composed',
            'note_rows', 'describe', 'Started', 'SegmentDone', 'Done', 'Failed', 'Heard', 'Found']
 
@@ -226,7 +226,7 @@ def json_mistake(error: ValueError|RecursionError) -> str:
     if isinstance(error, UnicodeDecodeError): return f"its byte {error.start + 1} is no text in {error.encoding}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else "it holds a number with too many digits"
 
-def read_json(
+def read_json_body(
     body: bytes,
     media_type: str, # The header
     example: str, # A right body

@@ -6,7 +6,7 @@
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
            'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
            'IS_PREDICTED', 'IS_END', 'IS_MODE', 'IS_PITCH', 'IS_WAIT', 'PASSES', 'NULLED', 'MAX_HELD',
-           'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'Grid', 'quantise', 'Encoded', 'key_shift', 'header_ids',
+           'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'TokenGrid', 'quantise', 'Encoded', 'key_shift', 'header_ids',
            'ids_of_notes', 'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar',
            'miditok_tokenizer']
 
@@ -18,7 +18,7 @@ from .profile import (DIMENSIONS, N_BINS, NULL, PsychometricProfile, ProfileTraj
                                  profile_bins)
 
 # %% ../nbs/music/tokens.ipynb #78269cb5
-STEP_S = 1/32         # Grid, s: onsets are off by at most half of it, 15.6 ms
+STEP_S = 1/32         # Of the grid, s: onsets are off by at most half of it, 15.6 ms
 SEGMENT_STEPS = 128   # Steps in a segment
 SEGMENT_S = SEGMENT_STEPS*STEP_S # 4 s
 MAX_DURATION = 192    # Steps, 6 s: the longest note of EMOPIA
@@ -54,7 +54,7 @@ NULLED = np.arange(len(VOCABULARY)) # Token -> the same token, or "not given" fo
 for _first in PROFILE_FIRST: NULLED[_first:_first + NULL + 1] = _first + NULL
 
 # %% ../nbs/music/tokens.ipynb #613c3292
-class Grid(NamedTuple):
+class TokenGrid(NamedTuple):
     "Notes on the token grid; time 0 is the first onset."
     onset: np.ndarray # Steps, (N,)
     duration: np.ndarray # Steps 1..MAX_DURATION, (N,)
@@ -68,7 +68,7 @@ class Grid(NamedTuple):
 
 def quantise(
     notes: np.ndarray, # Note table, at least one note
-) -> Grid: # Sorted by onset and pitch, no two notes alike in both
+) -> TokenGrid: # Sorted by onset and pitch, no two notes alike in both
     "Put notes onto the token grid."
     if not len(notes): raise ValueError("cannot tokenise a piece without notes")
     outside = (notes["pitch"] < PITCH_MIN) | (notes["pitch"] > PITCH_MAX)
@@ -83,7 +83,7 @@ def quantise(
     order = np.lexsort((-duration, pitch, onset))
     slot = onset[order]*128 + pitch[order]
     order = order[np.diff(slot, prepend=-1) > 0]
-    return Grid(onset[order], duration[order], pitch[order], level[order])
+    return TokenGrid(onset[order], duration[order], pitch[order], level[order])
 
 # %% ../nbs/music/tokens.ipynb #c7f008c1
 class Encoded(NamedTuple):
@@ -108,7 +108,7 @@ def _headers(left: np.ndarray, vectors: np.ndarray) -> np.ndarray: # (S,), (S, P
     return np.column_stack([np.full(len(left), SEG), lefts, PROFILE_FIRST + profile_bins(vectors)])
 
 def ids_of_notes(
-    grid: Grid,
+    grid: TokenGrid,
     rest: int, # Silence before the first note, steps
     shift: int, # Transposition, semitones
 ) -> tuple[np.ndarray, np.ndarray]: # Ids with -1 where there is no time shift, (N, 4); the segment of each note, (N,)

@@ -6,11 +6,11 @@
 __all__ = ['N_WATCHED', 'WATCHED', 'VALIDATED', 'MAX_SPIKE', 'LOG_COLUMNS', 'LINE_S', 'FEW_SONGS', 'lr_at', 'KeepFloat32',
            'Float32Muon', 'make_optimizers', 'hidden_states', 'token_losses', 'weigh_mode', 'Contrast', 'explain_rows',
            'contrasts', 'random_window', 'count_tokens', 'own_rows', 'gather_rows', 'contrast_losses', 'train_step',
-           'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note', 'validate',
+           'sum_over_processes', 'profile_bins_of', 'evaluate', 'count_losses', 'nats_per_note', 'validation_scores',
            'check_out', 'check_run', 'check_data', 'check_sizes', 'check_loss', 'explain_memory', 'set_by_signals',
-           'write_log', 'make_accelerator', 'agree', 'describe', 'step_seed', 'shows_bars', 'Progress', 'Run', 'due',
-           'keep_best', 'share', 'add_row', 'log_due', 'over', 'is_over', 'gain', 'result', 'last_words',
-           'tell_few_songs', 'begin', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
+           'write_log', 'make_accelerator', 'agree', 'progress_line', 'step_seed', 'shows_bars', 'Progress', 'Run',
+           'due', 'keep_best', 'share', 'add_row', 'log_due', 'over', 'is_over', 'gain', 'result', 'last_words',
+           'tell_few_songs', 'begin_run', 'end', 'asked_to_end', 'saved_or_cleared', 'clear', 'fit']
 
 # %% ../nbs/03_train.ipynb #45a5ad01
 import itertools, math, shutil, signal, sys, threading, time, warnings
@@ -285,7 +285,7 @@ WATCHED = ("emopia", "synthetic", "corpus") # Sources beside the one that judges
 VALIDATED = ["val_loss", "val_nats_per_note", "null_gap", "shuffled_gap",
              *(f"{source}_nats_per_note" for source in WATCHED)]
 
-def validate(
+def validation_scores(
     model,
     data: PreparedDataset,
     scores: pd.DataFrame, # From `evaluate`, of what judges
@@ -414,7 +414,7 @@ def agree(wishes: list[bool], accelerator: Accelerator) -> list[bool]: # What an
     return (accelerator.reduce(votes, "sum") > 0).tolist()
 
 # %% ../nbs/03_train.ipynb #db791842
-def describe(log: list[dict]) -> str: # For the progress bar
+def progress_line(log: list[dict]) -> str: # For the progress bar
     "Say how fast it goes and where it stands."
     first, last = [dict(tokens=0, seconds=0.0), *log][-2:]
     nats = [row["val_nats_per_note"] for row in log if "val_nats_per_note" in row]
@@ -542,7 +542,7 @@ def add_row(run: Run, validates: bool):
         check_loss(row, state.log, run.config)
     if validates:
         scores = evaluate(run.model, run.data)
-        [row] = share([row | validate(run.model, run.data, scores)], run.accelerator)
+        [row] = share([row | validation_scores(run.model, run.data, scores)], run.accelerator)
         keep_best(run, row, scores)
     state.log, state.losses = [*state.log[:-1 if last else None], row], [] if is_due else state.losses
     if run.main: write_log(run.out, state.log if last else [row], "w" if last else "a")
@@ -606,7 +606,7 @@ def tell_few_songs(data: PreparedDataset):
                   "1/5`, 2/5 and so on let every song of your own validate once", stacklevel=4)
 
 # %% ../nbs/03_train.ipynb #5f97067e
-def begin(run: Run):
+def begin_run(run: Run):
     "Make the folder, and log what is due before the first step."
     run.accelerator.wait_for_everyone() # or one would find what another has begun
     if run.main:
@@ -674,13 +674,13 @@ def fit(
     check_run(data, out, config, resume, accelerator.num_processes)
     run = Run(data, out, config, accelerator)
     with set_by_signals(stop) as came, explain_memory(config), saved_or_cleared(run):
-        begin(run)
+        begin_run(run)
         bar, why = Progress(run.state.step, config.max_steps, progress and run.main), ""
         with bar.bar:
             while not (why or over(run.state, config)):
                 run.step()
                 logged = log_due(run)
-                bar.show(run.state.step, describe(run.state.log) if logged else None)
+                bar.show(run.state.step, progress_line(run.state.log) if logged else None)
                 why = "" if over(run.state, config) else asked_to_end(run, logged, stop, max_minutes)
                 late = time.perf_counter() - run.saved > 60*checkpoint_minutes
                 if late or run.is_validated(): run.save()

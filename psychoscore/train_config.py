@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from .config import configuration, nearest
+from .config import configuration, nearest_name
 from .contrastive import LOSSES
 from .dataset import DataMix, Share
 from .model import MODEL_CONFIGS, SHAPE, ModelConfig, load_model, make_model, read_json
@@ -89,7 +89,7 @@ def load_config(
 def read_config(name: str, changes: dict) -> "tuple[TrainConfig, bool]": # And whether it says what shape the model has
     "Read a configuration from a file."
     if not Path(name).is_file():
-        raise FileNotFoundError(f"no configuration {name}{nearest(name, list(TRAIN_CONFIGS))}: "
+        raise FileNotFoundError(f"no configuration {name}{nearest_name(name, list(TRAIN_CONFIGS))}: "
                                 f"give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
     fields = read_json(name) | changes
     try: return TrainConfig(**fields), "model" in fields

@@ -20,7 +20,7 @@ from psychoscore.dial import Grid, calibrate
 from psychoscore.model import ModelConfig, make_model, save_model
 from psychoscore.notes import end_s, make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
-from psychoscore.report import make_report, page
+from psychoscore.report import make_report, report_page
 from psychoscore.synthetic import compose_pair
 
 
@@ -139,7 +139,7 @@ def test_the_commands_of_a_report_compose_its_misses_to_the_byte(tmp_path, data,
     composer = Composer.from_pretrained("my model")
     dial = calibrate(composer, Grid(steps=4, repeats=1, seconds=4.2), n_bootstrap=2, takes=2, guidance=3, temperature=0.9, key="Db", no_repeat=4)
     report, _ = make_report(composer, PreparedDataset(data), Grid(steps=4, repeats=1, seconds=4.2), n_bootstrap=2, dial=dial, takes=2)
-    written = page(report)
+    written = report_page(report)
     assert "never trained on" not in written and "4 pieces of 4 songs" in written and "the fewest are 4" in written
     commands = re.findall(r"^- `(psychoscore compose .*?)`: asked for", written, re.M)
     assert len(commands) == 5 and any("0.3333333333333333" in c or "0.6666666666666666" in c for c in commands)

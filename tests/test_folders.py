@@ -14,7 +14,7 @@ import pytest
 
 from psychoscore import cli
 from psychoscore.duplicates import Songs, fingerprint
-from psychoscore.listening import Heard, _in_processes
+from psychoscore.listening import HeardFile, _in_processes
 from psychoscore.midi import find_midi, read_midi
 from psychoscore.notes import make_notes, midi_bytes
 
@@ -134,7 +134,7 @@ def test_a_worker_that_is_killed_loses_nothing(folder):
 def hear_or_die(paths):
     "As `hear_files`; one of the files is the end of the process."
     if any(path.name == "13" for path in paths): os.kill(os.getpid(), signal.SIGKILL)
-    return [Heard(path, notes=int(path.name)) for path in paths]
+    return [HeardFile(path, notes=int(path.name)) for path in paths]
 
 
 def test_the_file_that_kills_is_named_and_no_other_suffers():

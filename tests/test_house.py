@@ -69,6 +69,17 @@ def test_a_circle_is_told_in_the_order_of_its_imports(house):
     assert said.removeprefix("a circle: ") in {" imports ".join(circle) for circle in ("abca", "bcab", "cabc")}
 
 
+def test_a_public_name_has_one_meaning(house, made):
+    assert house.shared_names({module: house.read_module(module) for module in made}) == {}
+
+
+def test_a_name_of_two_modules_is_found_and_a_command_is_not(house):
+    command = "__all__ = ['app', 'search']\n@app.command()\n@checked\ndef search(): pass"
+    sources = {"a": "__all__ = ['x', 'search']", "b": "__all__ = ['x', 'y']", "cli": command}
+    assert house.shared_names(sources) == {"x": ["a", "b"]}
+    assert house.shared_names(sources | {"c": "__all__ = ['app']"}) == {"x": ["a", "b"], "app": ["cli", "c"]}
+
+
 def test_a_module_on_no_floor_is_a_fault(house):
     assert house.faults({"notes": "cellar"}, {"notes": set()}) == ["notes is on no floor: cellar"]
 
@@ -80,5 +91,5 @@ def test_what_counts_as_a_module_a_floor_a_cell_a_name_and_a_target(house, tmp_p
     (folder/"prose.ipynb").write_text(json.dumps({"cells": []}))
     assert house.notebooks(tmp_path) == {"notes": folder/"own.ipynb"} and house.floor(folder/"own.ipynb", tmp_path) == "music"
     assert house.exported_cells(folder/"own.ipynb") == [["x = 1", "y = 2"], ["z = 3"]]
-    assert house.public_names("__all__ = ['x', 'y']\nother = [1]") == 2 and house.public_names("x = 1") == 0
+    assert house.public_names("__all__ = ['x', 'y']\nother = [1]") == ["x", "y"] and house.public_names("x = 1") == []
     assert house.make_targets("A := 1\nB:=2\nhelp:\n\techo a: b\nmake-it: help\n.venv/.installed: x\n.PHONY: help\n") == ["help", "make-it"]
