@@ -187,7 +187,7 @@ def search(
 # %% ../nbs/running/command.ipynb #coh0code
 @app.command()
 def coherence(
-    models: Annotated[list[str], typer.Option("--model", help="NAME=FOLDER of a checkpoint; may be repeated. One name for all seeds of a recipe; the first name is what others are compared with.")],
+    models: Annotated[list[str], typer.Option("--model", help="NAME=FOLDER of a checkpoint, or NAME=packaged; may be repeated. One name for all seeds of a recipe; the first name is what others are compared with.")],
     data: Prepared,
     out: Annotated[Path, typer.Option("--out", help="JSON file to write; pictures go beside it.")] = Path("reports/coherence.json"),
     split: Annotated[str, typer.Option(help="Held-out split to judge on: validation or test.")] = "test",
@@ -196,8 +196,12 @@ def coherence(
     named = [tuple(given.split("=", 1)) for given in models]
     if wrong := [given[0] for given in named if len(given) < 2]: raise ValueError(f"--model must be NAME=FOLDER, got {wrong[0]!r}")
     if split not in ("validation", "test"): raise ValueError(f"split must be validation or test, got {split!r}")
-    from psychoscore.comparison import write_report
-    report = write_report(named, data, out, split)
+    _make_room(out)
+    from psychoscore.comparison import FEW_HELD_OUT, write_report
+    from psychoscore.search import PACKAGED
+    report = write_report([(name, PACKAGED if folder == "packaged" else folder) for name, folder in named], data, out, split)
+    for name, why in report["left_out"].items(): typer.echo(f"{name} was left out: {why}", err=True)
+    if (songs := report["songs"]) < FEW_HELD_OUT: typer.echo(f"{songs} songs are held out: with fewer than {FEW_HELD_OUT}, intervals over songs are narrower than they should be", err=True)
     for name, scores in report["means"].items():
         typer.echo(f"{name}: " + ", ".join(f"{metric} {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" for metric, score in scores.items()))
     for name, scores in report["differences"].items():
