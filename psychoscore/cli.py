@@ -137,7 +137,7 @@ def _find(paths: list[Path]) -> "tuple[list[Path], int]": # Files, and the numbe
 
 # %% ../nbs/running/command.ipynb #a876b474
 Model = Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")]
-Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `psychoscore prepare`, with EMOPIA in it.")]
+Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `psychoscore prepare`, with labelled pieces in it.")]
 
 @app.command()
 def probe(data: Prepared, model: Model = None):

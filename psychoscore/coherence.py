@@ -17,7 +17,7 @@ from .contrastive import profile_similarity
 from .embedding import Clips, embed_split, open_both
 from .plots import themed
 from .profile import CIRCUMPLEX
-from .scores import PROBES, Score, quadrants, shuffle_songs, song_bootstrap
+from .scores import PROBES, Score, shuffle_songs, song_bootstrap
 
 # %% ../nbs/learning/coherence.ipynb #52110d1f
 class TooFewSongs(ValueError):
