@@ -34,6 +34,8 @@ from psychoscore.train_config import load_config, load_start
 RATES = {"A": (1e-4, 3e-5), "B": (3e-4, 1e-4), "C": (1e-3, 3e-4)} # Of Muon and AdamW
 CLIP_S, TEST_SONGS = 30.0, 40
 CHOSEN = "B" # The other rates are tried with the first seed alone
+SHARES = 0.0, 0.25 # Of EMOPIA in training, with --rehearsal
+CUT_SHORT = "stopped in the middle of a run, which is begun anew the next time"
 
 
 def cut(notes: np.ndarray, start: float) -> np.ndarray:
@@ -96,7 +98,7 @@ def fine_tune(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict
         muon_lr, adamw_lr = RATES[name["rates"]]
         config = load_config(init="packaged", seed=name["seed"], muon_lr=muon_lr, adamw_lr=adamw_lr, **changes)
         log = fit(data, f"{folder}/run", config, cpu=True, progress=False)
-        if not is_over(f"{folder}/run"): raise SystemExit("stopped in the middle of a run, which is begun anew the next time")
+        if not is_over(f"{folder}/run"): raise SystemExit(CUT_SHORT)
         start, best = (evaluate(load_start(init)[0], data, "test") for init in ("packaged", f"{folder}/run"))
         curve = log.dropna(subset="val_nats_per_note")[["step", "tokens", "seconds", "val_nats_per_note"]]
         by_split = data.pieces.query("copy == 0").groupby("split")
@@ -109,15 +111,18 @@ def fine_tune(clips: list[SourcePiece], name: dict, changes: dict) -> tuple[dict
     return row, curve.assign(**name)
 
 
-def rehearse(clips: list[SourcePiece], rehearsal: float) -> dict: # The row
+def rehearse(clips: list[SourcePiece], name: dict, changes: dict) -> dict: # The row
     "Fine-tune on 30 clips with EMOPIA in the folder, and see what becomes of EMOPIA's validation clips."
     from psychoscore.emopia import load_emopia
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
-        data = prepare([*choose(clips, 30, 0), *emopia_pieces(load_emopia())], f"{folder}/data", copies=4)
-        muon_lr, adamw_lr = RATES["B"]
-        config = load_config(init="packaged", muon_lr=muon_lr, adamw_lr=adamw_lr)
-        log = fit(data, f"{folder}/run", replace(config, mix=replace(config.mix, rehearsal=rehearsal)), cpu=True, progress=False)
-        row = dict(rehearsal=rehearsal, steps=int(log.step.max()), best_step=int(log.step[log.val_nats_per_note.idxmin()]))
+        data = prepare([*choose(clips, 30, name["seed"]), *emopia_pieces(load_emopia())], f"{folder}/data", copies=4)
+        muon_lr, adamw_lr = RATES[CHOSEN]
+        config = load_config(init="packaged", seed=name["seed"], muon_lr=muon_lr, adamw_lr=adamw_lr, **changes)
+        config = replace(config, mix=replace(config.mix, rehearsal=name["rehearsal"]))
+        log = fit(data, f"{folder}/run", config, cpu=True, progress=False)
+        if not is_over(f"{folder}/run"): raise SystemExit(CUT_SHORT)
+        row = name | dict(steps=int(log.step.max()), best_step=int(log.step[log.val_nats_per_note.idxmin()]))
+        row["seconds"] = log.seconds.max()
         models = [load_start(init)[0] for init in ("packaged", f"{folder}/run")]
         row |= gain(*(evaluate(model, data, "test", "own") for model in models))
         emopia = gain(*(evaluate(model, data, "validation", "emopia") for model in models))
@@ -128,6 +133,11 @@ def arms(sources: list[str], seeds: int, sizes: list[int], rates: "list[str]|Non
     "What is run; without rates, all where they are chosen, then the chosen one."
     for source, seed, n, name in product(sources, range(seeds), sizes, rates or RATES):
         if rates or name == CHOSEN or (source == "asap" and seed == 0): yield dict(data=source, clips=n, rates=name, seed=seed)
+
+
+def is_done(path: Path, name: dict) -> bool: # What names a row
+    "Whether a table holds that row."
+    return path.exists() and bool((pd.read_csv(path)[list(name)] == pd.Series(name)).all(axis=1).any())
 
 
 def append(path: Path, rows: pd.DataFrame):
@@ -145,17 +155,18 @@ def main():
     args = parser.parse_args()
     asap, = data_folders(parser, "asap")
     psychoscore.train.N_WATCHED = 2 # What is only watched takes time
-    clips, table = {}, args.out/"finetune.csv"
+    clips, table, changes = {}, args.out/"finetune.csv", {} if args.max_steps is None else dict(max_steps=args.max_steps)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.rehearsal:
-        own = asap_clips(asap)
-        append(args.out/"finetune_rehearsal.csv", pd.DataFrame([rehearse(own, share) for share in (0.0, 0.25)]))
+        own, table = asap_clips(asap), args.out/"finetune_rehearsal.csv"
+        for seed, share in product(range(args.seeds), SHARES):
+            name = dict(rehearsal=share, seed=seed)
+            if not is_done(table, name): append(table, pd.DataFrame([rehearse(own, name, changes)]))
         return
     for name in arms(args.data, args.seeds, args.clips, args.rates):
-        done = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=list(name))
-        if (done[list(name)] == pd.Series(name)).all(axis=1).any(): continue
+        if is_done(table, name): continue
         if (source := name["data"]) not in clips: clips[source] = join_versions(asap_clips(asap) if source == "asap" else emopia_clips())
-        row, curve = fine_tune(clips[source], name, {} if args.max_steps is None else dict(max_steps=args.max_steps))
+        row, curve = fine_tune(clips[source], name, changes)
         append(args.out/"finetune_curves.csv", curve); append(table, pd.DataFrame([row]))
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
 

@@ -153,7 +153,7 @@ def _find(paths: list[Path]) -> "tuple[list[Path], int]": # Files, and the numbe
 
 # %% ../nbs/running/command.ipynb #a876b474
 Model = Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")]
-Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `psychoscore prepare`, with EMOPIA in it.")]
+Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `psychoscore prepare`, with labelled pieces in it.")]
 
 @app.command()
 def probe(data: Prepared, model: Model = None):
@@ -204,8 +204,8 @@ def search(
 @app.command()
 def coherence(
     models: Annotated[list[str], typer.Option(
-        "--model", help="NAME=FOLDER of a checkpoint; may be repeated. One name for all seeds of a recipe; the "
-                        "first name is what others are compared with.")],
+        "--model", help="NAME=FOLDER of a checkpoint, or NAME=packaged; may be repeated. One name for all seeds "
+                        "of a recipe; the first name is what others are compared with.")],
     data: Prepared,
     out: Annotated[Path, typer.Option(
         "--out", help="JSON file to write; pictures go beside it.")] = Path("reports/coherence.json"),
@@ -216,8 +216,15 @@ def coherence(
     if wrong := [given[0] for given in named if len(given) < 2]:
         raise ValueError(f"--model must be NAME=FOLDER, got {wrong[0]!r}")
     if split not in ("validation", "test"): raise ValueError(f"split must be validation or test, got {split!r}")
-    from psychoscore.comparison import write_report
-    report = write_report(named, data, out, split)
+    _make_room(out)
+    from psychoscore.comparison import FEW_HELD_OUT, write_report
+    from psychoscore.search import PACKAGED
+    folders = [(name, PACKAGED if folder == "packaged" else folder) for name, folder in named]
+    report = write_report(folders, data, out, split)
+    for name, why in report["left_out"].items(): typer.echo(f"{name} was left out: {why}", err=True)
+    if (songs := report["songs"]) < FEW_HELD_OUT:
+        typer.echo(f"{songs} songs are held out: with fewer than {FEW_HELD_OUT}, intervals over songs are narrower "
+                   "than they should be", err=True)
     for part, sign in (("means", ""), ("differences", "+")):
         for name, scores in report[part].items():
             said = (f"{metric} {score['value']:{sign}.3f} ({score['low']:{sign}.3f} to {score['high']:{sign}.3f})"
