@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['AXES', 'HEARD', 'BASELINE', 'FLOORS', 'PLAIN', 'REAL_COLORS', 'Grid', 'compose_grid', 'hear', 'rank', 'monotonicity',
-           'corner_accuracy', 'dial_figures', 'summarise_dial', 'distance', 'synthetic_yardstick', 'distances_to_real',
-           'Dial', 'calibrate', 'compare_settings', 'plot_dial', 'draw_arrows', 'in_unit', 'relate', 'save_relations',
-           'relations', 'ends', 'explain', 'changes', 'moved_most', 'beside_real', 'tell_moves', 'plot_moves']
+           'corner_accuracy', 'dial_figures', 'summarise_dial', 'distance', 'distances_to_real', 'Dial', 'calibrate',
+           'compare_settings', 'plot_dial', 'draw_arrows', 'in_unit', 'relate', 'save_relations', 'relations', 'ends',
+           'explain', 'changes', 'moved_most', 'beside_real', 'tell_moves', 'plot_moves']
 
 # %% ../nbs/judging/dial.ipynb #7d2ccd31
 from dataclasses import dataclass

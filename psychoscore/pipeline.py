@@ -4,14 +4,12 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'QUICK_PAIRS', 'MODEL_FILES', 'ASSETS', 'PACKAGE', 'ESTIMATORS', 'TRAINED', 'HALF_SAVED', 'PHASES',
-           'DROPPINGS', 'STATE', 'ASIDE', 'OPENING', 'PipelineConfig', 'phase_download_emopia', 'phase_synthesize',
-           'phase_merge_emopia_data', 'number_of_pairs', 'find_corpus', 'phase_tokenise', 'shares_of', 'training_of',
-           'second_leg', 'train_leg', 'phase_train', 'phase_train_second', 'phase_package', 'model_in', 'measured_with',
-           'phase_calibrate', 'phase_report', 'sha256_of', 'hash_files', 'hash_assets', 'hash_emopia', 'hash_corpus',
-           'hash_init', 'read_code', 'hash_code', 'modules_in', 'read_module', 'code_of', 'Phase', 'dotted', 'base_key',
-           'differences', 'make_phases', 'matches', 'entries', 'record_files', 'Workdir', 'name_few', 'workdir_of',
-           'kind_of', 'is_begun', 'read_state', 'foreign', 'open_workdir', 'alone_in', 'make_workdir', 'full_key',
-           'changed_files', 'reasons', 'tell_phase', 'plan_run', 'run_phase', 'run_pipeline']
+           'DROPPINGS', 'STATE', 'ASIDE', 'OPENING', 'PipelineConfig', 'number_of_pairs', 'find_corpus',
+           'phase_tokenise', 'second_leg', 'train_leg', 'phase_train', 'phase_train_second', 'phase_package',
+           'hash_assets', 'hash_emopia', 'hash_corpus', 'hash_init', 'read_code', 'hash_code', 'modules_in',
+           'read_module', 'Phase', 'dotted', 'base_key', 'differences', 'make_phases', 'matches', 'entries',
+           'record_files', 'Workdir', 'name_few', 'workdir_of', 'kind_of', 'foreign', 'open_workdir', 'alone_in',
+           'make_workdir', 'run_phase', 'run_pipeline']
 
 # %% ../nbs/running/pipeline.ipynb #17b56a0a
 import ast, glob, hashlib, inspect, json, os, textwrap, time

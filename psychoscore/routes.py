@@ -7,8 +7,8 @@ __all__ = ['UPLOAD_S', 'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPOR
            'ERRORS', 'GENERATED', 'EVENT_KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'PAGE',
            'COUNTED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked', 'reported', 'choose', 'in_thread',
            'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request', 'drawn', 'written', 'composed',
-           'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'embed_upload', 'search', 'model',
-           'page', 'healthz', 'readyz', 'metrics', 'openapi']
+           'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'search', 'model', 'page',
+           'healthz', 'readyz', 'metrics', 'openapi']
 
 # %% ../nbs/serving/routes.ipynb #routeimp
 import asyncio, dataclasses, re, time
