@@ -30,7 +30,7 @@ def given(tmp_path, monkeypatch):
     monkeypatch.setattr(ablations, "TRAINING_CODE", ["LICENSE"]) # a file that has not changed, whatever else has
     pieces = [stand_in(i, source, "train") for source in ("emopia", "synthetic") for i in range(40)] + [stand_in(i, "emopia", "validation") for i in range(40, 60)]
     prepare(pieces, tmp_path/"data", copies=1)
-    return ["--tiny", "--data", f"{tmp_path}/data", "--runs", f"{tmp_path}/runs", "--out", f"{tmp_path}/reports", "--only", "without-s0", "rank_n_contrast-0.1-s0", "e"]
+    return ["--tiny", "--data", f"{tmp_path}/data", "--runs", f"{tmp_path}/runs", "--out", f"{tmp_path}/reports/runs", "--only", "without-s0", "rank_n_contrast-0.1-s0", "e"]
 
 
 def test_killed_and_given_again(given, tmp_path, monkeypatch):
