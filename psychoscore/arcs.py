@@ -11,6 +11,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import pandas as pd
 from .compose import Composer
+from .dial import compose_shared
 from .features import excerpt
 from .piece import Piece
 from .profile import ARCS, CIRCUMPLEX, PsychometricProfile, ProfileTrajectory, make_arc
@@ -99,11 +100,12 @@ def compose_arcs(
     n: int = 40, # Pieces of each
     seconds: float = 40,
     seed: int = 0, # Of the first piece of each
+    processes: int = 1, # Among which composing is shared
 ) -> "dict[str, list[Piece]]": # Arc -> pieces, all arcs with the same seeds
     "Compose every arc, and the steady pieces beside them, named by a dial and where it stands."
     wanted = all_arcs(seconds) | {f"{dial} at {value}": t for (dial, value), t in steady_profiles().items()}
     requests = [Request(trajectory, seconds, seed + number) for trajectory in wanted.values() for number in range(n)]
-    pieces = composer.compose_batch(requests)
+    pieces = compose_shared(composer, requests, processes=processes)[0]
     return {name: pieces[k*n:(k + 1)*n] for k, name in enumerate(wanted)}
 
 def measure_arcs(

@@ -22,7 +22,8 @@ from .batching import Engine, Full
 from .config import fields_of, nearest_name
 from .piece import Piece
 from .schemas import (
-    METHODS, STATUS, FieldError, RoundedJSON, Settings, body_type, error_response, is_address, read_json_body)
+    METHODS, STATUS, FieldError, RoundedJSON, body_type, error_response, read_json_body)
+from .settings import Settings, is_address
 
 # %% ../nbs/serving/guard.ipynb #limitcod
 def too_large(settings: Settings) -> str: return f"must be at most {settings.max_body_bytes} bytes"

@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['NOTE', 'PITCH_MIN', 'PITCH_MAX', 'TICKS_PER_QUARTER', 'QPM', 'TICKS_PER_SECOND', 'MODES', 'PITCH_NAMES', 'TONICS',
            'KEY_PROFILES', 'make_notes', 'end_s', 'midi_score', 'midi_bytes', 'to_pretty_midi', 'from_pretty_midi',
-           'Key', 'estimate_key', 'note_density', 'plot_piano_roll', 'ByValue']
+           'Key', 'estimate_key', 'note_density', 'ByValue']
 
 # %% ../nbs/music/notes.ipynb #8ca2fe7c
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
-from .plots import themed
 if TYPE_CHECKING: from pretty_midi import PrettyMIDI # a training machine has no MIDI library
 else: PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the name
 
@@ -150,22 +149,6 @@ def note_density(
     "How busy the music is."
     span_s = end_s(notes) - notes["onset_s"].min() if len(notes) else 0.0
     return len(notes)/span_s if span_s > 0 else 0.0
-
-# %% ../nbs/music/notes.ipynb #6f40b109
-@themed
-def plot_piano_roll(
-    notes: np.ndarray, # Note table
-    ax=None, # Matplotlib axes; a new figure by default
-): # The axes
-    "Draw time across, pitch up over the whole piano and what lies beyond, and velocity as darkness."
-    import matplotlib.pyplot as plt
-    ax = ax or plt.subplots(figsize=(9, 2.6))[1]
-    ax.barh(notes["pitch"], notes["duration_s"], left=notes["onset_s"], height=1, linewidth=0,
-            color=plt.get_cmap("magma_r")(0.15 + 0.8*notes["velocity"]/127))
-    low, high = min(PITCH_MIN, notes["pitch"].min(initial=PITCH_MIN)), max(PITCH_MAX, notes["pitch"].max(initial=PITCH_MAX))
-    ax.set(xlabel="time (s)", ylabel="MIDI pitch", xlim=(0, max(end_s(notes), 1)), ylim=(low - 1, high + 1),
-           yticks=range(24, 109, 12)) # every C
-    return ax
 
 # %% ../nbs/music/notes.ipynb #byvalue1
 class ByValue:

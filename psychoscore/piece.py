@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import numpy as np
 from .musicxml import musicxml_bytes
-from .notes import Key, end_s, midi_bytes, note_density, plot_piano_roll, to_pretty_midi
-from .plots import png_of, themed
+from .notes import Key, end_s, midi_bytes, note_density, to_pretty_midi
+from .plots import plot_piano_roll, png_of, themed
 from .profile import DIMENSIONS, ProfileTrajectory
 from .request import ByValue, Request
 from .sound import mp3_bytes, player_html, wav_bytes

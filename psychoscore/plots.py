@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['DPI', 'QUADRANTS', 'QUADRANT_PALETTE', 'AXIS_RANGES', 'theme', 'use_theme', 'themed', 'quadrant_names', 'by_quadrant',
-           'profile_square', 'draw_over_square', 'time_panels', 'plot_intervals', 'pack_png', 'png_of', 'save_figure']
+           'profile_square', 'draw_over_square', 'time_panels', 'plot_piano_roll', 'plot_intervals', 'pack_png',
+           'png_of', 'save_figure']
 
 # %% ../nbs/music/plots.ipynb #plot0004
 import io
@@ -110,6 +111,24 @@ def time_panels(
     figure.align_ylabels()
     return axes[:, 0]
 
+
+# %% ../nbs/music/plots.ipynb #c6e664b8
+@themed
+def plot_piano_roll(
+    notes: np.ndarray, # Note table
+    ax=None, # Matplotlib axes; a new figure by default
+): # The axes
+    "Draw time across, pitch up over the whole piano and what lies beyond, and velocity as darkness."
+    import matplotlib.pyplot as plt
+    ax = ax or plt.subplots(figsize=(9, 2.6))[1]
+    ax.barh(notes["pitch"], notes["duration_s"], left=notes["onset_s"], height=1, linewidth=0,
+            color=plt.get_cmap("magma_r")(0.15 + 0.8*notes["velocity"]/127))
+    low, high = AXIS_RANGES["pitch"]
+    low, high = min(low, notes["pitch"].min(initial=low)), max(high, notes["pitch"].max(initial=high))
+    end_s = (notes["onset_s"] + notes["duration_s"]).max(initial=1)
+    ax.set(xlabel="time (s)", ylabel="MIDI pitch", xlim=(0, end_s), ylim=(low - 1, high + 1),
+           yticks=range(24, 109, 12)) # every C
+    return ax
 
 # %% ../nbs/music/plots.ipynb #plot0018
 @themed

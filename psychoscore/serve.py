@@ -6,7 +6,7 @@
 __all__ = ['model_version', 'load_composer', 'start_work', 'stop_work', 'Samples', 'make_app', 'serve']
 
 # %% ../nbs/05_serve.ipynb #b57ab469
-import asyncio, contextlib, dataclasses, hashlib, ipaddress, logging, math, socket
+import asyncio, contextlib, dataclasses, ipaddress, logging, math, socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 import psychoscore
@@ -19,12 +19,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from .aside import Processes
 from .batching import Engine, Refused, close
-from .compose import Composer
+from .compose import Composer, model_digest
 from .evaluate import estimate_profile
 from .guard import HEAD_S, KEY, MAX_HEAD_BYTES, Budget, Guard, Metrics, Patient, Private
 from .notes import make_notes
 from .routes import PAGE, REPORTED, api, inner, operations
-from .schemas import Settings, is_address, on_error
+from .schemas import on_error
+from .settings import Settings, is_address
 from .search import PACKAGED, load_index
 from .sound import PIANO
 
@@ -33,9 +34,7 @@ _logger = logging.getLogger(__name__)
 
 def model_version(composer: Composer) -> str:
     "Name a model by the package's version, its weights and how they are sampled."
-    digest = hashlib.sha256(repr(composer.sampling).encode())
-    for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
-    return f"{psychoscore.__version__}+{digest.hexdigest()[:12]}"
+    return f"{psychoscore.__version__}+{model_digest(composer)[:12]}"
 
 def load_composer(settings: Settings) -> Composer:
     "Load the model of the settings."
