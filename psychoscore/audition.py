@@ -17,7 +17,7 @@ PART_S = 16 # Least length of a part, s, in a piece that is as long
 
 def cut(
     piece: Piece,
-) -> "tuple[list[np.ndarray], np.ndarray]": # Note tables of its parts; mean profile asked for in each, (N, 2), NaN where open
+) -> "tuple[list[np.ndarray], np.ndarray]": # Its parts, note tables; mean profile asked of each, (N, 2), NaN where open
     "Cut a piece into parts to listen to."
     edges = np.linspace(0, piece.seconds, max(int(piece.seconds//PART_S), 1) + 1)
     asked = [piece.trajectory.vectors(np.linspace(a, b, 17)).mean(0) for a, b in zip(edges, edges[1:])]
@@ -29,12 +29,14 @@ def mismatches(
     "How far each piece is heard from what was asked for: root mean square over its parts."
     cuts = [cut(piece) for piece in pieces]
     tables, asked = [notes for tables, _ in cuts for notes in tables], np.concatenate([asked for _, asked in cuts])
-    sounding, off = np.array([len(notes) > 0 for notes in tables]), np.ones(asked.shape) # silence is as far off as can be
+    sounding = np.array([len(notes) > 0 for notes in tables])
+    off = np.ones(asked.shape) # silence is as far off as can be
     if sounding.any():
         heard = packaged_listener()(features_table([notes for notes in tables if len(notes)]))[..., 0]
         off[sounding] = heard - asked[sounding]
     squares = np.where(np.isnan(asked), 0, off**2).sum(1)
-    return np.array([np.sqrt(mine.mean()) for mine in np.split(squares, np.cumsum([len(asked) for _, asked in cuts])[:-1])])
+    ends = np.cumsum([len(asked) for _, asked in cuts])
+    return np.array([np.sqrt(mine.mean()) for mine in np.split(squares, ends[:-1])])
 
 # %% ../nbs/composing/audition.ipynb #2d6ddd26
 def best_of(takes: "list[Piece]") -> Piece:

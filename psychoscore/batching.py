@@ -29,6 +29,7 @@ class Full(Refused): "Too many requests wait already."
 class Late(Refused): "The deadline passed."
 class Unavailable(Refused): "The engine is starting, stopping or broken."
 
+# %% ../nbs/serving/batching.ipynb #b4b71a16
 class Job(Draft):
     "A draft that reports its segments as they are done."
     def __init__(self,
@@ -53,7 +54,8 @@ class Job(Draft):
     def report_progress(self):
         "Hand out what is new."
         if self.unwanted: return
-        for number in range(self.n_reported, len(self.starts) - 1 + super().done): self.report(self.segment(number)); self.n_reported += 1
+        for number in range(self.n_reported, len(self.starts) - 1 + super().done):
+            self.report(self.segment(number)); self.n_reported += 1
         if super().done: self.report(self.piece())
 
     def refuse(self, why: Refused):
@@ -90,11 +92,14 @@ class Engine:
         max_waiting: int = 64, # Jobs before the decoder; more are refused
     ):
         self.max_waiting, self.waiting, self.changed = max_waiting, deque(), threading.Condition()
-        self.composer, self.pace, self.failure, self.closing = None, None, None, False # `pace` as `measure_pace` returns it
+        self.composer, self.failure, self.closing = None, None, False
+        self.pace = None # As `measure_pace` returns it
         self.in_use = [0]*workers # Rows of each thread
         self.typical_s = 1.0 # Running mean of what a piece takes to draw
-        self.blas = ThreadpoolController().limit(limits=1, user_api="blas") # else each step would set it and set it back, in the middle of another thread's
-        self.threads = [threading.Thread(target=_work, args=(self, number, load), name=f"engine-{number}", daemon=True) for number in range(workers)]
+        # else each step would set it and set it back, in the middle of another thread's
+        self.blas = ThreadpoolController().limit(limits=1, user_api="blas")
+        self.threads = [threading.Thread(target=_work, args=(self, number, load), name=f"engine-{number}", daemon=True)
+                        for number in range(workers)]
         for thread in self.threads: thread.start()
 
     def submit(self, job: Job):
@@ -102,7 +107,8 @@ class Engine:
         with self.changed:
             self.check()
             sweep(self)
-            if len(self.waiting) >= self.max_waiting: raise Full(f"{len(self.waiting)} requests are waiting already", self.retry_after_s())
+            if len(self.waiting) >= self.max_waiting:
+                raise Full(f"{len(self.waiting)} requests are waiting already", self.retry_after_s())
             self.waiting.append(job)
             self.changed.notify_all()
 
@@ -122,7 +128,8 @@ def sweep(
 ):
     "Whoever was given up or is too late leaves the queue."
     for job in list(engine.waiting):
-        if time.monotonic() > job.deadline: job.refuse(Late("the server was too busy to begin in time", engine.retry_after_s()))
+        if time.monotonic() > job.deadline:
+            job.refuse(Late("the server was too busy to begin in time", engine.retry_after_s()))
         if job.gone or job.unwanted: engine.waiting.remove(job)
 
 def take(
@@ -163,7 +170,8 @@ def _work(engine, number, load):
         except (OSError, ValueError) as error: engine.failure = str(error)
         with engine.changed: engine.changed.notify_all()
     while True:
-        with engine.changed: engine.changed.wait_for(lambda: engine.failure or (engine.waiting and engine.composer) or engine.closing)
+        with engine.changed:
+            engine.changed.wait_for(lambda: engine.failure or (engine.waiting and engine.composer) or engine.closing)
         if not (engine.waiting and engine.composer): return
         jobs = []
         try: _decode(engine, number, jobs)

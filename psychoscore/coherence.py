@@ -79,9 +79,13 @@ def neighbor_error(
 ) -> "dict[str, Score]": # Dimension -> mean absolute error, in units of the dial
     "Predict profiles by nearest neighbours."
     from sklearn.neighbors import KNeighborsRegressor # only here: training runs without scikit-learn
-    predicted = KNeighborsRegressor(N_NEIGHBORS, metric="cosine").fit(train.embeddings, train.profiles).predict(held_out.embeddings)
+    neighbors = KNeighborsRegressor(N_NEIGHBORS, metric="cosine").fit(train.embeddings, train.profiles)
+    predicted = neighbors.predict(held_out.embeddings)
     error, chance = np.abs(predicted - held_out.profiles), np.abs(train.profiles.mean(0) - held_out.profiles).mean(0)
-    return {d.name: Score(*song_bootstrap(lambda rows, k=k: error[rows, k].mean(), held_out.songs, n_bootstrap, seed), float(chance[k])) for k, d in enumerate(CIRCUMPLEX)}
+    def score(k):
+        measured = song_bootstrap(lambda rows: error[rows, k].mean(), held_out.songs, n_bootstrap, seed)
+        return Score(*measured, float(chance[k]))
+    return {d.name: score(k) for k, d in enumerate(CIRCUMPLEX)}
 
 # %% ../nbs/learning/coherence.ipynb #few00002
 MIN_SONGS = 5 # Of each class in training, for the folds of the linear probe; of a split, for anything
@@ -116,7 +120,8 @@ def linear_probe(
                          {"logisticregression__C": np.logspace(-4, 1, 6)}, cv=StratifiedGroupKFold(MIN_SONGS))
     right = probe.fit(train.embeddings, classes, groups=train.songs).predict(held_out.embeddings) == truth
     values, counts = np.unique(classes, return_counts=True)
-    return Score(*song_bootstrap(lambda rows: right[rows].mean(), held_out.songs, n_bootstrap, seed), float((truth == values[counts.argmax()]).mean()))
+    chance = (truth == values[counts.argmax()]).mean()
+    return Score(*song_bootstrap(lambda rows: right[rows].mean(), held_out.songs, n_bootstrap, seed), float(chance))
 
 # %% ../nbs/learning/coherence.ipynb #fefb6af0
 def pair_distances(
@@ -132,7 +137,8 @@ def alignment(
     seed: int = 0,
 ) -> Score: # In [0, 4]; small is good
     "Mean squared distance between pieces with similar profiles (Wang and Isola 2020, eq. 1)."
-    distance, positive = pair_distances(clips.embeddings), (profile_similarity(clips.profiles, clips.profiles) > margin).numpy()
+    distance = pair_distances(clips.embeddings)
+    positive = (profile_similarity(clips.profiles, clips.profiles) > margin).numpy()
     def align(rows):
         i, j = song_pairs(rows, clips.songs)
         alike = distance[i, j][positive[i, j]]
@@ -147,7 +153,8 @@ def uniformity(
     seed: int = 0,
 ) -> Score: # At most 0; small is even
     "Log of the mean Gaussian potential between pieces (Wang and Isola 2020, eq. 2)."
-    measured, even = (pair_distances(x) for x in (clips.embeddings, np.random.default_rng(seed).normal(size=clips.embeddings.shape)))
+    spread = np.random.default_rng(seed).normal(size=clips.embeddings.shape)
+    measured, even = pair_distances(clips.embeddings), pair_distances(spread)
     def potential(rows, distance=measured):
         apart = distance[song_pairs(rows, clips.songs)]
         return float(np.log(np.exp(-2*apart).mean())) if apart.size else np.nan
@@ -208,6 +215,7 @@ def what_songs(
     return {"split": split, "clips": len(held_out.songs), "songs": len(set(held_out.songs)),
             "train_clips": len(train.songs), "data_sha256": data.meta["content_sha256"]}
 
+# %% ../nbs/learning/coherence.ipynb #ca423c29
 def coherence_report(
     model_folder: "str|Path", # A checkpoint
     data_folder: "str|Path", # Written by `psychoscore prepare`, with labelled pieces in it
@@ -219,7 +227,8 @@ def coherence_report(
     train, held_out = (embed_labelled(data, model, s) for s in ("train", split))
     checkpoint = {name: about.get(name) for name in ("step", "tokens", "val_nats_per_note", "git_commit")}
     scores, left_out = measure_coherence(train, held_out, n_bootstrap)
-    return {**what_songs(data, train, held_out, split), "checkpoint": checkpoint, "left_out": left_out, **summaries(scores)}
+    songs = what_songs(data, train, held_out, split)
+    return {**songs, "checkpoint": checkpoint, "left_out": left_out, **summaries(scores)}
 
 # %% ../nbs/learning/coherence.ipynb #60f93787
 def project(

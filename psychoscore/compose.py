@@ -19,8 +19,7 @@ from .decoding import Precisions, Sampler
 from .draft import Draft, Segment, read_sampling
 from .model import load_model
 from .piece import Piece
-from .profile import PsychometricProfile, ProfileTrajectory
-from .request import Request, asking, command_options, requests_of, takes_of, with_options
+from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
 from .tokens import SEGMENT_STEPS
 
 # %% ../nbs/composing/compose.ipynb #manyco01
@@ -40,11 +39,13 @@ class Composer:
         about: "dict[str, Any]", # psychoscore.json
         folder: "Path|None" = None, # Where both are from; None when they are nowhere
     ):
-        self.model, self.about, self.weights, self.sampling, self.folder = model, about, Precisions(model), read_sampling(about), folder
+        self.model, self.about, self.folder = model, about, folder
+        self.weights, self.sampling = Precisions(model), read_sampling(about)
 
     def __repr__(self) -> str:
         whose = "in memory" if self.folder is None else "packaged" if self.is_packaged else f"from {self.folder}"
-        return f"Composer({self.model.num_parameters()/1e6:.1f} M parameters, {whose}, guidance {self.sampling.guidance:g})"
+        size = f"{self.model.num_parameters()/1e6:.1f} M parameters"
+        return f"Composer({size}, {whose}, guidance {self.sampling.guidance:g})"
 
     @property
     def is_packaged(self) -> bool:
@@ -78,7 +79,8 @@ class Composer:
         takes = [takes_of(request) for request in requests]
         drafts = [self.draft(take) for of_one in takes for take in of_one]
         sampler, waiting = Sampler(self.weights), drafts
-        with tqdm(total=len(drafts), unit="piece", desc="compose", disable=not (is_watched() if progress is None else progress)) as bar:
+        is_shown = is_watched() if progress is None else progress
+        with tqdm(total=len(drafts), unit="piece", desc="compose", disable=not is_shown) as bar:
             while waiting or sampler.rows:
                 free = max(MAX_ROWS - len(sampler.rows), 0)//2 # two rows each, with guidance
                 if waiting and free: sampler.add(waiting[:free]); waiting = waiting[free:]
@@ -89,7 +91,7 @@ class Composer:
 
     @with_options("profile")
     def compose_many(self,
-        profiles: "pd.DataFrame|list[Any]", # A row a piece: columns trauma, entropy, or arc, and any option; or a list of what `compose` takes for a profile
+        profiles: "pd.DataFrame|list[Any]", # Columns trauma, entropy, or arc, and any option; or a list of profiles
         seed: int|None = None, # Of the first piece, the others count on from it; drawn when not given
         progress: bool|None = None, # Show a bar; None: on a terminal and in a notebook
         **options: Any, # Of a `Request`, for all
@@ -120,12 +122,13 @@ class Composer:
 
     def vary(self,
         piece: Piece, # Of this composer
-        profile: "PsychometricProfile|ProfileTrajectory|list[tuple[float, PsychometricProfile]]|str", # What the music should express instead
+        profile: ProfileLike, # What the music should express instead
         keep: float = Request.keep, # By how many nats the notes of the piece are made likelier; 0 keeps its seed alone
     ) -> Piece:
         "Compose the same piece under another profile: seed, noise, tonic, all options, and what can stay of its notes."
         key = {} if piece.request.prompt is not None else dict(key=piece.key.name) # a prompt brings its own
-        return self.compose_batch([piece.request.again(profile=profile, vary=piece.notes if keep else None, keep=keep, **key)])[0]
+        request = piece.request.again(profile=profile, vary=piece.notes if keep else None, keep=keep, **key)
+        return self.compose_batch([request])[0]
 
 # %% ../nbs/composing/compose.ipynb #mdldigst
 def model_digest(composer: Composer) -> str: # SHA-256 in hexadecimal

@@ -9,7 +9,8 @@ __all__ = ['NOUNS', 'UNKNOWN', 'T', 'fields_of', 'allowed', 'bounds', 'inner_typ
 import dataclasses, types
 from difflib import get_close_matches
 from functools import wraps
-from typing import Annotated, Any, Callable, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated, Any, Callable, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints)
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -22,7 +23,8 @@ def fields_of(
     kind: Any, # A type
 ) -> dict[str, Any]: # Their annotations by name; empty for what is neither a dataclass nor a model of pydantic
     "What may be given to make one."
-    if isinstance(kind, type) and issubclass(kind, BaseModel): return {name: Annotated[f.annotation, f] for name, f in kind.model_fields.items()}
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: Annotated[f.annotation, f] for name, f in kind.model_fields.items()}
     return get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
 
 def allowed(
@@ -30,7 +32,9 @@ def allowed(
 ) -> str: # Such as "a number of at least 0"
     "Say in words what may stand in a field."
     kind, inside = get_origin(annotation), get_args(annotation)
-    if kind is Annotated: return allowed(inside[0]) + bounds([mark for i in inside[1:] for mark in getattr(i, "metadata", [i])])
+    if kind is Annotated:
+        marks = [mark for i in inside[1:] for mark in getattr(i, "metadata", [i])]
+        return allowed(inside[0]) + bounds(marks)
     if kind is list: return f"a list (each item {allowed(inside[0])})"
     if kind is Literal: return f"one of {', '.join(map(str, inside))}"
     if kind in (Union, types.UnionType): return " or ".join(map(allowed, inside))
@@ -72,9 +76,11 @@ def in_words(
         else: annotation, inside = known[part], inner_type(known[part])
     if error["type"] in UNKNOWN:
         known = fields_of(inside)
-        return f"{place} is no field of {inside.__name__}{nearest_name(str(error['loc'][-1]), list(known))}: its fields are {', '.join(known)}"
+        meant = nearest_name(str(error["loc"][-1]), list(known))
+        return f"{place} is no field of {inside.__name__}{meant}: its fields are {', '.join(known)}"
     if error["type"] == "missing": return f"{place} is missing: it must be {allowed(annotation)}"
-    got = f"a length of {len(error['input'])}" if error["type"].endswith(("too_long", "too_short")) else f"{shown(error['input']):.80}"
+    is_of_length = error["type"].endswith(("too_long", "too_short"))
+    got = f"a length of {len(error['input'])}" if is_of_length else f"{shown(error['input']):.80}"
     return f"{place} must be {allowed(annotation)}, got {got}"
 
 def nearest_name(name: str, known: list[str]) -> str: # Nothing where none is near

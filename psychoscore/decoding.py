@@ -25,34 +25,48 @@ class Weights(NamedTuple):
     n_heads: int
     eps: float # Of the norms
 
+def _check_plain(config):
+    has_groups = config.num_key_value_heads != config.num_attention_heads
+    has_biases = config.attention_bias or config.mlp_bias
+    if has_groups or has_biases or config.rope_parameters["rope_type"] != "default":
+        raise ValueError("expected a Llama with as many key as query heads, without biases and with plain rotary "
+                         f"embeddings, as make_model builds, got {config}")
+    if config.hidden_size % BLOCK or config.intermediate_size % BLOCK:
+        raise ValueError(f"width and mlp_width must be multiples of {BLOCK}, "
+                         f"got {config.hidden_size} and {config.intermediate_size}")
+
+def _matrix(module): return module.weight.detach().cpu().double().numpy() # (out, in)
+
+# %% ../nbs/composing/decoding.ipynb #5ccd821a
 def make_weights(
     model, # A `LlamaForCausalLM` as `make_model` builds it
     dtype: type = np.float32, # Precision of all that follows
 ) -> Weights:
     "Lay out the weights of a model for decoding."
-    config, matrix = model.config, lambda module: module.weight.detach().cpu().double().numpy()
-    if config.num_key_value_heads != config.num_attention_heads or config.attention_bias or config.mlp_bias or config.rope_parameters["rope_type"] != "default":
-        raise ValueError(f"expected a Llama with as many key as query heads, without biases and with plain rotary embeddings, as make_model builds, got {config}")
-    if config.hidden_size % BLOCK or config.intermediate_size % BLOCK:
-        raise ValueError(f"width and mlp_width must be multiples of {BLOCK}, got {config.hidden_size} and {config.intermediate_size}")
+    config = model.config
+    _check_plain(config)
     def lay(weight): # (out, in) -> blocks
         weight = np.pad(weight, ((0, -len(weight) % BLOCK), (0, 0)))
         return np.ascontiguousarray(weight.reshape(-1, BLOCK, weight.shape[1]).swapaxes(1, 2), dtype=dtype)
     layers = [tuple(map(lay, _fused(layer, config))) for layer in model.model.layers]
     # transformers rounds angles to float32 before it takes sine and cosine, and so must we
-    angles = np.arange(config.max_position_embeddings, dtype=np.float32)[:, None]*model.model.rotary_emb.inv_freq.float().cpu().numpy()
+    frequencies = model.model.rotary_emb.inv_freq.float().cpu().numpy()
+    angles = np.arange(config.max_position_embeddings, dtype=np.float32)[:, None]*frequencies
     rotary = np.exp(1j*angles.astype(np.float64)).astype(np.result_type(dtype, np.complex64))
-    return Weights(matrix(model.model.embed_tokens).astype(dtype), layers, lay(matrix(model.lm_head)*matrix(model.model.norm)), rotary,
-                   config.num_attention_heads, config.rms_norm_eps)
+    embedding = _matrix(model.model.embed_tokens).astype(dtype)
+    head = lay(_matrix(model.lm_head)*_matrix(model.model.norm))
+    return Weights(embedding, layers, head, rotary, config.num_attention_heads, config.rms_norm_eps)
 
 def _fused(layer, config):
     "The four matrices of a layer, (out, in), float64."
-    matrix, width = lambda module: module.weight.detach().cpu().double().numpy(), config.hidden_size
-    beside = np.arange(width).reshape(config.num_attention_heads, 2, -1).swapaxes(1, 2).ravel() # i and i + D/2 become neighbours
+    halves = np.arange(config.hidden_size).reshape(config.num_attention_heads, 2, -1)
+    beside = halves.swapaxes(1, 2).ravel() # i and i + D/2 become neighbours
     attention, mlp = layer.self_attn, layer.mlp
-    qkv = np.concatenate([matrix(attention.q_proj)[beside]/config.head_dim**0.5, matrix(attention.k_proj)[beside], matrix(attention.v_proj)])
-    gate_up = np.concatenate([matrix(mlp.gate_proj)/2, matrix(mlp.up_proj)])
-    return (qkv*matrix(layer.input_layernorm), matrix(attention.o_proj), gate_up*matrix(layer.post_attention_layernorm), matrix(mlp.down_proj))
+    query, key, value = map(_matrix, (attention.q_proj, attention.k_proj, attention.v_proj))
+    qkv = np.concatenate([query[beside]/config.head_dim**0.5, key[beside], value])
+    gate_up = np.concatenate([_matrix(mlp.gate_proj)/2, _matrix(mlp.up_proj)])
+    return (qkv*_matrix(layer.input_layernorm), _matrix(attention.o_proj),
+            gate_up*_matrix(layer.post_attention_layernorm), _matrix(mlp.down_proj))
 
 # %% ../nbs/composing/decoding.ipynb #7ef51a3f
 def _product(x, blocks): # (N, in), (out/BLOCK, in, BLOCK) -> (N, out)
@@ -75,7 +89,7 @@ def _attention(queries, keys, values, mask=None): # (..., Q, D), (..., K, D), (.
 
 @ThreadpoolController().wrap(limits=1, user_api="blas") # see above
 def _forward(weights, tokens, positions, attend, last=slice(None)):
-    "Logits of the tokens at `last`; `attend` maps a layer's number and (N, 3H, D) heads to what attention mixes, (N, C)."
+    "Logits of the tokens at `last`; `attend` maps a layer's number and heads (N, 3H, D) to what they mix, (N, C)."
     x, turns, n_heads = weights.embedding[tokens], weights.rotary[positions][:, None], weights.n_heads
     for number, (qkv, out, gate_up, down) in enumerate(weights.layers):
         heads = _product(_normed(x, weights.eps), qkv).reshape(len(x), 3*n_heads, -1)
@@ -110,12 +124,14 @@ class Decoder:
             mixed = np.empty((len(heads), n_heads, heads.shape[2]), heads.dtype)
             for row, start, stop in zip(rows, stops - lengths, stops):
                 queries, keys, values = np.split(heads[start:stop].swapaxes(0, 1), 3)
-                self.cache[number, row, :n_heads, :stop-start], self.cache[number, row, n_heads:, :stop-start] = keys, values
+                cache = self.cache[number, row, :, :stop-start]
+                cache[:n_heads], cache[n_heads:] = keys, values
                 future = np.triu(np.full((stop-start, stop-start), -np.inf, heads.dtype), 1)
                 mixed[start:stop] = _attention(queries, keys, values, future).swapaxes(0, 1)
             return mixed.reshape(len(heads), -1)
         self.lengths[list(rows)] = lengths
-        return _forward(self.weights, np.concatenate(prompts), np.concatenate([np.arange(n) for n in lengths]), attend, stops - 1)
+        positions = np.concatenate([np.arange(n) for n in lengths])
+        return _forward(self.weights, np.concatenate(prompts), positions, attend, stops - 1)
 
     def step(self,
         tokens, # The next token of each row, (B,)
@@ -124,12 +140,14 @@ class Decoder:
         lengths, rows, n_heads = self.lengths, np.arange(len(self.lengths)), self.weights.n_heads
         seen = lengths.max() + 1
         self._assert_fit(seen)
-        ragged = lengths.min() < lengths.max()
-        unused = np.where(np.arange(seen) > lengths[:, None], -np.inf, 0).astype(self.cache.dtype)[:, None, None] if ragged else None
+        unused = None # rows of one length need no mask
+        if lengths.min() < lengths.max():
+            unused = np.where(np.arange(seen) > lengths[:, None], -np.inf, 0).astype(self.cache.dtype)[:, None, None]
         def attend(number, heads): # (B, 3H, D)
             cache = self.cache[number, :len(rows)]
             cache[rows, :, lengths] = heads[:, n_heads:]
-            return _attention(heads[:, :n_heads, None], cache[:, :n_heads, :seen], cache[:, n_heads:, :seen], unused).reshape(len(rows), -1)
+            keys, values = cache[:, :n_heads, :seen], cache[:, n_heads:, :seen]
+            return _attention(heads[:, :n_heads, None], keys, values, unused).reshape(len(rows), -1)
         logits = _forward(self.weights, tokens, lengths, attend)
         self.lengths = lengths + 1
         return logits
@@ -256,12 +274,15 @@ def draw(
     scaled = np.stack([s.scaled(*given) for s, *given in zip(sequences, logits, allowed)])
     scaled[~allowed] = -np.inf
     for row, s in enumerate(sequences):
-        if s.top_p < 1 or s.min_p > 0: scaled[row, ~truncate(scaled[row], s.top_p, s.min_p, slack*_reach(s)*s.magnifies)] = -np.inf
+        if s.top_p < 1 or s.min_p > 0:
+            kept = truncate(scaled[row], s.top_p, s.min_p, slack*_reach(s)*s.magnifies)
+            scaled[row, ~kept] = -np.inf
     scaled += noise
     winners = scaled.argmax(1)
     best = scaled[rows, winners]
     scaled[rows, winners] = -np.inf
-    with np.errstate(invalid="ignore"): return winners, (best - scaled.max(1))/magnifies # where strict truncation leaves nothing
+    with np.errstate(invalid="ignore"): # where strict truncation leaves nothing
+        return winners, (best - scaled.max(1))/magnifies
 
 def _reach(sequence): # How much guidance magnifies an error of the logits
     return abs(sequence.guidance) + abs(1 - sequence.guidance)
@@ -312,13 +333,18 @@ class Sampler:
         tokens = np.array([s.view[n] for (s, _), n in zip(self.rows, fed)])
         logits = self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)).astype(float)
         due = [i for i, (s, given) in enumerate(zip(self.sequences, self.given)) if fed[given] + 1 == len(s.view)]
-        if due: self._draw([self.sequences[i] for i in due], _guided(np.array([[self.sequences[i].guidance] for i in due]), logits[self.given[due]], logits[self.null[due]]))
+        if due:
+            sequences = [self.sequences[i] for i in due]
+            guidance = np.array([[s.guidance] for s in sequences])
+            self._draw(sequences, _guided(guidance, logits[self.given[due]], logits[self.null[due]]))
         if any(s.done for s in self.sequences): self._let_go()
 
     def _arrange(self, rows):
         "Note which rows of the decoder belong to which sequence."
-        self.rows, self.hidden = rows, np.array([hidden for _, hidden in rows], bool) # (sequence, whether its profile is hidden) of each row
-        self.sequences, self.given = [s for s, hidden in rows if not hidden], np.flatnonzero(~self.hidden) # Each sequence once, and its row
+        self.rows = rows # (sequence, whether its profile is hidden) of each row
+        self.hidden = np.array([hidden for _, hidden in rows], bool)
+        self.sequences = [s for s, hidden in rows if not hidden] # Each once
+        self.given = np.flatnonzero(~self.hidden) # Its row
         row_of = {id(s): i for i, (s, _) in sorted(enumerate(rows), key=lambda row: self.hidden[row[0]])}
         self.null = np.array([row_of[id(s)] for s in self.sequences], int) # Its hidden row, or its only one
 
@@ -333,7 +359,8 @@ class Sampler:
         context = len(self.weights.single.rotary)
         if len(sequence.view) <= context: return False
         sequence.view = slide(sequence.ids, context//2)
-        if len(sequence.view) > context: raise ValueError(f"a segment of {len(sequence.view)} tokens does not fit into a context of {context}")
+        if len(sequence.view) > context:
+            raise ValueError(f"a segment of {len(sequence.view)} tokens does not fit into a context of {context}")
         return True
 
     def _slide_full(self):
@@ -345,8 +372,10 @@ class Sampler:
         allowed, noise = np.stack([s.allowed() for s in due]), np.stack([s.noise.at(s.place) for s in due])
         winners, lead = draw(due, logits, allowed, noise, self.margin)
         close = lead < self.margin*np.array([_reach(s) for s in due])
-        if any(s.top_p < 1 or s.min_p > 0 for s in due): close |= winners != draw(due, logits, allowed, noise, -self.margin)[0]
-        for i in np.flatnonzero(close): winners[i] = draw([due[i]], self._referee(due[i]), allowed[[i]], noise[[i]])[0][0]
+        if any(s.top_p < 1 or s.min_p > 0 for s in due):
+            close |= winners != draw(due, logits, allowed, noise, -self.margin)[0]
+        for i in np.flatnonzero(close):
+            winners[i] = draw([due[i]], self._referee(due[i]), allowed[[i]], noise[[i]])[0][0]
         for s, winner in zip(due, winners.tolist()): s.push(winner)
         self.decisions += len(due); self.close_calls += close.sum()
 
@@ -355,8 +384,10 @@ class Sampler:
         exact = Decoder(self.weights.double).prefill([_seen(sequence, hidden) for hidden in _passes(sequence)])
         return _guided(sequence.guidance, exact[:1], exact[-1:])
 
-def _passes(sequence): return (False, True) if sequence.guidance != 1 else (False,) # Whether the profile is hidden, for each row it takes
+def _passes(sequence): # Whether the profile is hidden, for each row it takes
+    return (False, True) if sequence.guidance != 1 else (False,)
 
 def _seen(sequence, hidden): return NULLED[sequence.view] if hidden else np.array(sequence.view)
 
-def _guided(guidance, given, null): return null + guidance*(given - null) # exact at 0, and at 1 where both are the same row
+def _guided(guidance, given, null): # exact at 0, and at 1 where both are the same row
+    return null + guidance*(given - null)

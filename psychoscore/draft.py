@@ -27,7 +27,7 @@ from .tokens import (
 class Sampling:
     "How a checkpoint is sampled; the defaults take the model as it is."
     haste: Annotated[float, Field(ge=0, le=1)] = 0.0 # Nats that every step of waiting (31 ms) costs
-    touch: Annotated[float, Field(ge=0, le=1)] = 1.0 # Share of the guidance above 1 that a note's touch takes: its velocity and its duration
+    touch: Annotated[float, Field(ge=0, le=1)] = 1.0 # Share of the guidance above 1 for velocities and durations
     duration_temperature: Annotated[float, Field(ge=0.05, le=5)] = 1.0 # Of the choice of durations
     guidance: Annotated[float, Field(ge=0, le=10)] = 1.0 # Of requests that give none
 
@@ -40,7 +40,8 @@ def read_sampling(
     try: return Sampling(**stored)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"sampling in psychoscore.json: {first['loc'][0]}: {first['msg']}, got {first['input']!r}") from None
+        said = f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}"
+        raise ValueError(f"sampling in psychoscore.json: {said}") from None
 
 # %% ../nbs/composing/draft.ipynb #f5665dec
 def hastened(
@@ -62,7 +63,8 @@ def warmed(
     if leave.any(): scaled[leave] = np.logaddexp.reduce(logits[leave | (IS_WAIT & ~allowed)])
     if pitches.any():
         cooled, among = logits[pitches]/temperature, logits[pitches]
-        scaled[pitches] = cooled - np.logaddexp.reduce(cooled) + np.logaddexp.reduce(among) # pitches together stay as likely
+        # pitches together stay as likely
+        scaled[pitches] = cooled - np.logaddexp.reduce(cooled) + np.logaddexp.reduce(among)
     return scaled
 
 def warmed_bound(temperature: float) -> float:
@@ -81,7 +83,8 @@ def likelier(
     return raised
 
 # %% ../nbs/composing/draft.ipynb #var0code
-OTHER_FORM = np.array([0, 0, 0, 1, -1, 0, 0, 0, 1, -1, 1, -1]) # Semitones by step above the tonic: third, sixth and seventh of the other mode
+# Semitones to the third, sixth or seventh of the other mode, by semitones above the tonic
+OTHER_FORM = np.array([0, 0, 0, 1, -1, 0, 0, 0, 1, -1, 1, -1])
 
 class Material:
     "Notes to keep, by the step at which they begin."
@@ -106,7 +109,8 @@ class Material:
         if missing: return missing[0]
         later = self.onsets[self.onsets > now][:1]
         wait = later[0] - now if len(later) else SEGMENT_STEPS
-        return np.array([FIRST["TIMESHIFT"] + wait - 1]) if wait < SEGMENT_STEPS - now % SEGMENT_STEPS else np.flatnonzero(IS_END)
+        if wait >= SEGMENT_STEPS - now % SEGMENT_STEPS: return np.flatnonzero(IS_END)
+        return np.array([FIRST["TIMESHIFT"] + wait - 1])
 
 # %% ../nbs/composing/draft.ipynb #a75978be
 class Draft(Sequence):
@@ -117,9 +121,11 @@ class Draft(Sequence):
         sampling: Sampling, # As the model is sampled
     ):
         if request.takes > 1:
-            raise ValueError(f"a draft or a stream is one take: leave takes out, or compose without a stream, got takes {request.takes}")
-        super().__init__([BOS, FIRST["SOURCE"] + SOURCES.index("emopia")], request.seed, top_p=request.top_p, min_p=request.min_p,
-                         guidance=sampling.guidance if request.guidance is None else request.guidance)
+            raise ValueError("a draft or a stream is one take: leave takes out, or compose without a stream, "
+                             f"got takes {request.takes}")
+        opening = [BOS, FIRST["SOURCE"] + SOURCES.index("emopia")]
+        guidance = sampling.guidance if request.guidance is None else request.guidance
+        super().__init__(opening, request.seed, top_p=request.top_p, min_p=request.min_p, guidance=guidance)
         self.request, self.key_relative, self.sampling = request, key_relative, sampling
         self.temperatures, self.starts = [], [] # Per segment; where each begins in `ids`
         self.rest = -request.steps % SEGMENT_STEPS # Silence before the piece, steps
@@ -145,7 +151,8 @@ class Draft(Sequence):
     ):
         "Write the header that the profile asks for by now."
         now = self.request.profile.at(max((len(self.starts) + 0.5)*SEGMENT_S - self.rest*STEP_S, 0))
-        asked = PsychometricProfile() if len(self.starts) < self.prompted else now # nobody asked the prompt to be anything
+        is_prompt = len(self.starts) < self.prompted # which nobody asked to be anything
+        asked = PsychometricProfile() if is_prompt else now
         self.temperature = self.request.temperature or SCHEDULES[self.request.schedule](now)
         self.temperatures.append(self.temperature)
         self.starts.append(len(self.ids) - 1 + len(opening))
@@ -183,7 +190,8 @@ class Draft(Sequence):
     @property
     def guidance(self) -> float:
         "Of the next token: how a note is played takes a share of what is above 1."
-        above, is_touch = self.asked_guidance - 1, self.grammar.last in ("PITCH", "VELOCITY") # a velocity or a duration follows
+        above = self.asked_guidance - 1
+        is_touch = self.grammar.last in ("PITCH", "VELOCITY") # a velocity or a duration follows
         return 1 + above*self.sampling.touch if above > 0 and is_touch else self.asked_guidance
 
     def scaled(self, logits: np.ndarray, allowed: np.ndarray) -> np.ndarray: # (V,), (V,) bool -> (V,)
@@ -199,7 +207,8 @@ class Draft(Sequence):
     def magnifies(self) -> float:
         "By how much `scaled` magnifies an error of the logits at most."
         if self.grammar.last == "PITCH": return 1.0
-        return 1/self.sampling.duration_temperature if self.grammar.last == "VELOCITY" else warmed_bound(self.temperature)
+        if self.grammar.last == "VELOCITY": return 1/self.sampling.duration_temperature
+        return warmed_bound(self.temperature)
 
     @property
     def key(self) -> Key: # Known once the mode is written

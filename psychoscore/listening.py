@@ -44,7 +44,8 @@ def hear_files(
             heard.append(HeardFile(path, error=_said_of(path, error)))
             continue
         short, seconds = too_short(notes), end_s(notes) - float(notes["onset_s"].min())
-        heard.append(HeardFile(path, estimate, len(notes), seconds, remarks if short is None else (*remarks, short), curve))
+        if short is not None: remarks = (*remarks, short)
+        heard.append(HeardFile(path, estimate, len(notes), seconds, remarks, curve))
     return heard
 
 def _said_of(path: Path, error: Exception) -> str:
@@ -53,7 +54,8 @@ def _said_of(path: Path, error: Exception) -> str:
     return said if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {said}"
 
 # %% ../nbs/hearing/listening.ipynb #lis00010
-FILES_A_BATCH, FEW_FILES = 8, 32 # Files that a process hears at once; below FEW_FILES files, starting processes takes longer than listening
+FILES_A_BATCH = 8 # Files that a process hears at once
+FEW_FILES = 32 # Fewer than these are heard sooner than processes start
 
 def listen(
     paths: "Iterable[str|Path]", # MIDI files
@@ -62,7 +64,8 @@ def listen(
     processes: int = -1, # -1 for one a core
 ) -> Iterator[HeardFile]: # In the order given, as they are made
     "Estimate the profiles of many files; of one that cannot be used, say why."
-    if every_s is not None and not EVERY_MIN_S <= every_s < np.inf: raise ValueError(f"a curve needs steps of at least {EVERY_MIN_S} s, got {every_s}")
+    if every_s is not None and not EVERY_MIN_S <= every_s < np.inf:
+        raise ValueError(f"a curve needs steps of at least {EVERY_MIN_S} s, got {every_s}")
     paths, hear = [Path(path) for path in paths], partial(hear_files, every_s=every_s, limits=limits)
     if len(paths) < FEW_FILES: return (one for path in paths for one in hear([path]))
     return _in_processes(hear, [paths[i:i + FILES_A_BATCH] for i in range(0, len(paths), FILES_A_BATCH)], processes)
@@ -72,7 +75,11 @@ def _leave_interrupts(): signal.signal(signal.SIGINT, signal.SIG_IGN) # to the p
 def _in_processes(hear: Callable, batches: list[list[Path]], processes: int) -> Iterator[HeardFile]:
     from joblib import Parallel, delayed # only here: few files need neither
     from joblib.externals.loky.process_executor import TerminatedWorkerError
-    def share(work, processes): return Parallel(processes, backend="loky", idle_worker_timeout=2, initializer=_leave_interrupts, return_as="generator", batch_size=1)(delayed(hear)(batch) for batch in work) # a process that multiprocessing has started waits for idle workers
+    def share(work, processes): # a process that multiprocessing has started waits for idle workers, hence their timeout
+        parallel = Parallel(processes, backend="loky", idle_worker_timeout=2, initializer=_leave_interrupts,
+                            return_as="generator", batch_size=1)
+        return parallel(delayed(hear)(batch) for batch in work)
+    killed = "the process that read it was killed: there may be too little memory for it"
     done = 0
     while done < len(batches):
         made = share(batches[done:], processes)
@@ -81,7 +88,7 @@ def _in_processes(hear: Callable, batches: list[list[Path]], processes: int) -> 
         except TerminatedWorkerError:
             for path in batches[done]:
                 try: yield from next(share([[path]], 2)) # 2: in a process of its own
-                except TerminatedWorkerError: yield HeardFile(path, error="the process that read it was killed: there may be too little memory for it")
+                except TerminatedWorkerError: yield HeardFile(path, error=killed)
             done += 1
         finally: made.close()
 
@@ -97,24 +104,29 @@ def as_rows(heard: HeardFile) -> list[dict]: # One, or one a step of the curve
     about, state = {"path": printable(heard.path)}, state_of(heard.path)
     if heard.error is not None: return [about | {"error": heard.error} | state]
     rest = {"notes": heard.notes, "seconds": round(heard.seconds, 3), "remarks": list(heard.remarks)} | state
-    if heard.curve is None: return [about | {name: estimate._asdict() for name, estimate in heard.estimate._asdict().items()} | rest]
+    if heard.curve is None:
+        return [about | {name: estimate._asdict() for name, estimate in heard.estimate._asdict().items()} | rest]
     curve = heard.curve.astype(object).where(heard.curve.notna(), None) # None in silence: NaN is no JSON
-    return [about | {"start_s": step["start_s"], "end_s": step["end_s"]}
-            | {d.name: {"value": step[d.name], "low": step[f"{d.name}_low"], "high": step[f"{d.name}_high"]} for d in CIRCUMPLEX} | rest
+    def dials(step):
+        return {d.name: {"value": step[d.name], "low": step[f"{d.name}_low"], "high": step[f"{d.name}_high"]}
+                for d in CIRCUMPLEX}
+    return [about | {"start_s": step["start_s"], "end_s": step["end_s"]} | dials(step) | rest
             for step in curve.to_dict("records")]
 
 def csv_cells(row: dict) -> dict: # Cells of a CSV
     "Spread the dimensions over columns."
     cells = {}
     for name, value in row.items():
-        if isinstance(value, dict): cells |= {name if part == "value" else f"{name}_{part}": x for part, x in value.items()}
+        if isinstance(value, dict):
+            cells |= {name if part == "value" else f"{name}_{part}": x for part, x in value.items()}
         else: cells[name] = "; ".join(value) if isinstance(value, list) else value
     return {name: round(x, 3) if isinstance(x, float) else x for name, x in cells.items()}
 
 def columns(curve: bool) -> list[str]: # Of a CSV
     "Name what `flat` gives."
     dials = [f"{d.name}{part}" for d in CIRCUMPLEX for part in ("", "_low", "_high")]
-    return ["path", *(["start_s", "end_s"] if curve else []), *dials, "notes", "seconds", "remarks", "error", "bytes", "modified"]
+    times = ["start_s", "end_s"] if curve else []
+    return ["path", *times, *dials, "notes", "seconds", "remarks", "error", "bytes", "modified"]
 
 # %% ../nbs/hearing/listening.ipynb #lis00021
 def as_lines(heard: HeardFile) -> list[str]: # For a terminal; none when the file cannot be used
@@ -130,7 +142,8 @@ def _interval(value, low, high): return "silence" if value is None else f"{value
 
 def heading(curve: bool) -> str: # The line above `as_lines`
     "Name the columns."
-    return ("start_s   end_s  " if curve else "") + "".join(f"{d.name:<18}" for d in CIRCUMPLEX) + f"{'notes':>6} {'seconds':>8}  path"
+    times, dials = "start_s   end_s  " if curve else "", "".join(f"{d.name:<18}" for d in CIRCUMPLEX)
+    return f"{times}{dials}{'notes':>6} {'seconds':>8}  path"
 
 # %% ../nbs/hearing/listening.ipynb #lis00016
 class Results:
@@ -157,12 +170,14 @@ def parse_row(line: str, kind: str, columns: list[str]) -> dict:
     "Read a row that `Results` has written; ValueError when it is something else."
     if kind == "json":
         row = json.loads(line)
-        if not isinstance(row, dict) or not isinstance(row.get("path"), str) or ("start_s" in row) != ("start_s" in columns) and "error" not in row: raise ValueError("another JSON")
+        if not isinstance(row, dict) or not isinstance(row.get("path"), str): raise ValueError("another JSON")
+        if "error" not in row and ("start_s" in row) != ("start_s" in columns): raise ValueError("another JSON")
         return row
     cells = next(csv.reader([line]))
     if len(cells) != len(columns): raise ValueError("other columns")
     row = dict(zip(columns, cells))
-    return row | {"bytes": int(row["bytes"]) if row["bytes"] else None, "modified": float(row["modified"]) if row["modified"] else None}
+    size, modified = row["bytes"], row["modified"]
+    return row | {"bytes": int(size) if size else None, "modified": float(modified) if modified else None}
 
 # %% ../nbs/hearing/listening.ipynb #lis00017
 class KnownResults(NamedTuple):
@@ -170,6 +185,10 @@ class KnownResults(NamedTuple):
     states: dict[str, dict] # `state_of` each music file, by its printable path
     failed: set[str] # Those that could not be used
 
+def _is_out_of_date(row: dict, now: "dict[str, dict]") -> bool: # Never of a file that is not asked for
+    return row["path"] in now and now[row["path"]] != {name: row.get(name) for name in ("bytes", "modified")}
+
+# %% ../nbs/hearing/listening.ipynb #0005ee25
 def tidy_results(
     out: Path, # Written by `Results`
     kind: str, # "json" or "csv"
@@ -179,23 +198,29 @@ def tidy_results(
 ) -> KnownResults:
     "Remove what is cut off or out of date from a file of results, and say what it holds."
     curve = every_s is not None
-    now, named, lines = {printable(path): state_of(path) for path in paths}, columns(curve), out.read_bytes().splitlines(keepends=True)
+    now, named = {printable(path): state_of(path) for path in paths}, columns(curve)
+    lines = out.read_bytes().splitlines(keepends=True)
     if not lines: return KnownResults({}, set())
     head = lines[:1] if kind == "csv" and lines[0].endswith(b"\n") else []
     whole = [line for line in lines[len(head):] if line.endswith(b"\n")]
     try:
-        if kind == "csv" and not (",".join(named) + "\n").startswith(lines[0].decode()): raise ValueError("other columns")
+        if kind == "csv" and not (",".join(named) + "\n").startswith(lines[0].decode()):
+            raise ValueError("other columns")
         rows = [parse_row(line.decode(), kind, named) for line in whole]
     except (ValueError, StopIteration):
-        raise ValueError(f"{out} is not what this command writes, so it is not continued: give another --out, or remove it") from None
-    stale = {row["path"] for row in rows if now.get(row["path"], True) not in (True, {name: row.get(name) for name in ("bytes", "modified")})}
+        raise ValueError(f"{out} is not what this command writes, so it is not continued: "
+                         "give another --out, or remove it") from None
+    stale = {row["path"] for row in rows if _is_out_of_date(row, now)}
     stale |= {row["path"] for row in rows if (row.get("error") or "").startswith(again)}
     if curve and rows: stale.add(rows[-1]["path"])
-    steps = [float(later["start_s"]) - float(row["start_s"]) for row, later in zip(rows, rows[1:]) if curve and row["path"] == later["path"]]
-    if steps and abs(steps[0] - every_s) > 0.002: raise ValueError(f"{out} has steps of {steps[0]:g} s, not {every_s:g}: give another --out, or remove it")
+    steps = [float(later["start_s"]) - float(row["start_s"]) for row, later in zip(rows, rows[1:])
+             if curve and row["path"] == later["path"]]
+    if steps and abs(steps[0] - every_s) > 0.002:
+        raise ValueError(f"{out} has steps of {steps[0]:g} s, not {every_s:g}: give another --out, or remove it")
     kept = [(row, line) for row, line in zip(rows, whole) if row["path"] not in stale]
     if len(kept) + len(head) < len(lines):
         beside = out.with_name(f".{out.name}.tmp")
         beside.write_bytes(b"".join([*head, *(line for _, line in kept)]))
         os.replace(beside, out)
-    return KnownResults({row["path"]: now[row["path"]] for row, _ in kept if row["path"] in now}, {row["path"] for row, _ in kept if row.get("error")})
+    states = {row["path"]: now[row["path"]] for row, _ in kept if row["path"] in now}
+    return KnownResults(states, {row["path"] for row, _ in kept if row.get("error")})

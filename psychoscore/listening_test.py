@@ -60,8 +60,10 @@ def pick_real(
         notes = read_midi(row.path).notes
         if notes["onset_s"].max() < seconds: continue
         found[row.quadrant].append(Clip("real", row.trauma, row.entropy, row.clip_id, excerpt(notes, 0, seconds)))
-    in_turn = [of_one[i] for i in range(max(map(len, found.values()), default=0)) for of_one in found.values() if i < len(of_one)]
-    if len(in_turn) < n: raise ValueError(f"only {len(in_turn)} clips of different songs last {seconds:g} s, and {n} are needed")
+    most = max(map(len, found.values()), default=0)
+    in_turn = [of_one[i] for i in range(most) for of_one in found.values() if i < len(of_one)]
+    if len(in_turn) < n:
+        raise ValueError(f"only {len(in_turn)} clips of different songs last {seconds:g} s, and {n} are needed")
     return in_turn[:n]
 
 def dial_pairs(
@@ -86,7 +88,8 @@ def make_trials(
     "Draw and compose what is to be heard."
     rng = np.random.default_rng([seed, 3])
     real = pick_real(clips[clips.split == "test"], pairs, seconds, rng)
-    profiles = [PsychometricProfile(clip.trauma, clip.entropy) for clip in real] + [p for pair in dial_pairs(pairs) for p in pair]
+    profiles = [PsychometricProfile(clip.trauma, clip.entropy) for clip in real]
+    profiles += [p for pair in dial_pairs(pairs) for p in pair]
     seeds = rng.integers(2**31, size=len(profiles)).tolist()
     pieces = composer.compose_batch([Request(p, seconds=seconds, seed=s) for p, s in zip(profiles, seeds, strict=True)])
     made = [Clip("composed", p.trauma, p.entropy, f"seed {s}", piece.notes)
@@ -112,12 +115,14 @@ def write_test(
     listed, key = [], {}
     for trial in trials:
         number, *sides = next(names), next(names), next(names)
-        for name, clip in zip(sides, trial[1:], strict=True): (out/"page"/f"{name}.mp3").write_bytes(mp3_bytes(clip.notes))
+        for name, clip in zip(sides, trial[1:], strict=True):
+            (out/"page"/f"{name}.mp3").write_bytes(mp3_bytes(clip.notes))
         listed.append(dict(id=number, a=f"{sides[0]}.mp3", b=f"{sides[1]}.mp3"))
         key[number] = dict(kind=trial.kind) | {side: {k: v for k, v in asdict(clip).items() if k != "notes"}
                                                for side, clip in zip("ab", trial[1:], strict=True)}
     test_id = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    test = dict(id=test_id, scales=RATING_SCALES, least_heard_s=LEAST_HEARD_S, minutes=math.ceil(len(trials)*1.2), trials=listed)
+    minutes = math.ceil(len(trials)*1.2)
+    test = dict(id=test_id, scales=RATING_SCALES, least_heard_s=LEAST_HEARD_S, minutes=minutes, trials=listed)
     page = _PAGE.read_text(encoding="utf-8").replace("/*TEST*/null", json.dumps(test).replace("</", "<\\/"))
     (out/"page"/"index.html").write_text(page, encoding="utf-8")
     (out/"key.json").write_text(json.dumps(dict(test=test_id, trials=key), indent=1), encoding="utf-8")
@@ -129,7 +134,8 @@ def _answers(path: Path, key: dict) -> list[dict]:
     except ValueError as error: raise ValueError(f"{path} is no file of answers: {error}") from None
     if not isinstance(said, dict) or not {"test", "listener", "answers"} <= said.keys():
         raise ValueError(f"{path} is no file of answers: test, listener and answers are needed")
-    if said["test"] != key["test"]: raise ValueError(f"{path} has answers to another test, {said['test']}, not {key['test']}")
+    if said["test"] != key["test"]:
+        raise ValueError(f"{path} has answers to another test, {said['test']}, not {key['test']}")
     rows = []
     for answer in said["answers"]:
         trial = key["trials"][answer["trial"]]
@@ -143,13 +149,18 @@ def _answers(path: Path, key: dict) -> list[dict]:
 def read_answers(
     paths: "list[Path]", # Files that the page saved
     key: "str|Path", # key.json
-) -> pd.DataFrame: # A row a listener and clip: listener, trial, kind, side; source, trauma, entropy, name; heard_trauma, heard_entropy, heard_natural; chosen (1, 0, NaN)
-    "Read what people answered."
+) -> pd.DataFrame: # A row a listener and clip
+    """Read what people answered.
+
+    Columns: listener, trial, kind, side; source, trauma, entropy, name; heard_trauma, heard_entropy, heard_natural;
+    chosen (1, 0, NaN).
+    """
     key = json.loads(Path(key).read_text(encoding="utf-8"))
     table = pd.DataFrame([row for path in paths for row in _answers(Path(path), key)])
     if not len(table): raise ValueError("no answers in what was given")
     twice = table[table.duplicated(["listener", "trial", "side"])].listener
-    if len(twice): raise ValueError(f"listener {twice.iloc[0]} has answered the same pair twice: leave one of the files out")
+    if len(twice):
+        raise ValueError(f"listener {twice.iloc[0]} has answered the same pair twice: leave one of the files out")
     return table
 
 # %% ../nbs/judging/listening_test.ipynb #lst19cod
@@ -166,9 +177,11 @@ def interval_over_both(
     rows = table.assign(row=range(len(table))).groupby(["listener", "trial"]).row.apply(list).unstack().to_numpy()
     for _ in range(n_bootstrap):
         listeners, trials = (rng.integers(n, size=n) for n in rows.shape)
-        cells = [(i, cell) for i, listener in enumerate(listeners) for cell in rows[listener, trials] if isinstance(cell, list)]
+        cells = [(i, cell) for i, listener in enumerate(listeners) for cell in rows[listener, trials]
+                 if isinstance(cell, list)]
         drawn = table.iloc[[row for _, cell in cells for row in cell]]
-        draws.append(statistic(drawn.assign(listener=[i for i, cell in cells for _ in cell]))) # drawn twice is two listeners
+        numbers = [i for i, cell in cells for _ in cell] # drawn twice is two listeners
+        draws.append(statistic(drawn.assign(listener=numbers)))
     low, high = np.nanquantile(draws, [0.025, 0.975]) if not np.isnan(draws).all() else (np.nan, np.nan)
     return float(statistic(table)), float(low), float(high)
 
@@ -206,7 +219,8 @@ def analyse(
 ) -> pd.DataFrame: # Index: what; columns value, low, high, listeners, ratings
     "Say what people heard, with 95 % intervals."
     dials, rows = [d.name for d in CIRCUMPLEX], {}
-    figures = {f"heard as asked, {d}, {s}": (lambda t, d=d, s=s: heard_as(t, d, s)) for s in ("composed", "real") for d in dials}
+    figures = {f"heard as asked, {d}, {s}": (lambda t, d=d, s=s: heard_as(t, d, s))
+               for s in ("composed", "real") for d in dials}
     figures |= {"composed preferred to real": preferred, "natural, composed minus real": naturalness}
     figures |= {f"agreement, {name}": (lambda t, name=name: agreement(t, name)) for name, *_ in RATING_SCALES}
     for name, figure in figures.items():
@@ -231,7 +245,8 @@ def simulate_answers(
             answer: dict = dict(trial=number)
             for side in "ab":
                 clip = trial[side]
-                sound = {d.name: float(np.clip(hears*clip[d.name] + (1 - hears)*rng.random() + rng.normal(0, 0.1), 0, 1)) for d in CIRCUMPLEX}
+                noisy = {d.name: hears*clip[d.name] + (1 - hears)*rng.random() + rng.normal(0, 0.1) for d in CIRCUMPLEX}
+                sound = {name: float(np.clip(value, 0, 1)) for name, value in noisy.items()}
                 worse = unnatural if clip["source"] == "composed" else 0
                 answer[side] = sound | dict(natural=float(np.clip(0.6 - worse + rng.normal(0, 0.1), 0, 1)))
             real = next((side for side in "ab" if trial[side]["source"] == "real"), "a")

@@ -36,14 +36,20 @@ class Piece(ByValue):
     held_s: float = 0.0 # By how much the last chord was held on to end on time
     request: "Request|None" = field(default=None, repr=False, compare=False) # All that was asked for
 
-    def __repr__(self) -> str: return f"Piece({self.trajectory.course(self.seconds)}; {self.seconds:g} s in {self.key}, {len(self.notes)} notes, seed {self.seed})"
+    def __repr__(self) -> str:
+        music = f"{self.seconds:g} s in {self.key}, {len(self.notes)} notes, seed {self.seed}"
+        return f"Piece({self.trajectory.course(self.seconds)}; {music})"
 
-    def __hash__(self) -> int: return hash((self.seed, self.seconds, self.key, self.temperatures, self.trajectory)) # without the arrays, which can be written to
+    def __hash__(self) -> int: # without the arrays, which can be written to
+        return hash((self.seed, self.seconds, self.key, self.temperatures, self.trajectory))
 
     def summary(self) -> str: # One line
         "Say what was asked for and what was done."
-        return (f"asked for {self.trajectory.course(self.seconds)}, {self.seconds:g} s; got {len(self.notes)} notes in {self.key}, {end_s(self.notes):.2f} s, "
-                f"{note_density(self.notes):.1f} notes/s, mean velocity {self.notes['velocity'].mean():.0f}, temperature {min(self.temperatures):.2f} to {max(self.temperatures):.2f}, seed {self.seed}")
+        density, velocity = note_density(self.notes), self.notes["velocity"].mean()
+        coolest, hottest = min(self.temperatures), max(self.temperatures)
+        return (f"asked for {self.trajectory.course(self.seconds)}, {self.seconds:g} s; "
+                f"got {len(self.notes)} notes in {self.key}, {end_s(self.notes):.2f} s, {density:.1f} notes/s, "
+                f"mean velocity {velocity:.0f}, temperature {coolest:.2f} to {hottest:.2f}, seed {self.seed}")
 
     def save(self,
         path: "str|Path", # .mid, .wav, .mp3, .musicxml, .png (its piano roll) or .json (its tokens)
@@ -97,14 +103,17 @@ def png_bytes(notes: np.ndarray) -> bytes: # A PNG picture
 def json_bytes(piece: Piece) -> bytes: # A JSON object
     "Write the tokens of a piece."
     frames = [dict(at=t, **{d.name: getattr(p, d.name) for d in DIMENSIONS}) for t, p in piece.trajectory.keyframes]
-    return json.dumps(dict(ids=piece.ids.tolist(), tonic=piece.key.tonic, mode=piece.key.mode, key=str(piece.key), seconds=piece.seconds, seed=piece.seed, profile=frames)).encode()
+    key = dict(tonic=piece.key.tonic, mode=piece.key.mode, key=str(piece.key))
+    about = dict(ids=piece.ids.tolist(), **key, seconds=piece.seconds, seed=piece.seed, profile=frames)
+    return json.dumps(about).encode()
 
 SOUNDS = {".wav": wav_bytes, ".mp3": mp3_bytes} # What an instrument is needed for
-OTHER_FILES = {".mid": lambda piece: midi_bytes(piece.notes), ".musicxml": lambda piece: musicxml_bytes(piece.notes, piece.key),
-           ".png": lambda piece: png_bytes(piece.notes), ".json": json_bytes}
+OTHER_FILES = {".mid": lambda piece: midi_bytes(piece.notes), ".png": lambda piece: png_bytes(piece.notes),
+               ".musicxml": lambda piece: musicxml_bytes(piece.notes, piece.key), ".json": json_bytes}
 SUFFIXES = (".mid", *SOUNDS, ".musicxml", ".png", ".json")
 
 def check_suffixes(paths: "list[Path]"):
     "Refuse files of a kind that cannot be written."
     for path in paths:
-        if path.suffix not in SUFFIXES: raise ValueError(f"cannot write {path.name}: the suffix must be one of {', '.join(SUFFIXES)}")
+        if path.suffix not in SUFFIXES:
+            raise ValueError(f"cannot write {path.name}: the suffix must be one of {', '.join(SUFFIXES)}")

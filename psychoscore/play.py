@@ -22,15 +22,20 @@ from .sound import mp3_bytes
 _PAGE = files("psychoscore")/"assets"/"page"
 
 RENDER = """
-const spread = (points, n) => points.length <= n ? points : Array.from({ length: n }, (_, i) => points[Math.round(i*(points.length - 1)/(n - 1))]);
+const spread = (points, n) => points.length <= n ? points
+  : Array.from({ length: n }, (_, i) => points[Math.round(i*(points.length - 1)/(n - 1))]);
 export default { render({ model, el }) {
   el.classList.add("psychoscore-pad");
   const send = (name, value) => { model.set(name, value); model.save_changes(); };
-  const square = createSquare(el, { dimensions: model.get("dimensions"), value: model.get("point"), onInput: point => send("point", point),
+  const square = createSquare(el, { dimensions: model.get("dimensions"), value: model.get("point"),
+    onInput: point => send("point", point),
     onStroke: points => { if (model.get("drawing") && points.length > 1) send("path", spread(points, 8)); },
     onAdd: point => { if (model.get("drawing")) send("path", [...model.get("path"), point]); },
     onRemove: () => send("path", model.get("path").slice(0, -1)) });
-  const show = () => { square.setPath(model.get("drawing") ? model.get("path") : []); square.setMeasured(model.get("measured")); };
+  const show = () => {
+    square.setPath(model.get("drawing") ? model.get("path") : []);
+    square.setMeasured(model.get("measured"));
+  };
   for (const name of ["drawing", "path", "measured"]) model.on(`change:${name}`, show);
   model.on("change:point", () => square.set(model.get("point")));
   show();
@@ -41,10 +46,11 @@ def pad_css() -> str: # Rules for the widget alone
     "Take the square and its colours from the page's style sheet."
     css = (_PAGE/"style.css").read_text(encoding="utf-8")
     light, dark = (re.search(r":root \{([^}]*)\}", part)[1] for part in css.split("@media", 1))
+    in_dark = f"body:not([data-jp-theme-light]) .psychoscore-pad {{ {dark} }}"
     return "\n".join([".psychoscore-pad, .psychoscore-pad * { box-sizing: border-box; }",
                       f".psychoscore-pad {{ flex: none; width: 22rem; max-width: 100%; {light} }}",
                       f"body[data-jp-theme-light=false] .psychoscore-pad {{ {dark} }}",
-                      f"@media (prefers-color-scheme: dark) {{ body:not([data-jp-theme-light]) .psychoscore-pad {{ {dark} }} }}",
+                      f"@media (prefers-color-scheme: dark) {{ {in_dark} }}",
                       *re.findall(r"^\.square[^{]*\{[^}]*\}", css, re.M)])
 
 # %% ../nbs/tutorials/play.ipynb #85711eef
@@ -52,7 +58,8 @@ class Pad(anywidget.AnyWidget):
     "A square to drag in: the first dimension across, the second up."
     _esm = (_PAGE/"square.js").read_text(encoding="utf-8") + RENDER
     _css = pad_css()
-    dimensions = traitlets.List([dict(name=d.name, low=d.low_label, high=d.high_label) for d in DIMENSIONS[:2]]).tag(sync=True)
+    dimensions = traitlets.List([dict(name=d.name, low=d.low_label, high=d.high_label)
+                                 for d in DIMENSIONS[:2]]).tag(sync=True)
     point = traitlets.Dict({d.name: 0.5 for d in DIMENSIONS[:2]}).tag(sync=True) # Where the thumb is
     drawing = traitlets.Bool(False).tag(sync=True) # Whether a stroke becomes a path
     path = traitlets.List([]).tag(sync=True) # Points of the stroke
@@ -64,10 +71,12 @@ class Pad(anywidget.AnyWidget):
     ) -> "PsychometricProfile|ProfileTrajectory":
         "What the pad asks for: its point, or its path over time."
         if not self.drawing or len(self.path) < 2: return PsychometricProfile(**self.point, **further)
-        return as_trajectory([(seconds*i/(len(self.path) - 1), PsychometricProfile(**p, **further)) for i, p in enumerate(self.path)])
+        last = len(self.path) - 1
+        return as_trajectory([(seconds*i/last, PsychometricProfile(**p, **further)) for i, p in enumerate(self.path)])
 
 # %% ../nbs/tutorials/play.ipynb #da5f690b
-FITTING = dict(width="22rem", max_width="calc(100% - 2*var(--jp-widgets-margin))") # As wide as the pad, and no wider than the view
+# As wide as the pad, and no wider than the view
+FITTING = dict(width="22rem", max_width="calc(100% - 2*var(--jp-widgets-margin))")
 
 class Play:
     "A pad, its options, and the pieces composed with them."
@@ -78,8 +87,9 @@ class Play:
         self.composer, self.kept, self.pieces = composer or Composer.from_pretrained(), kept, []
         wide = dict(style=dict(description_width="5.5rem"), layout=FITTING)
         self.pad = Pad(point=dict(zip((d.name for d in DIMENSIONS), (0.8, 0.2))))
-        self.further = {d.name: widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description=d.name, **wide,
-                                                    tooltip=f"0 is {d.low_label}, 1 is {d.high_label}") for d in DIMENSIONS[2:]}
+        self.further = {d.name: widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description=d.name,
+                                                    tooltip=f"0 is {d.low_label}, 1 is {d.high_label}", **wide)
+                        for d in DIMENSIONS[2:]}
         self.arc = widgets.Checkbox(False, description="draw an arc: drag a path", indent=False, layout=FITTING)
         self.seconds = widgets.FloatSlider(20, min=4, max=120, step=1, description="seconds", **wide)
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)
@@ -90,7 +100,8 @@ class Play:
         self.shown = widgets.VBox()
         widgets.link((self.arc, "value"), (self.pad, "drawing"))
         self.button.on_click(lambda _: self.compose())
-        options = widgets.VBox([*self.further.values(), self.arc, self.seconds, self.seed, self.guidance, self.key, self.button])
+        asked = [*self.further.values(), self.arc, self.seconds, self.seed, self.guidance, self.key]
+        options = widgets.VBox([*asked, self.button])
         beside = widgets.HBox([self.pad, options], layout=widgets.Layout(flex_flow="row wrap", grid_gap="0.5rem 1rem"))
         self.widget = widgets.VBox([beside, self.shown])
 
@@ -99,7 +110,8 @@ class Play:
         request = self.pad.request(self.seconds.value, **{name: slider.value for name, slider in self.further.items()})
         key = None if self.key.value == "any" else self.key.value # a menu shows None as nothing chosen
         self.button.disabled = True
-        try: piece = self.composer.compose(request, self.seconds.value, self.seed.value, guidance=self.guidance.value, key=key)
+        seconds, seed, guidance = self.seconds.value, self.seed.value, self.guidance.value
+        try: piece = self.composer.compose(request, seconds, seed, guidance=guidance, key=key)
         finally: self.button.disabled = False
         self.pieces.append(piece)
         self.pad.measured = {name: heard.value for name, heard in estimate_profile(piece.notes)._asdict().items()}
@@ -113,5 +125,6 @@ class Play:
 # %% ../nbs/tutorials/play.ipynb #28713155
 def piece_box(piece: Piece) -> widgets.VBox:
     "A piece as picture, sound and a line of text."
-    return widgets.VBox([widgets.HTML(piece.summary()), widgets.Image(value=png_bytes(piece.notes), format="png"),
-                         widgets.Audio(value=mp3_bytes(piece.notes), format="mp3", autoplay=False, loop=False, layout=FITTING)])
+    roll = widgets.Image(value=png_bytes(piece.notes), format="png")
+    sound = widgets.Audio(value=mp3_bytes(piece.notes), format="mp3", autoplay=False, loop=False, layout=FITTING)
+    return widgets.VBox([widgets.HTML(piece.summary()), roll, sound])

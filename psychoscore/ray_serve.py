@@ -29,10 +29,16 @@ def build(
 ): # A Ray Serve application
     "Describe replicas of the app."
     from ray import serve
-    replicas, fields = arguments.get("replicas", 2), {name: value for name, value in arguments.items() if name != "replicas"}
-    if not str(replicas).isdecimal() or int(replicas) < 1: raise ValueError(f"replicas must be a whole number from 1, got {replicas!r}")
+    replicas = arguments.get("replicas", 2)
+    fields = {name: value for name, value in arguments.items() if name != "replicas"}
+    if not str(replicas).isdecimal() or int(replicas) < 1:
+        raise ValueError(f"replicas must be a whole number from 1, got {replicas!r}")
     settings = Settings(**{"api_key": os.environ.get("PSYCHOSCORE_API_KEY")} | fields)
     def app(): return make_app(settings) # called in the replica: threads and weights do not travel
-    return serve.deployment(serve.ingress(app)(Replica), name="psychoscore", num_replicas=int(replicas), ray_actor_options={"num_cpus": settings.workers},
-                            max_ongoing_requests=settings.max_waiting + (settings.workers + 1)*MAX_ROWS, max_queued_requests=settings.max_waiting,
-                            backpressure_config={"status_code": 429, "retry_after_s": 1}, graceful_shutdown_timeout_s=settings.deadline_s).bind()
+    return serve.deployment(
+        serve.ingress(app)(Replica), name="psychoscore", num_replicas=int(replicas),
+        ray_actor_options={"num_cpus": settings.workers},
+        max_ongoing_requests=settings.max_waiting + (settings.workers + 1)*MAX_ROWS,
+        max_queued_requests=settings.max_waiting,
+        backpressure_config={"status_code": 429, "retry_after_s": 1},
+        graceful_shutdown_timeout_s=settings.deadline_s).bind()

@@ -34,7 +34,8 @@ def nearest(
 ) -> Nearest:
     "Search all vectors."
     if k < 1: raise ValueError(f"k must be at least 1, got {k}")
-    squared, rows = faiss.knn(np.asarray(query, np.float32)[None], np.ascontiguousarray(vectors, np.float32), min(k, len(vectors)))
+    queries, vectors = np.asarray(query, np.float32)[None], np.ascontiguousarray(vectors, np.float32)
+    squared, rows = faiss.knn(queries, vectors, min(k, len(vectors)))
     return Nearest(rows[0], np.sqrt(squared[0].clip(0)))
 
 # %% ../nbs/serving/search.ipynb #53e261bb
@@ -77,7 +78,8 @@ def model_sha256(
 def save_probe(probe: Probe, model_folder: "str|Path"):
     "Keep a probe beside the weights that it reads."
     about = {"model_sha256": model_sha256(model_folder), "dimensions": [d.name for d in CIRCUMPLEX]}
-    (Path(model_folder)/"probe.json").write_text(json.dumps(about | {name: value.tolist() for name, value in probe._asdict().items()}) + "\n")
+    fitted = {name: value.tolist() for name, value in probe._asdict().items()}
+    (Path(model_folder)/"probe.json").write_text(json.dumps(about | fitted) + "\n")
 
 def load_probe(model_folder: "str|Path") -> Probe:
     "Load the probe of a checkpoint."
@@ -86,10 +88,12 @@ def load_probe(model_folder: "str|Path") -> Probe:
     from psychoscore.model import read_json # only here: a search by profile needs no torch
     saved = read_json(path, ("model_sha256", "dimensions", *Probe._fields))
     if (saved["model_sha256"], saved["dimensions"]) != (model_sha256(model_folder), [d.name for d in CIRCUMPLEX]):
-        raise ValueError(f"{path} was fitted on other weights or dimensions than those of {model_folder}: fit it again with `psychoscore probe`")
+        raise ValueError(f"{path} was fitted on other weights or dimensions than those of {model_folder}: "
+                         "fit it again with `psychoscore probe`")
+    shape = (len(CIRCUMPLEX),)
     try: probe = Probe(np.array(saved["weights"], float), np.array(saved["bias"], float))
     except (ValueError, TypeError): probe = None
-    if probe is None or probe.weights.ndim != 2 or not probe.weights.shape[1:] == probe.bias.shape == (len(CIRCUMPLEX),):
+    if probe is None or probe.weights.ndim != 2 or not probe.weights.shape[1:] == probe.bias.shape == shape:
         raise ValueError(f"{path} is damaged: fit it again with `psychoscore probe`")
     return probe
 
@@ -138,11 +142,13 @@ class Index:
     def save(self, path: "str|Path"):
         "Write the index, whole or not at all."
         path, metadata = Path(path), {"model_sha256": self.model_sha256, "finished": self.finished}
+        flat, width = self.embeddings.astype(np.float32).ravel(), self.embeddings.shape[1]
         columns = {"name": pa.array(self.names, pa.string()), "sha256": pa.array(self.sha256, pa.string()),
-                   "embedding": pa.FixedSizeListArray.from_arrays(self.embeddings.astype(np.float32).ravel(), self.embeddings.shape[1])}
+                   "embedding": pa.FixedSizeListArray.from_arrays(flat, width)}
         columns |= {d.name: column for d, column in zip(CIRCUMPLEX, self.profiles.astype(np.float32).T, strict=True)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns).replace_schema_metadata({"psychoscore": json.dumps(metadata)}), beside := path.with_name(f".{path.name}.tmp"))
+        table = pa.table(columns).replace_schema_metadata({"psychoscore": json.dumps(metadata)})
+        pq.write_table(table, beside := path.with_name(f".{path.name}.tmp"))
         os.replace(beside, path)
 
     def search(self,
@@ -158,9 +164,11 @@ class Index:
                                  f"and no other dimension, which nothing estimates; got {query}")
             found = nearest(self.profiles[:, given], asked[given], k)
         else:
-            if np.shape(query) != self.embeddings.shape[1:]: raise ValueError(f"an embedding of this index has the shape {self.embeddings.shape[1:]}, got {np.shape(query)}")
+            if (shape := self.embeddings.shape[1:]) != np.shape(query):
+                raise ValueError(f"an embedding of this index has the shape {shape}, got {np.shape(query)}")
             found = nearest(self.directions, unit_length(np.asarray(query)[None])[0], k)
-        return [Hit(self.names[row], float(distance), as_profile(self.profiles[row])) for row, distance in zip(*found, strict=True)]
+        return [Hit(self.names[row], float(distance), as_profile(self.profiles[row]))
+                for row, distance in zip(*found, strict=True)]
 
 # %% ../nbs/serving/search.ipynb #708e35b9
 def read_index(
@@ -174,7 +182,7 @@ def read_index(
         return Index(tuple(table["name"].to_pylist()), tuple(table["sha256"].to_pylist()),
                      embeddings.flatten().to_numpy().reshape(len(embeddings), -1),
                      np.stack([table[d.name].to_numpy() for d in CIRCUMPLEX], axis=1), **about)
-    except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for files that are not whole
+    except (ValueError, OSError, LookupError, TypeError) as error: # what pyarrow and json raise for damaged files
         raise ValueError(f"{path} is not an index that `psychoscore index` has written, or it is damaged: "
                          "remove it and index the folder again") from error
 
@@ -185,7 +193,8 @@ def load_index(
     "Load a finished index of this model."
     index = read_index(path)
     if index.model_sha256 != model_sha256(model_folder):
-        raise ValueError(f"{path} was made with another model ({index.model_sha256[:12]}) than {model_folder}: index the folder again with this one")
+        raise ValueError(f"{path} was made with another model ({index.model_sha256[:12]}) than {model_folder}: "
+                         "index the folder again with this one")
     if not index.finished: raise ValueError(f"{path} is unfinished: run `psychoscore index` again, it continues")
     return index
 
@@ -218,20 +227,23 @@ class Embedder:
         from psychoscore.model import load_model # only here: a search by profile needs no torch
         self.model, about = load_model(model_folder) # first, for it says what is damaged
         self.sha256, self.probe = model_sha256(model_folder), load_probe(model_folder)
-        self.limits, self.key_relative, self.context = limits, about["key_relative"], self.model.config.max_position_embeddings
+        self.limits, self.key_relative = limits, about["key_relative"]
+        self.context = self.model.config.max_position_embeddings
         self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 
     def embed(self,
         paths: list[Path],
-    ) -> tuple[dict[Path, str], dict[Path, str]]: # Of the files that are in `known` now, the SHA-256; of the others, the reason
+    ) -> tuple[dict[Path, str], dict[Path, str]]: # SHA-256 of the files in `known` now; why the others are not
         "Embed the files that are new."
         from psychoscore.embedding import embed_ids
         hashes, unusable, fresh = {}, {}, {}
         for path in paths:
             try:
-                if (size := path.stat().st_size) > self.limits.size: raise ValueError(f"more than {self.limits.size:,.0f} bytes: {size:,}") # before it fills memory
+                if (size := path.stat().st_size) > self.limits.size: # before it fills memory
+                    raise ValueError(f"more than {self.limits.size:,.0f} bytes: {size:,}")
                 digest, remarks = hashlib.sha256(data := path.read_bytes()).hexdigest(), ()
-                if digest not in self.known and digest not in fresh: fresh[digest], remarks = tokens_of_midi(data, self.key_relative, self.context, self.limits)
+                if digest not in self.known and digest not in fresh:
+                    fresh[digest], remarks = tokens_of_midi(data, self.key_relative, self.context, self.limits)
             except (ValueError, OSError) as error: unusable[path] = getattr(error, "strerror", None) or str(error)
             else:
                 hashes[path] = digest
@@ -246,8 +258,9 @@ class Embedder:
     ) -> Index:
         "List what was embedded."
         embeddings = np.stack([self.known[digest] for digest in hashes.values()])
-        return Index(tuple(printable(path.relative_to(folder).as_posix()) for path in hashes), tuple(hashes.values()), embeddings,
-                     self.probe.estimate(embeddings).astype(np.float32), self.sha256, finished)
+        names = tuple(printable(path.relative_to(folder).as_posix()) for path in hashes)
+        profiles = self.probe.estimate(embeddings).astype(np.float32)
+        return Index(names, tuple(hashes.values()), embeddings, profiles, self.sha256, finished)
 
 # %% ../nbs/serving/search.ipynb #ce591bf6
 def kept(
@@ -258,11 +271,16 @@ def kept(
 ) -> dict[Path, str]: # SHA-256 of what it knows
     "Look up what an index has of a folder; refuse one that would lose all it holds."
     if known is None: return {}
-    if known.model_sha256 != embedder.sha256: raise FileExistsError(f"{out} was made with another model ({known.model_sha256[:12]}): name another file, or remove it")
+    if known.model_sha256 != embedder.sha256:
+        raise FileExistsError(f"{out} was made with another model ({known.model_sha256[:12]}): "
+                              "name another file, or remove it")
     found = {paths[name]: sha256 for name, sha256 in zip(known.names, known.sha256) if name in paths}
-    if len(known) and not found: raise FileExistsError(f"{out} is an index of other music ({known.names[0]} for one): name another file, or remove it")
+    if len(known) and not found:
+        raise FileExistsError(f"{out} is an index of other music ({known.names[0]} for one): "
+                              "name another file, or remove it")
     return found
 
+# %% ../nbs/serving/search.ipynb #a9eee857
 def index_folder(
     folder: "str|Path", # Of MIDI files, at any depth
     out: "str|Path", # Index file; what it knows already is kept
@@ -279,12 +297,15 @@ def index_folder(
     hashes, unusable, saved_s = {}, dict(closed), time.monotonic()
     with tqdm(total=len(paths), unit="file", desc="index") as progress:
         for start in range(0, len(paths), BATCH):
-            for sort, found in zip((hashes, unusable), embedder.embed(batch := paths[start:start + BATCH])): sort.update(found)
-            if hashes and time.monotonic() - saved_s > SAVE_INTERVAL_S:
-                embedder.index(before | hashes, folder, finished=False).save(out) # what comes later may be known already
+            embedded, left_out = embedder.embed(batch := paths[start:start + BATCH])
+            hashes |= embedded; unusable |= left_out
+            if hashes and time.monotonic() - saved_s > SAVE_INTERVAL_S: # what comes later may be known already
+                embedder.index(before | hashes, folder, finished=False).save(out)
                 saved_s = time.monotonic()
             progress.update(len(batch))
     unusable = {printable(path.relative_to(folder).as_posix()): reason for path, reason in unusable.items()}
-    if not hashes: raise ValueError(f"none of {len(paths)} files in {folder} can be used: " + "; ".join(f"{name}: {reason}" for name, reason in list(unusable.items())[:5]))
+    if not hashes:
+        some = "; ".join(f"{name}: {reason}" for name, reason in list(unusable.items())[:5])
+        raise ValueError(f"none of {len(paths)} files in {folder} can be used: {some}")
     (index := embedder.index(hashes, folder)).save(out)
     return index, unusable

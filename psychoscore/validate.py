@@ -20,7 +20,8 @@ from .scores import song_bootstrap
 # %% ../nbs/judging/validate.ipynb #val05cod
 RATED = {"trauma": ("valence", -1), "entropy": ("arousal", 1)} # Dial -> what people rated, and which way it runs
 LEAST_RATED = 5
-LAYOUT = "a folder of ratings holds labels.csv (columns midi, seconds, valence_mean, arousal_mean), per_measure.json and midi/"
+LAYOUT = ("a folder of ratings holds labels.csv (columns midi, seconds, valence_mean, arousal_mean), "
+          "per_measure.json and midi/")
 
 class Rated(NamedTuple):
     "A piece that people rated."
@@ -51,18 +52,26 @@ def load_ratings(
     labels = _read(folder/"labels.csv", lambda path: pd.read_csv(path, dtype=str))
     measures = _read(folder/"per_measure.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
     needed = ["midi", "seconds", *(f"{scale}_mean" for scale, _ in RATED.values())]
-    if missing := [name for name in needed if name not in labels]: raise ValueError(f"{folder/'labels.csv'} needs the columns {', '.join(needed)}; {', '.join(missing)} not found")
-    if len(labels) < LEAST_RATED: raise ValueError(f"{folder/'labels.csv'} must have at least {LEAST_RATED} pieces to rank, got {len(labels)}")
+    if missing := [name for name in needed if name not in labels]:
+        raise ValueError(f"{folder/'labels.csv'} needs the columns {', '.join(needed)}; "
+                         f"{', '.join(missing)} not found")
+    if len(labels) < LEAST_RATED:
+        raise ValueError(f"{folder/'labels.csv'} must have at least {LEAST_RATED} pieces to rank, got {len(labels)}")
     return [_rated(folder, row, measures) for row in labels.to_dict("records")]
 
 def _rated(folder: Path, row: dict, measures: dict) -> Rated:
     name = row["midi"]
-    try: of_measures = {scale: [_number(x, f"{scale} of a measure of {name}") for x in measures[name][scale]] for scale, _ in RATED.values()}
-    except (KeyError, TypeError): raise ValueError(f"{folder/'per_measure.json'} must give {name} a list each for valence and arousal") from None
+    try:
+        of_measures = {scale: [_number(x, f"{scale} of a measure of {name}") for x in measures[name][scale]]
+                       for scale, _ in RATED.values()}
+    except (KeyError, TypeError):
+        raise ValueError(f"{folder/'per_measure.json'} must give {name} a list each for valence and arousal") from None
     if not all(of_measures.values()): raise ValueError(f"{folder/'per_measure.json'} has no measures for {name}")
     mean = {scale: _number(row[f"{scale}_mean"], f"{scale}_mean of {name}") for scale, _ in RATED.values()}
-    if (seconds := _number(row["seconds"], f"seconds of {name}")) <= 0: raise ValueError(f"seconds of {name} must be above 0, got {seconds:g}")
-    return Rated(read_midi(folder/"midi"/name).notes, row.get("series") or name.split("_")[0], seconds, mean, of_measures)
+    if (seconds := _number(row["seconds"], f"seconds of {name}")) <= 0:
+        raise ValueError(f"seconds of {name} must be above 0, got {seconds:g}")
+    notes, series = read_midi(folder/"midi"/name).notes, row.get("series") or name.split("_")[0]
+    return Rated(notes, series, seconds, mean, of_measures)
 
 # %% ../nbs/judging/validate.ipynb #val12cod
 CURVE_STEP_S = 4.0 # From one point of a curve to the next
@@ -74,17 +83,19 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float: # NaN where one of them is
 
 def heard_within(
     piece: Rated,
-) -> "dict[tuple[str, str], float]": # (by what, dial) -> rank correlation of its curve with the ratings; NaN where there is none
+) -> "dict[tuple[str, str], float]": # (by what, dial) -> rank correlation of its curve with the ratings, or NaN
     "Compare the curve of a piece with what people rated while it played."
     curve = estimate_curve(piece.notes, CURVE_STEP_S)
     middle = (curve.start_s + curve.end_s).to_numpy()/2
     windows = [piece.notes[np.abs(piece.notes["onset_s"] - m) < 2*CURVE_STEP_S] for m in middle]
+    note_rate = np.array([len(w) for w in windows], float)
     found = {}
     for dial, (scale, sign) in RATED.items():
         ratings = sign*np.array(piece.measures[scale])
         at = (np.arange(len(ratings)) + 0.5)*piece.seconds/len(ratings)
-        rated = np.array([ratings[(at >= a) & (at < b)].mean() if ((at >= a) & (at < b)).any() else math.nan for a, b in zip(curve.start_s, curve.end_s, strict=True)])
-        for by, values in (("listener", curve[dial].to_numpy()), ("note rate", np.array([len(w) for w in windows], float))):
+        steps = [(at >= a) & (at < b) for a, b in zip(curve.start_s, curve.end_s, strict=True)]
+        rated = np.array([ratings[step].mean() if step.any() else math.nan for step in steps])
+        for by, values in (("listener", curve[dial].to_numpy()), ("note rate", note_rate)):
             known = ~np.isnan(rated) & ~np.isnan(values)
             found[by, dial] = _spearman(values[known], rated[known]) if known.sum() >= LEAST_STEPS else math.nan
     return found
@@ -101,12 +112,17 @@ def validate(
     for dial, (scale, sign) in RATED.items():
         truth = sign*np.array([piece.mean[scale] for piece in rated])
         dials[dial] = {"rated": f"{'-' if sign < 0 else ''}{scale}"}
-        for by, values in (("listener", np.array([getattr(e, dial).value for e in heard])), ("note rate", table["note_rate"].to_numpy())):
+        listener = np.array([getattr(e, dial).value for e in heard])
+        for by, values in (("listener", listener), ("note rate", table["note_rate"].to_numpy())):
             over = lambda rows, values=values, truth=truth: _spearman(values[rows], truth[rows])
             within = np.array([curve[by, dial] for curve in curves])
             moving = np.flatnonzero(~np.isnan(within))
-            dials[dial][by] = {"over pieces": interval(over, each, n_bootstrap), "over pieces, by series": interval(over, series, n_bootstrap),
-                               "within pieces": interval(lambda rows, w=within[moving]: float(w[rows].mean()), series[moving], n_bootstrap) if len(moving) else None, "moving pieces": len(moving)}
+            mean = lambda rows, w=within[moving]: float(w[rows].mean())
+            dials[dial][by] = {
+                "over pieces": interval(over, each, n_bootstrap),
+                "over pieces, by series": interval(over, series, n_bootstrap),
+                "within pieces": interval(mean, series[moving], n_bootstrap) if len(moving) else None,
+                "moving pieces": len(moving)}
     return {"pieces": len(rated), "series": len(set(series)), "step_s": CURVE_STEP_S, "dials": dials}
 
 def interval(statistic, groups: np.ndarray, n_bootstrap: int) -> "list[float]": # Value, low, high
@@ -120,7 +136,9 @@ def validation_rows(
 ) -> "list[dict]": # A row for each dial and what it is heard by
     "Lay the figures out."
     show = lambda x: "n/a" if x is None else f"{x[0]:.3f} ({x[1]:.2f} to {x[2]:.2f})"
-    return [{"dial": dial, "rated": figures["rated"], "by": by, **{name: show(figures[by][name]) for name in ("over pieces", "over pieces, by series", "within pieces")}, "moving pieces": figures[by]["moving pieces"]}
+    intervals = ("over pieces", "over pieces, by series", "within pieces")
+    return [{"dial": dial, "rated": figures["rated"], "by": by, **{name: show(figures[by][name]) for name in intervals},
+             "moving pieces": figures[by]["moving pieces"]}
             for dial, figures in found["dials"].items() for by in ("listener", "note rate")]
 
 def save_validation(
