@@ -23,7 +23,8 @@ from bench.common import make_parser, run_script, write_json
 from psychoscore.compose import Composer
 from psychoscore.model import ModelConfig, make_model
 from psychoscore.search import Index
-from psychoscore.serve import Settings, make_app
+from psychoscore.serve import make_app
+from psychoscore.settings import Settings
 
 ALWAYS_OPEN = ("/", "/healthz", "/readyz", "/page", "/piano", "other")  # `other` is what no route has taken
 NO_CHECK = "positive_data_acceptance"  # some rules, such as profile or trajectory, no schema can say

@@ -69,7 +69,8 @@ def search_index():
 def client():
     from fastapi.testclient import TestClient
     from psychoscore.compose import Composer
-    from psychoscore.serve import Settings, make_app
+    from psychoscore.serve import make_app
+    from psychoscore.settings import Settings
     opened = TestClient(make_app(Settings(max_seconds=3600), Composer.from_pretrained(tiny_model())))
     opened.__enter__()
     while opened.get("/readyz").status_code != 200: pass

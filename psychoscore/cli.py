@@ -477,7 +477,8 @@ def serve(
                                            "can read a command line.")] = None,
 ):
     "Serve the API and its page until told to stop."
-    try: from psychoscore.serve import Settings, serve as serve_forever
+    from psychoscore.settings import Settings
+    try: from psychoscore.serve import serve as serve_forever
     except ModuleNotFoundError as error:
         raise ValueError(f"serving needs {error.name}, which composing does not: "
                          "pip install 'psychoscore[serve]'") from None

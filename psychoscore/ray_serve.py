@@ -10,7 +10,8 @@ import asyncio, os
 from fastapi import Request as HTTPRequest
 from .compose import MAX_ROWS
 from .routes import healthz, readyz
-from .serve import Settings, make_app
+from .serve import make_app
+from .settings import Settings
 
 # %% ../nbs/running/ray_serve.ipynb #healthc1
 class Replica:

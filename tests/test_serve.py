@@ -35,7 +35,8 @@ from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.profile import PsychometricProfile
 from psychoscore.routes import MUSICXML, SLOW, begin, finished, side_by_side
-from psychoscore.serve import Settings, make_app, serve
+from psychoscore.serve import make_app, serve
+from psychoscore.settings import Settings
 
 GOOD = {"profile": {"trauma": 0.8, "entropy": 0.2}, "seconds": 4, "seed": 3}
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))

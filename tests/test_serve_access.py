@@ -19,7 +19,8 @@ from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import Index
 from psychoscore.guard import SECURITY_HEADERS, Budget
 from psychoscore.routes import MUSICXML, SLOW
-from psychoscore.serve import Settings, make_app
+from psychoscore.serve import make_app
+from psychoscore.settings import Settings
 
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")

@@ -97,7 +97,8 @@ from psychoscore.compose import Composer
 from psychoscore.contrastive import profile_similarity
 from psychoscore.dial import plot_dial
 from psychoscore.profile import DIMENSIONS, PsychometricProfile as P
-from psychoscore.serve import Settings, make_app
+from psychoscore.serve import make_app
+from psychoscore.settings import Settings
 from psychoscore.synthetic import compose_pair
 
 assert [d.name for d in DIMENSIONS] == ["trauma", "entropy", "dominance"]

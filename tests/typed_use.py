@@ -24,7 +24,8 @@ from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory, make_arc
 from psychoscore.report import make_report, save_report
 from psychoscore.search import PACKAGED, index_folder, load_index, make_probe
-from psychoscore.serve import Settings, make_app
+from psychoscore.serve import make_app
+from psychoscore.settings import Settings
 from psychoscore.synthetic import synthesize
 from psychoscore.temperature import calculate_dynamic_temperature
 from psychoscore.train import fit
