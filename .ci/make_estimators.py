@@ -1,7 +1,7 @@
 "Learn the profile estimators and the table of relations from EMOPIA again, into psychoscore/assets, and print their figures."
 from pathlib import Path
 
-from psychoscore.dial import save_relations
+from psychoscore.explain import save_relations
 from psychoscore.estimators import figures_table, make_estimators
 
 ASSETS = Path(__file__).parent.parent/"psychoscore/assets"

@@ -763,7 +763,7 @@ def explain(
     profile = PsychometricProfile(**dials) # checked before anything slow is loaded
     _check_figure(figure)
     from psychoscore.compose import Composer
-    from psychoscore.dial import explain as explain_moves, moved_most, plot_moves, tell_moves
+    from psychoscore.explain import explain as explain_moves, moved_most, plot_moves, tell_moves
     from psychoscore.plots import save_figure
     moves = explain_moves(Composer.from_pretrained(model), profile, seeds, step, seconds, seed)
     typer.echo(tell_moves(moves, top))

@@ -64,7 +64,8 @@ def _chunk(name: bytes, *parts: bytes) -> bytes: # Of a RIFF file, section 3
 
 def _generators(zone: Zone, number: int) -> "list[bytes]": # 7.5; keys, then velocities must come first, the sample last
     values = {_KEYS: zone.keys[0] | zone.keys[1] << 8, _VELOCITIES: zone.velocities[0] | zone.velocities[1] << 8,
-              _RELEASE: round(1200*np.log2(zone.release_s)), _ROOT: zone.pitch, _SAMPLE: number}
+              _PAN: round(500*zone.pan), _RELEASE: round(1200*np.log2(zone.release_s)), _ROOT: zone.pitch,
+              _SAMPLE: number}
     return [struct.pack("<HH", kind, value & 0xffff) for kind, value in values.items()]
 
 def _sample_header(name: str, start: int, length: int, pitch: int) -> bytes: # 7.10; played once, so it has no loop

@@ -11,7 +11,8 @@ import pytest
 
 from psychoscore.compose import Composer
 from psychoscore.request import Request
-from psychoscore.dial import Grid, calibrate, explain
+from psychoscore.dial import Grid, calibrate
+from psychoscore.explain import explain
 from psychoscore.evaluate import estimate_profile
 from psychoscore.features import features_table
 from psychoscore.midi import read_midi

@@ -139,7 +139,7 @@ def test_errors_are_shown_and_go_away(page, shots):
     page.fill("#trauma", "1.7")
     page.click("#generate")
     page.wait_for_selector("#error:visible")
-    assert "profile.trauma: trauma must be in [0, 1], got 1.7" in page.text_content("#error")
+    assert "profile.trauma must be a number in [0, 1] or null, got 1.7" in page.text_content("#error")
     photograph(page, "error", shots)
     page.fill("#trauma", "0.7")
     choose_seconds(page, 4)

@@ -13,7 +13,8 @@ from psychoscore.request import Request
 from psychoscore.draft import Segment
 from psychoscore.follow import compare, measure_windows, plot_asked_and_heard, shared_notes
 from psychoscore.dataset import PreparedDataset, corpus_pieces, labelled_pieces, prepare
-from psychoscore.dial import Dial, Grid, calibrate, explain, tell_moves
+from psychoscore.dial import Dial, Grid, calibrate
+from psychoscore.explain import explain, tell_moves
 from psychoscore.emopia import load_emopia
 from psychoscore.evaluate import estimate_profile
 from psychoscore.listening import listen
