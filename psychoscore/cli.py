@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Placement', 'LabelsReading', 'Corpus', 'SongBy', 'Figure',
            'Steps', 'ProcessCount', 'Repeats', 'Length', 'Music', 'AsJson', 'AsCsv', 'Every', 'Table', 'FirstSeed',
-           'Guidances', 'Temperatures', 'Schedules', 'HeardTable', 'Gate', 'REPORTED', 'about', 'main', 'with_dials',
+           'Guidances', 'Temperatures', 'Schedules', 'HeardTable', 'Gate', 'about', 'main', 'with_dials',
            'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train',
            'pipeline', 'serve', 'compose', 'listen', 'calibrate', 'explain', 'report', 'validate']
 
@@ -781,8 +781,6 @@ def explain(
         typer.echo(figure)
 
 # %% ../nbs/running/command.ipynb #eval0005
-REPORTED = ("report.json", "report.md", "dial.png", "ratings.json") # The last by `psychoscore validate`
-
 @app.command()
 def report(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`, with labelled pieces in it.")],
@@ -798,7 +796,7 @@ def report(
     "Measure the dial, the quality and the novelty of a model, and write a page, its JSON and its picture."
     from psychoscore.dataset import PreparedDataset
     from psychoscore.midi import refuse_foreign
-    refuse_foreign(out, "psychoscore report", REPORTED)
+    refuse_foreign(out, "psychoscore report", ("report.json", "report.md", "dial.png", "ratings.json"))
     prepared = PreparedDataset(data)
     _say_what_is_unheard()
     from psychoscore.compose import Composer

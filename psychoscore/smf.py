@@ -30,6 +30,7 @@ def check_kind(
     what = next((f", but {name}" for first, name in FOREIGN.items() if head.lstrip().startswith(first)), "")
     raise ValueError(f"not a MIDI file{what}: it begins with {head[:8]!r}, not with MThd")
 
+# %% ../nbs/music/smf.ipynb #d2922fef
 def unpack(
     data: bytes, # A file
     size: float = math.inf, # Most bytes of MIDI
