@@ -378,9 +378,8 @@ def train(
     data: Annotated[Optional[Path], typer.Option(
         help="Folder written by `psychoscore prepare`. A run that is resumed knows it, unless it has moved.")] = None,
     config: Annotated[Optional[str], typer.Option(
-        help="tiny, small, mixed, turns, finetune, base, or a JSON file with fields of TrainConfig. By default "
-             "finetune with --init, else small, from which a file is filled, too; a run that is resumed keeps its "
-             "own.")] = None,
+        help="tiny, small, mixed, turns, finetune, base, or a JSON file of TrainConfig's fields; by default, and for "
+             "what a file leaves out, finetune with --init, else small. A resumed run keeps its own.")] = None,
     max_steps: MaxSteps = None, seed: TrainSeed = None,
     init: Annotated[Optional[str], typer.Option(
         help="Start from these weights: packaged, or a checkpoint folder.")] = None,
