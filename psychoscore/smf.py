@@ -25,7 +25,8 @@ def check_kind(
     head: bytes, # The first HEAD of a file, or more
 ):
     "Refuse what is neither a MIDI file nor a wrapping of one; ValueError names what it is instead."
-    is_rmid, in_macbinary = head[:4] == b"RIFF" and head[8:12] == b"RMID", head[:1] == b"\0" and head[128:132] == b"MThd"
+    is_rmid = head[:4] == b"RIFF" and head[8:12] == b"RMID"
+    in_macbinary = head[:1] == b"\0" and head[128:132] == b"MThd"
     if head[:4] == b"MThd" or head[:2] == b"\x1f\x8b" or is_rmid or in_macbinary: return
     what = next((f", but {name}" for first, name in FOREIGN.items() if head.lstrip().startswith(first)), "")
     raise ValueError(f"not a MIDI file{what}: it begins with {head[:8]!r}, not with MThd")

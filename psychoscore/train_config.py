@@ -91,7 +91,8 @@ def read_config(name: str, changes: dict) -> "tuple[TrainConfig, bool]": # And w
     if not Path(name).is_file():
         is_path = Path(name).suffix or Path(name).name != name
         what = f"file {name}" if is_path else f"configuration {name}{nearest_name(name, list(TRAIN_CONFIGS))}"
-        raise FileNotFoundError(f"no {what}: give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
+        raise FileNotFoundError(f"no {what}: "
+                                f"give {', '.join(TRAIN_CONFIGS)}, or a JSON file with fields of TrainConfig")
     fields = read_json(name) | changes
     base = TRAIN_CONFIGS["finetune" if fields.get("init") else "small"] # as without a name
     try: return TrainConfig(**filled(fields, dataclasses.asdict(base))), "model" in fields
