@@ -148,7 +148,11 @@ def _find(paths: list[Path]) -> "tuple[list[Path], int]": # Files, and the numbe
     return find_midi(paths, tell), len(closed)
 
 # %% ../nbs/running/command.ipynb #a876b474
-Model = Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")]
+def _checkpoint(given: Optional[Path]) -> Optional[Path]: # None for the packaged model, whatever folders there are
+    return None if given == Path("packaged") else given
+
+Model = Annotated[Optional[Path], typer.Option(
+    callback=_checkpoint, help="packaged, or a checkpoint folder; the packaged model by default.")]
 Prepared = Annotated[Path, typer.Option("--data", help="Folder written by `psychoscore prepare`, with labelled pieces in it.")]
 
 @app.command()
@@ -364,8 +368,8 @@ def prepare(
                    "(--labels or --emopia)", err=True)
 
 # %% ../nbs/running/command.ipynb #02df81b4
-MaxSteps = Annotated[Optional[int], typer.Option(help="Updates, instead of the configuration's.")]
-TrainSeed = Annotated[Optional[int], typer.Option(help="Instead of the configuration's.")]
+MaxSteps = Annotated[Optional[int], typer.Option(min=1, help="Updates, instead of the configuration's.")]
+TrainSeed = Annotated[Optional[int], typer.Option(min=0, help="Instead of the configuration's.")]
 
 # %% ../nbs/running/command.ipynb #314d9c97
 @app.command()
@@ -374,13 +378,13 @@ def train(
     data: Annotated[Optional[Path], typer.Option(
         help="Folder written by `psychoscore prepare`. A run that is resumed knows it, unless it has moved.")] = None,
     config: Annotated[Optional[str], typer.Option(
-        help="tiny, small, mixed, turns, finetune, base, or a JSON file with fields of TrainConfig. "
-             "By default finetune with --init, else small; a run that is resumed keeps its own.")] = None,
+        help="tiny, small, mixed, turns, finetune, base, or a JSON file of TrainConfig's fields; by default, and for "
+             "what a file leaves out, finetune with --init, else small. A resumed run keeps its own.")] = None,
     max_steps: MaxSteps = None, seed: TrainSeed = None,
     init: Annotated[Optional[str], typer.Option(
         help="Start from these weights: packaged, or a checkpoint folder.")] = None,
     contrastive_weight: Annotated[Optional[float], typer.Option(
-        help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 "
+        min=0, help="Of the contrastive loss beside that of the language model, instead of the configuration's; 0 "
              "leaves its rows out.")] = None,
     max_minutes: Annotated[float, typer.Option(
         min=0, help="Validate, save and stop after this time, to be resumed.")] = math.inf,
@@ -423,8 +427,8 @@ def pipeline(
         min=0, help="Of the contrastive loss beside that of the language model, instead of the configuration's; "
                     "0 leaves its rows out.")] = None,
     config: Annotated[Optional[str], typer.Option(
-        help="For training: tiny, small, mixed, base, or a JSON file with fields of TrainConfig; by default the "
-             "recipe's.")] = None,
+        help="For training: tiny, small, mixed, base, or a JSON file with fields of TrainConfig, the rest as in "
+             "small; by default the recipe's.")] = None,
     seed: Annotated[Optional[int], typer.Option(min=0, help="Of the pairs, and of the training; 0 by default.")] = None,
     recipe: Annotated[Literal["plan", "release"], typer.Option(
         help="plan, or release: how the packaged model was made, with EMOPIA, POP909 (--corpus, else pop909 in "
@@ -458,7 +462,7 @@ def serve(
     device: Annotated[str, typer.Option(
         help="Where music is embedded for search: cpu, cuda or cuda:N. Decoding is on the CPU.")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode; one a core is plenty.")] = 1,
-    model: Annotated[Optional[Path], typer.Option(help="Checkpoint folder; the packaged model by default.")] = None,
+    model: Model = None,
     index: Annotated[Optional[Path], typer.Option(help="File written by `psychoscore index`, for /v1/search.")] = None,
     max_seconds: Annotated[float, typer.Option(min=1, max=3600, help="Of music in a request.")] = 300,
     max_waiting: Annotated[int, typer.Option(min=1, help="Requests before the decoder; more are sent away.")] = 64,
@@ -534,30 +538,33 @@ def asked_trajectory(
 
 # %% ../nbs/running/command.ipynb #8bc08b74
 Takes = Annotated[int, typer.Option(
-    help="Compose this many times, and keep what the listener hears nearest to the profile.")]
-GUIDANCE = ("0: the profile does not count; 1: as in training; above, for more. "
+    help="Compose this many times, 1 to 32, and keep what the listener hears nearest to the profile.")]
+GUIDANCE = ("From 0 to 10. 0: the profile does not count; 1: as in training; above, for more. "
             "By default as stored with the checkpoint.")
 FORMATS = ("mid", "wav", "mp3", "musicxml", "png", "json")
 
 # %% ../nbs/running/command.ipynb #805e7260
 Files = Annotated[list[Path], typer.Option(
     "--out", "-o", help="File to write: .mid, .wav, .mp3, .musicxml, .png (piano roll) or .json (tokens); - for "
-                        "stdout. May be repeated.")]
+                        "stdout. A file that exists is overwritten, and its folder is made. May be repeated.")]
 At = Annotated[Optional[list[float]], typer.Option(
     help="Seconds; the dials that follow hold at that time, and move there before. May be repeated.")]
 Arc = Annotated[Optional[str], typer.Option(
     help="Instead of dials: healing, descent, storm, arch, awakening, struggle, or a .json or .yaml file of "
          "keyframes.")]
-Seconds = Annotated[Optional[float], typer.Option(help="Length; by default that of --vary, else 30.")]
-Seed = Annotated[Optional[int], typer.Option(help="Same seed, same piece.")]
-Temperature = Annotated[Optional[float], typer.Option(help="Of the choice of pitches; overrides the schedule.")]
+Seconds = Annotated[Optional[float], typer.Option(
+    help="Length, 1 to 3600 s; by default that of --vary, else 30.")]
+Seed = Annotated[Optional[int], typer.Option(help="Same seed, same piece; 0 or more.")]
+Temperature = Annotated[Optional[float], typer.Option(
+    help="Of the choice of pitches, 0.05 to 5; overrides the schedule.")]
 Schedule = Annotated[Optional[str], typer.Option(
     help="How the temperature follows the profile: plan (the default), calibrated (half its slope, around 1) or "
          "constant (1).")]
 Guidance = Annotated[Optional[float], typer.Option(help=GUIDANCE)]
-TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share.")]
-MinP = Annotated[float, typer.Option(help="Draw among tokens at least this share as likely as the likeliest.")]
-NoRepeat = Annotated[int, typer.Option(help="Play no this many pitches in a row twice; 0 lets them.")]
+TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share, 0.01 to 1.")]
+MinP = Annotated[float, typer.Option(
+    help="Draw among tokens at least this share, 0 to 0.99, as likely as the likeliest.")]
+NoRepeat = Annotated[int, typer.Option(help="Play no this many pitches in a row, 2 to 64, twice; 0 lets them.")]
 Tonic = Annotated[Optional[str], typer.Option(help="Tonic, such as C or Bb; with --vary, of its notes.")]
 KeyMode = Annotated[Optional[str], typer.Option(help="major or minor.")]
 Prompt = Annotated[Optional[Path], typer.Option(
@@ -565,7 +572,7 @@ Prompt = Annotated[Optional[Path], typer.Option(
 Vary = Annotated[Optional[Path], typer.Option(
     help="MIDI file to put into this mood: its notes are kept where the profile lets them be.")]
 Keep = Annotated[Optional[float], typer.Option(
-    help="By how many nats the notes of --vary are made likelier; 3 by default.")]
+    help="By how many nats the notes of --vary are made likelier, 0 to 20; 3 by default.")]
 Format = Annotated[str, typer.Option(help=f"Of what goes to stdout: {', '.join(FORMATS)}.")]
 SoundFont = Annotated[Optional[Path], typer.Option(
     help="SF2 file of another instrument for .wav and .mp3; the packaged piano by default.")]
@@ -631,16 +638,18 @@ def compose(
 
 # %% ../nbs/running/command.ipynb #2963ca1a
 Figure = Annotated[Optional[Path], typer.Option(help="Draw it, too: a .png, .svg or .pdf file.")]
-Steps = Annotated[int, typer.Option(help="Values on each axis of the grid.")]
-ProcessCount = Annotated[int, typer.Option(help="Compose in this many processes; the pieces are the same.")]
-Repeats = Annotated[int, typer.Option(help="Pieces at each point of the grid.")]
-Length = Annotated[float, typer.Option(help="Length of each piece.")]
+Steps = Annotated[int, typer.Option(min=2, help="Values on each axis of the grid.")]
+ProcessCount = Annotated[int, typer.Option(min=1, help="Compose in this many processes; the pieces are the same.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Pieces at each point of the grid.")]
+Length = Annotated[float, typer.Option(min=4, max=3600, help="Length of each piece, s.")]
 Music = Annotated[list[Path], typer.Argument(help="MIDI files, or folders that hold some.")]
 AsJson = Annotated[bool, typer.Option(
     "--json", help="Print JSON Lines: an object a file, of path, and value, low, high of each dimension; or of "
                    "path and error.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-Every = Annotated[Optional[float], typer.Option(help="Print a curve: a row for each so many seconds of the music.")]
+Every = Annotated[Optional[float], typer.Option(
+    min=0.5, help="Print a curve: a row for each so many seconds of the music, each heard within a window of 16 s "
+                  "around it, or of its own length where that is longer.")]
 Table = Annotated[Optional[Path], typer.Option(
     "--out", help="Write the JSON or CSV to this file; what it holds already is kept, and files it has are skipped.")]
 
@@ -683,7 +692,7 @@ def listen(
     if failed or closed: raise typer.Exit(1)
 
 # %% ../nbs/running/command.ipynb #11b2546d
-FirstSeed = Annotated[int, typer.Option(help="Of the first piece; the others count on from it.")]
+FirstSeed = Annotated[int, typer.Option(min=0, help="Of the first piece; the others count on from it.")]
 Guidances = Annotated[Optional[list[float]], typer.Option(help=f"{GUIDANCE} Repeat it to compare.")]
 Temperatures = Annotated[Optional[list[float]], typer.Option(
     help="Of the choice of pitches, instead of a schedule. Repeat it to compare.")]
@@ -750,16 +759,16 @@ def calibrate(
 def explain(
     dials: dict,
     seeds: Annotated[int, typer.Option(
-        help="Pieces at each end of each dial; with fewer, little can be told from chance.")] = 24,
-    seed: Annotated[int, typer.Option(help="Of the first piece; the others count on from it.")] = 0,
-    step: Annotated[float, typer.Option(help="How far the ends are from the profile.")] = 0.3,
-    seconds: Length = 12,
+        min=4, help="Pieces at each end of each dial; with fewer, little can be told from chance.")] = 24,
+    seed: FirstSeed = 0,
+    step: Annotated[float, typer.Option(max=1, help="How far the ends are from the profile; above 0.")] = 0.3,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of each piece, s.")] = 12,
     top: Annotated[int, typer.Option(min=1, help="How many features to show, at most.")] = 12,
     figure: Figure = None,
     model: Model = None,
 ):
     """Say what moves in the music when a dial moves, and whether it does in real music: the mean over seeds,
-    without what moves by chance. Takes half a minute to a minute."""
+    without what moves by chance. Takes one to two minutes."""
     profile = PsychometricProfile(**dials) # checked before anything slow is loaded
     _check_figure(figure)
     from psychoscore.compose import Composer
@@ -775,17 +784,19 @@ def explain(
 @app.command()
 def report(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`, with labelled pieces in it.")],
-    out: Out = Path("reports"),
+    out: Out = Path("reports/report"),
     model: Model = None,
     steps: Steps = 5,
     repeats: Repeats = 8,
     seconds: Length = 30,
-    seed: Annotated[int, typer.Option(help="Of the first piece.")] = 0,
+    seed: FirstSeed = 0,
     takes: Takes = 1,
     processes: ProcessCount = 1,
 ):
     "Measure the dial, the quality and the novelty of a model, and write a page, its JSON and its picture."
     from psychoscore.dataset import PreparedDataset
+    from psychoscore.midi import refuse_foreign
+    refuse_foreign(out, "psychoscore report", ("report.json", "report.md", "dial.png", "ratings.json"))
     prepared = PreparedDataset(data)
     _say_what_is_unheard()
     from psychoscore.compose import Composer
@@ -799,7 +810,7 @@ def report(
 @app.command()
 def validate(
     ratings: Annotated[Path, typer.Option(help="Folder of rated pieces: labels.csv, per_measure.json, midi/.")],
-    out: Out = Path("reports"),
+    out: Out = Path("reports/report"),
 ):
     "Compare what the listener hears with what people rated, and write ratings.json for the report."
     from psychoscore.validate import load_ratings, save_validation, validate as compare, validation_rows

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from .config import configuration
 from .duplicates import Songs, fingerprint
-from .midi import Limits, find_midi, printable, read_midi
+from .midi import Limits, find_midi, printable, read_midi, refuse_foreign
 from .model import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
@@ -166,7 +166,7 @@ def labelled_pieces(
     for line, row in rows:
         try: pieces.append(_labelled_piece(row, labels.parent, limits))
         except (ValueError, FileNotFoundError) as error: problems.append(f"line {line}: {error}")
-        if (path := row["path"]) in seen: problems.append(f"line {line}: {path} comes twice")
+        if (path := row["path"]).strip() and path in seen: problems.append(f"line {line}: {path} comes twice")
         seen.add(path)
     if problems: raise ValueError(f"{labels}, {len(rows)} rows, has {len(problems)} problem(s): {join_problems(problems)}")
     if "split" not in rows[0][1]: return deal_songs(join_versions(pieces), fold=fold)
@@ -211,6 +211,7 @@ def read_labels(
 # %% ../nbs/learning/dataset.ipynb #26d806b4
 def _labelled_piece(row: dict, folder: Path, limits) -> SourcePiece:
     # ValueError or FileNotFoundError says what is wrong with the row
+    if not row["path"].strip(): raise ValueError("the path is empty")
     if "too many cells" in row: raise ValueError(f"more cells than columns: {row['too many cells']}")
     if "split" in row and row["split"] not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {row['split']!r}")
@@ -220,8 +221,8 @@ def _labelled_piece(row: dict, folder: Path, limits) -> SourcePiece:
     if "arousal" in values: values["entropy"] = values["arousal"]
     profile = PsychometricProfile(**{d.name: values.get(d.name) for d in DIMENSIONS})
     if profile.is_null: raise ValueError("no dial is given: leave the row out, or put the piece into a corpus")
-    name = printable(str(Path(row["path"]).with_suffix("")))
     notes = check_playable(read_midi(folder/row["path"], limits).notes)
+    name = printable(str(Path(row["path"]).with_suffix("")))
     return SourcePiece(name, row.get("song") or name, "own", row.get("split", ""), row.get("licence") or "unknown",
                        notes, profile)
 
@@ -345,10 +346,7 @@ def taking_place(
 ) -> Iterator[list[Path]]: # A file to write for each of PREPARED
     "Let files take their places once all are whole: what fails before leaves a folder as it was."
     partial, made = [out/f"{name}.partial" for name in PREPARED], not out.exists()
-    there = [name for name in PREPARED if (out/name).exists()]
-    if there and not any(is_meta(path) for path in (out/"meta.json", partial[0])):
-        raise FileExistsError(f"{out} holds {', '.join(there)}, which `psychoscore prepare` has not written: "
-                              "choose another folder")
+    if not any(is_meta(path) for path in (out/"meta.json", partial[0])): refuse_foreign(out, "psychoscore prepare")
     out.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
@@ -375,8 +373,9 @@ def prepare(
     key_relative: bool = True,
     seed: int = 0, # Of the varied performances
 ) -> "PreparedDataset":
-    "Write the prepared folder."
+    "Write the prepared folder; a warning says when it held other data before."
     out, rows, offset, count, digest, place = Path(out), [], 0, 0, hashlib.sha256(), Placing()
+    before = read_json(out/"meta.json")["content_sha256"] if is_meta(out/"meta.json") else None
     with taking_place(out) as (meta_file, tokens_file, table_file):
         with open(tokens_file, "wb") as file, pq.ParquetWriter(table_file, PIECES_SCHEMA) as table:
             for number, piece in enumerate(pieces):
@@ -397,6 +396,9 @@ def prepare(
                     max_louder=MAX_LOUDER, seed=seed, pieces=count, tokens=offset, moved=len(place.moved),
                     left_out=len(place.left_out), content_sha256=digest.hexdigest(), versions=versions)
         meta_file.write_text(json.dumps(meta, indent=1) + "\n")
+    if before not in (None, digest.hexdigest()):
+        warnings.warn(f"{out} held other data, which is replaced: what was trained on that cannot be resumed",
+                      stacklevel=2)
     return PreparedDataset(out)
 
 # %% ../nbs/learning/dataset.ipynb #prep0002
@@ -520,7 +522,7 @@ class DataMix:
             if (given := getattr(self, name)) is not None and abs(sum(given.values()) - 1) > 1e-6:
                 raise ValueError(f"{name} must add up to 1, got {given}")
         if self.proportions and self.rehearsal is not None:
-            raise ValueError("give either proportions or rehearsal: both say how often a source is drawn")
+            raise ValueError("give either proportions or rehearsal, and null for the other: both say how often a source is drawn")
         if self.final_proportions and not self.proportions:
             raise ValueError("final_proportions needs proportions to start from")
 

@@ -2,12 +2,14 @@
 import json
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from psychoscore import cli
 from psychoscore.dataset import DataMix, SourcePiece, labelled_pieces, prepare
 from psychoscore.model import ModelConfig, load_model, make_model, save_model
 from psychoscore.notes import make_notes, midi_bytes
@@ -42,6 +44,61 @@ def test_from_labels_to_music(mine):
     assert log.step.tolist() == [0, 1] and about["val_nats_per_note"] == pytest.approx(log.val_nats_per_note.min(), rel=1e-4) # the start is validated, too
     result = psychoscore("compose", "--model", mine/"run", "--trauma", 0.8, "--seconds", 4, "--seed", 0, "-o", mine/"piece.mid")
     assert result.returncode == 0 and (mine/"piece.mid").stat().st_size > 100, result.stderr
+
+
+def test_a_file_of_one_line_keeps_what_makes_fine_tuning_safe(mine, command):
+    "And the end line says that the interval is of few songs; labels that are other ones end the run, in words."
+    assert command("prepare", "--labels", mine/"labels.csv", "--copies", 1, "--out", mine/"data").returncode == 0
+    (mine/"ok.json").write_text(json.dumps(dict(max_steps=1, mix=dict(context=512, batch_tokens=512), muon_lr=1e-3)))
+    result = command("train", "--data", mine/"data", "--init", "packaged", "--config", mine/"ok.json", "--out", mine/"run")
+    assert result.returncode == 0, result.stderr
+    known, expected = (json.loads((mine/"run"/"psychoscore.json").read_text())["config"], TRAIN_CONFIGS["finetune"])
+    assert known["validate_start"] and known["mix"]["rehearsal"] == expected.mix.rehearsal and known["dropout"] == expected.dropout
+    assert (known["max_steps"], known["mix"]["batch_tokens"], known["muon_lr"]) == (1, 512, 1e-3)
+    assert pd.read_csv(mine/"run"/"log.csv").step.tolist() == [0, 1]
+    assert ("too narrow, for it is of fewer than 10 songs" in result.stderr) != ("No step was better" in result.stderr)
+    labels = pd.read_csv(mine/"labels.csv")
+    labels.assign(arousal=0.9).to_csv(mine/"labels.csv", index=False)
+    with pytest.warns(UserWarning, match="held other data, which is replaced"):
+        assert command("prepare", "--labels", mine/"labels.csv", "--copies", 1, "--out", mine/"data").returncode == 0
+    result = command("train", "--resume", "--out", mine/"run")
+    assert result.returncode == 2 and "was prepared anew" in result.stderr and "sha256" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("prepare", "--labels", "labels.csv"), ("synthesize", "--num-pairs", 2), ("report", "--data", "data"),
+                                       ("train", "--data", "data"), ("synthesize", "--num-pairs", 2, "--midi-dir", ".")])
+def test_nothing_is_written_among_files_of_something_else(mine, command, monkeypatch, arguments):
+    monkeypatch.chdir(mine)
+    if "data" in arguments: assert command("prepare", "--labels", "labels.csv", "--copies", 1, "--out", "data").returncode == 0
+    there = sorted(mine.iterdir())
+    result = command(*arguments, "--out", "new" if "--midi-dir" in arguments else ".")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"psychoscore: . holds files that `psychoscore {arguments[0]}` has not written, 0.mid, 1.mid, 2.mid and " in result.stderr
+    assert "more: choose another folder" in result.stderr and sorted(mine.iterdir()) == there
+
+
+def test_packaged_is_a_model_to_every_command(mine, command, monkeypatch):
+    monkeypatch.chdir(mine)
+    assert command("compose", "--model", "packaged", "--seconds", 2, "--seed", 0, "-o", "a.mid").returncode == 0
+    assert command("compose", "--seconds", 2, "--seed", 0, "-o", "b.mid").returncode == 0
+    assert (mine/"a.mid").read_bytes() == (mine/"b.mid").read_bytes()
+    assert command("index", ".", "--model", "packaged", "--out", "all.index").returncode == 0
+    result = command("search", "--index", "all.index", "--model", "packaged", "--trauma", 0.5, "-k", 1)
+    assert result.returncode == 0 and result.stdout.count("\n") == 1
+    for group in cli.app.registered_commands: # the one other takes NAME=packaged
+        if "model" in (options := signature(group.callback).parameters): assert options["model"].annotation is cli.Model, group.callback
+
+
+def test_what_is_not_there_or_is_no_midi_is_named(mine, command):
+    assert command("prepare", "--labels", mine/"labels.csv", "--copies", 1, "--out", mine/"data").returncode == 0
+    result = command("train", "--data", mine/"data", "--out", mine/"run", "--config", mine/"nope.json")
+    assert result.returncode == 2 and f"no file {mine}/nope.json: give tiny, small" in result.stderr
+    (mine/"big.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt " + bytes(2**21))
+    result = command("listen", mine/"big.wav")
+    assert result.returncode == 2 and "not a MIDI file, but a RIFF file, such as WAV" in result.stderr
+    (mine/"labels.csv").write_text("path,trauma\n0.mid,1\n,0\n")
+    result = command("prepare", "--labels", mine/"labels.csv", "--out", mine/"other")
+    assert result.returncode == 2 and "line 3: the path is empty" in result.stderr and "PosixPath" not in result.stderr
 
 
 def test_every_wrong_row_is_told_and_nothing_written(mine):

@@ -174,7 +174,7 @@ def test_data_that_has_moved_is_given_again(command, data, stopped, tmp_path):
     prepare([random_piece(i, "own", "validation" if i else "train") for i in range(2)], other, copies=1)
     result = command("train", "--resume", "--out", stopped, "--data", other)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "data_sha256 was" in result.stderr and f"--init {stopped} and another --out" in result.stderr
+    assert f"{other} does not hold the data that it was trained on" in result.stderr and "sha256" not in result.stderr and f"--init {stopped} and another --out" in result.stderr
 
 
 def test_what_makes_another_run_is_refused_with_the_way_out(command, stopped):
@@ -190,7 +190,7 @@ def test_a_folder_of_something_else_is_refused(command, data, tmp_path):
     for options in ([], ["--resume"]):
         result = command("train", "--data", data, "--out", tmp_path, *options)
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-        assert "files that no run has written, a.mid, b.mid, config.json and 1 more: choose another folder" in result.stderr
+        assert "files that `psychoscore train` has not written, a.mid, b.mid, config.json and 1 more: choose another folder" in result.stderr
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(names, b"mine")
 
 
