@@ -86,6 +86,13 @@ def run_time_distributions():
     return sorted(found)
 
 
+def test_a_clone_in_the_current_folder_does_not_shadow_the_install(tmp_path):
+    "A folder without __init__.py would be a namespace package where the install is found by an import hook alone."
+    (tmp_path/"psychoscore"/"psychoscore").mkdir(parents=True)
+    result = subprocess.run([sys.executable, "-c", "import psychoscore; print(psychoscore.__file__)"], cwd=tmp_path, capture_output=True, text=True, env=ELSEWHERE)
+    assert result.stdout.rstrip().endswith("__init__.py"), result.stdout + result.stderr
+
+
 @pytest.fixture(scope="module")
 def bare(wheel, tmp_path_factory):
     "An environment with the wheel and what it requires, linked from here instead of downloaded again; nothing else."
