@@ -7,7 +7,7 @@ __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Placement', 'Lab
            'Steps', 'ProcessCount', 'Repeats', 'Length', 'Music', 'AsJson', 'AsCsv', 'Every', 'Table', 'FirstSeed',
            'Guidances', 'Temperatures', 'Schedules', 'HeardTable', 'Gate', 'about', 'main', 'with_dials',
            'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train',
-           'pipeline', 'serve', 'compose', 'listen', 'calibrate', 'explain', 'report', 'validate']
+           'pipeline', 'serve', 'compose', 'listen', 'calibrate', 'explain', 'report', 'validate', 'listening_test']
 
 # %% ../nbs/running/command.ipynb #b7cd504c
 import math, os, sys, warnings
@@ -819,6 +819,31 @@ def validate(
     typer.echo(f"{found['pieces']} pieces of {found['series']} series, rank correlation with 95 % intervals\n"
                f"{pd.DataFrame(validation_rows(found)).to_string(index=False)}")
     typer.echo(save_validation(found, out))
+
+# %% ../nbs/running/command.ipynb #lsttest0
+@app.command()
+def listening_test(
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder of the test: its page, and key.json.")],
+    read: Annotated[Optional[list[Path]], typer.Option(
+        exists=True, dir_okay=False, help="File of answers that the page has saved, to be analysed; may be repeated. Without it, the test is "
+             "written.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of each kind: composed beside real, and two profiles.")] = 8,
+    seconds: Annotated[float, typer.Option(min=4, max=30, help="Length of each clip, s.")] = 20,
+    seed: FirstSeed = 0,
+    root: Root = None,
+    model: Model = None,
+):
+    "Write a page on which people compare and rate clips, blind, or analyse what they answered."
+    from psychoscore.listening_test import analyse, make_trials, read_answers, write_test
+    if read and not (out/"key.json").is_file():
+        raise FileNotFoundError(f"no key.json in {out}: no listening test was written there")
+    if read: return typer.echo(analyse(read_answers(read, out/"key.json")).round(3).to_string())
+    if out.exists() and any(out.iterdir()): raise ValueError(f"{out} is not empty: give a new folder")
+    from psychoscore.compose import Composer
+    from psychoscore.emopia import load_emopia
+    trials = make_trials(Composer.from_pretrained(model), load_emopia(root), pairs, seconds, seed)
+    typer.echo(f"{write_test(trials, out, seed)}: open it, or put its folder on a site; keep key.json to yourself, "
+               f"and read answers by psychoscore listening-test --out {out} --read FILE")
 
 # %% ../nbs/running/command.ipynb #9bc18dd2
 #| eval: false

@@ -104,3 +104,15 @@ def test_files_that_are_no_answers_are_refused(given, tmp_path):
     answers = simulate_answers(json.loads(given[1].read_text()), 1)[0]
     wrong.write_text(json.dumps(answers))
     with pytest.raises(ValueError, match="twice"): read_answers([wrong, wrong], given[1])
+
+
+def test_answers_are_read_by_the_command(given, tmp_path):
+    from typer.testing import CliRunner
+
+    from psychoscore.cli import app
+    files = []
+    for number, said in enumerate(simulate_answers(json.loads(given[1].read_text()), 3)):
+        files.append(tmp_path/f"{number}.json")
+        files[-1].write_text(json.dumps(said))
+    told = CliRunner().invoke(app, ["listening-test", "--out", str(given[1].parent), *(word for path in files for word in ("--read", str(path)))])
+    assert told.exit_code == 0 and told.stdout.split()[:5] == ["value", "low", "high", "listeners", "ratings"], told.output
