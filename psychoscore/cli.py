@@ -52,12 +52,16 @@ def _one_line(error: Exception) -> str:
     if hasattr(error, "errors"): return "; ".join(map(_field_error, error.errors()))
     said = error.format_message() if hasattr(error, "format_message") else str(error)
     said = " ".join(said.split()).replace(": Value error, ", ": ")
+    for pydantic, ours in _BOUNDS.items(): said = said.replace(pydantic, ours)
     return f"{said.rstrip('.')} ({error.ctx.command_path} --help says more)" if getattr(error, "ctx", None) else said
 
 def _field_error(error: dict) -> str:
     "What pydantic says of a field; our own messages name it already."
     if error["type"] == "value_error": return error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r:.80}"
+
+_BOUNDS = {f"Input should be {what} than or equal to ": f"must be at {ours} "
+           for what, ours in (("greater", "least"), ("less", "most"))}
 
 # %% ../nbs/running/command.ipynb #17111490
 _made: list[Path] = [] # Folders that `_make_room` has made, innermost first
@@ -795,7 +799,7 @@ def report(
 ):
     "Measure the dial, the quality and the novelty of a model, and write a page, its JSON and its picture."
     from psychoscore.dataset import PreparedDataset
-    from psychoscore.midi import refuse_foreign
+    from psychoscore.folders import refuse_foreign
     refuse_foreign(out, "psychoscore report", ("report.json", "report.md", "dial.png", "ratings.json"))
     prepared = PreparedDataset(data)
     _say_what_is_unheard()

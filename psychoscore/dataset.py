@@ -22,7 +22,8 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from .config import configuration
 from .duplicates import Songs, fingerprint
-from .midi import Limits, find_midi, printable, read_midi, refuse_foreign
+from .folders import refuse_foreign
+from .midi import Limits, find_midi, printable, read_midi
 from .model import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory

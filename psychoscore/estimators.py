@@ -463,7 +463,8 @@ def make_estimators(
              for name, part in (("train", own), ("held_out", apart))}
     asked = {kind: rows_of_kind(own, notes["train"], kind) for kind in KINDS}
     learned = augmented_rows(own, notes["train"])
-    listener, judge = fit_listener(learned, joined_rows(list(asked.values()))), fit_judge(excerpt_rows(apart, notes["held_out"]))
+    listener = fit_listener(learned, joined_rows(list(asked.values())))
+    judge = fit_judge(excerpt_rows(apart, notes["held_out"]))
     save_reference({"train": own, "held_out": apart}, notes, out/"reference.npz")
     for estimator in (listener, judge): save_estimator(estimator, out/f"{type(estimator).__name__.lower()}.npz")
     heard = {split if kind == "performed" else f"{split}, {kind}": held_out_figures(listener, parts[split], kind)

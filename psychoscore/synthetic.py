@@ -17,7 +17,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 from .profile import CIRCUMPLEX, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .midi import refuse_foreign
+from .folders import refuse_foreign
 from .notes import NOTE, PITCH_NAMES, Key, end_s, midi_bytes
 from .rules import (CHURCH_MODES, METRES, MODE_INDEX, RULE_INDEX, RULES, MusicalParameters, circumplex_point,
                                draw_index, piece_frame, section_parameters)

@@ -93,8 +93,8 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
     (["listen", "nowhere.mid"], "no file or folder at nowhere.mid"),
     (["listen", ".", "--json", "--csv"], "choose one"),
     (["calibrate", "--model", "nowhere"], "missing"),
-    (["calibrate", "--repeats", "0"], "repeats must be at least 1"),
-    (["calibrate", "--seconds", "1", "--steps", "2"], "seconds must be at least 4"),
+    (["calibrate", "--repeats", "0"], "'--repeats': must be at least 1"),
+    (["calibrate", "--seconds", "1", "--steps", "2"], "'--seconds': must be at least 4"),
     (["calibrate", "--takes", "0"], "takes must be a whole number from 1 to 32"),
     (["calibrate", "--takes", "2", "--guidance", "1", "--guidance", "2"], "--takes are for one setting"),
     (["calibrate", "--schedule", "plan", "--temperature", "1", "--gate"], "give one guidance and one schedule or temperature"),
@@ -102,7 +102,7 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
     (["compose", "--trauma", "0.5", "--takes", "33", "-o", "a.mid"], "takes must be a whole number from 1 to 32"),
     (["explain", "--trauma", "0.5"], "--entropy"),
     (["explain", "--trauma", "0.5", "--entropy", "0.5", "--step", "0"], "step must be above 0"),
-    (["explain", "--trauma", "0.5", "--entropy", "0.5", "--seeds", "3"], "seeds must be a whole number of at least 4, got 3"),
+    (["explain", "--trauma", "0.5", "--entropy", "0.5", "--seeds", "3"], "'--seeds': must be at least 4"),
     (["report", "--data", "nowhere"], "psychoscore prepare"),
 ])
 def test_mistakes_are_one_line(arguments, says, command):
