@@ -187,10 +187,9 @@ def distances_to_real(
     heard: pd.DataFrame, # From `hear`
     synthetic: pd.DataFrame, # From `synthetic_yardstick`
     n_bootstrap: int = 1000,
-    real: "dict[str, pd.DataFrame]|None" = None, # As `reference`, of as long excerpts as the pieces; itself by default
 ) -> pd.DataFrame: # Index: statistic; columns generated, other real songs, synthetic pairs, beyond real, *_low, *_high
     "How far pieces are from real ones, in standard deviations of these, and how much farther than other real songs."
-    real, rows = real or reference(), {}
+    real, rows = reference(), {}
     held_out = real["held_out"]
     for name, feature in STATISTICS.items():
         def spread(table, songs, feature=feature): # The distance of a table, and of `n_bootstrap` draws of it
