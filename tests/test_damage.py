@@ -37,6 +37,7 @@ COMMANDS = { # MODEL is the checkpoint, DATA a prepared folder, MUSIC one of MID
     "calibrate": "--model MODEL",
     "report": "--model MODEL --data DATA --out OUT/report",
     "explain": "--model MODEL --trauma 0.5 --entropy 0.5",
+    "listening-test": "--model MODEL --out OUT/people",
     "probe": "--model MODEL --data DATA",
     "coherence": "--model a=MODEL --data DATA --out OUT/c.json",
     "index": "MUSIC --model MODEL --out OUT/i",
