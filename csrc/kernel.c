@@ -1,0 +1,118 @@
+// step.h for every instruction set that this compiler can make, and for weights in float32 and in bf16.
+#include "kernel.h"
+#include <math.h>
+#include <string.h>
+
+int padded(int outputs) { return (outputs + BLOCK - 1)/BLOCK*BLOCK; }
+
+size_t weight_size(const Shape *s) {
+  const size_t C = s->width, M = s->mlp;
+  return s->layers*(4*C*C + 3*M*C) + padded(s->vocabulary)*C;
+}
+size_t plain_size(const Shape *s) {
+  const size_t C = s->width;
+  return s->vocabulary*C + (2*(size_t)s->layers + 1)*C + (size_t)s->context*(C/s->heads);
+}
+size_t cache_size(const Shape *s) { return (size_t)s->layers*2*s->width*s->context; }
+size_t work_size(const Shape *s, int rows) {
+  return (size_t)rows*(6*(size_t)s->width + 3*(size_t)s->mlp) + s->context;
+}
+
+Plain plain_parts(const Shape *s, const float *plain) {
+  const size_t C = s->width, gains = s->layers*C, turns = (size_t)s->context*(C/s->heads/2);
+  const float *first = plain + s->vocabulary*C, *last = first + 2*gains;
+  return (Plain){plain, first, first + gains, last, last + C, last + C + turns};
+}
+
+const char *complaint(const Shape *s) {
+  const int most = 1 << 20; // so that no product of three overflows
+  if (s->layers < 1 || s->heads < 1 || s->width < 1 || s->mlp < 1 || s->vocabulary < 1 || s->context < 1) return "sizes must be positive";
+  if (s->layers > 1024 || s->heads > most || s->width > most || s->mlp > most || s->vocabulary > most || s->context > most) return "sizes are too large";
+  if (s->width % BLOCK || s->mlp % BLOCK) return "width and mlp_width must be multiples of 64";
+  if (s->width % s->heads || s->width/s->heads % 32) return "heads must have a multiple of 32 dimensions";
+  if (s->context % 16) return "context must be a multiple of 16";
+  return NULL;
+}
+
+#define INLINE static inline __attribute__((always_inline))
+#define JOIN(a, b, c) a##_##b##_##c
+#define JOINED(a, b, c) JOIN(a, b, c)
+#define NAME(what) JOINED(what, SET, KIND)
+#define VEC NAME(vector)
+#define MEM NAME(memory)
+#define INT NAME(integers)
+#define HALF NAME(halves)
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define SET avx512
+#define LANES 16
+#define FMA _mm512_fmadd_ps
+#define FEW 4 // Vectors of outputs for one row or two
+#define MANY 4 // And for more, up to
+#define MOST 6 // rows
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")
+#endif
+#include "both_weights.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef SET
+#undef LANES
+#undef FMA
+#undef MANY
+
+#define SET avx2
+#define LANES 8
+#define FMA _mm256_fmadd_ps
+#define MANY 2
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#include "both_weights.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+static int has_avx512(void) {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
+         && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+}
+static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+const Variant variants[] = {{"avx512", has_avx512, step_avx512_float32, step_avx512_bf16},
+                            {"avx2", has_avx2, step_avx2_float32, step_avx2_bf16}, {0}};
+
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+
+#define SET neon
+#define LANES 4
+#define FMA(a, b, c) vfmaq_f32(c, a, b)
+#define FEW 4
+#define MANY 4
+#define MOST 6
+#include "both_weights.h"
+
+static int always(void) { return 1; }
+const Variant variants[] = {{"neon", always, step_neon_float32, step_neon_bf16}, {0}};
+
+#else
+const Variant variants[] = {{0}};
+#endif
