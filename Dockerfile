@@ -1,7 +1,8 @@
 # Any psychoscore command; the server, when none is given.
 # For the CPU:   docker build -t psychoscore .
 # For CUDA 13.0: docker build -t psychoscore:cuda --build-arg TORCH=cu130 .   (cu126 for older drivers and cards)
-FROM python:3.11-slim-bookworm AS build
+# With a compiler, for the kernel in csrc/; the image that is made in the end has none.
+FROM python:3.11-bookworm AS build
 ARG TORCH=cpu
 WORKDIR /src
 COPY constraints.txt ./
@@ -14,6 +15,7 @@ RUN python -m venv /opt/psychoscore \
                 "give --build-arg TORCH= a build that torch was published for, such as cpu, cu126 or cu130" >&2; exit 1; }; }
 COPY settings.ini setup.py README.md LICENSE MANIFEST.in ./
 COPY psychoscore psychoscore
+COPY csrc csrc
 RUN /opt/psychoscore/bin/pip install --no-cache-dir --constraint constraints.txt ".[serve]"
 
 FROM python:3.11-slim-bookworm

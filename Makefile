@@ -28,7 +28,7 @@ help:
 # In steps, each with its line: pip alone says nothing for minutes, or hundreds of lines.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.venv/.installed: settings.ini setup.py constraints.txt
+.venv/.installed: settings.ini setup.py constraints.txt $(wildcard csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "psychoscore needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@echo "== 1 of 4: an environment in .venv, which will hold 2.5 GB, or more where torch brings CUDA"
 	@$(PYTHON) -m venv .venv
@@ -38,6 +38,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	@$(INSTALL) -e .
 	@echo "== 4 of 4: what serves, tests and documents it"
 	@$(INSTALL) -e '.[dev]'
+	@$(BIN)/psychoscore --version
 	@echo "== installed; in this shell: source .venv/bin/activate"
 	@touch $@
 

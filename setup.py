@@ -1,8 +1,13 @@
-"Packaging: every setting lives in settings.ini."
+"""Packaging: every setting lives in settings.ini.
+
+The kernel in csrc/ is compiled where a compiler is at hand, and left out where none is. PSYCHOSCORE_PURE=1 leaves it out
+anyway: what is built then runs on every machine.
+"""
+import os
 import shlex
 from configparser import ConfigParser
 from pathlib import Path
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 here = Path(__file__).parent
 ini = ConfigParser(delimiters=["="])
@@ -13,6 +18,13 @@ cfg = ini["DEFAULT"]
 def words(key): return shlex.split(cfg.get(key, ""))
 
 
+# No contraction: a product and a sum are fused where the kernel says so and nowhere else, or the bits would differ.
+kernel = Extension(
+    "psychoscore._kernel", ["csrc/kernel.c", "csrc/module.c"], optional=True, py_limited_api=True,
+    depends=[f"csrc/{name}.h" for name in ("kernel", "step", "both_weights")],
+    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"])
+is_pure = bool(os.environ.get("PSYCHOSCORE_PURE"))
+
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"],
     author=cfg["author"], author_email=cfg["author_email"], keywords=cfg["keywords"],
@@ -22,6 +34,8 @@ setup(
     package_dir={"": "."}, # says what is so anyway, and lets an editable install be a path: its other way is shadowed by a clone that lies in the current folder
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"]+".*"]),
     package_data={cfg["lib_path"]: words("package_data")},
+    ext_modules=[] if is_pure else [kernel],
+    options={} if is_pure else {"bdist_wheel": {"py_limited_api": "cp311"}}, # one wheel for every Python from 3.11 on
     python_requires=">="+cfg["min_python"],
     install_requires=words("requirements"),
     extras_require={key.removesuffix("_requirements"): words(key) for key in cfg if key.endswith("_requirements")},

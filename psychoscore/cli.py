@@ -36,14 +36,18 @@ class ByUse(typer.core.TyperGroup):
 
 # %% ../nbs/running/command.ipynb #38683bf3
 def _tell_version(asked: bool):
-    if asked: typer.echo(f"psychoscore {__version__}"); raise typer.Exit
+    if not asked: return
+    from psychoscore.kernel import choose_kernel
+    name, why = choose_kernel()
+    typer.echo(f"psychoscore {__version__}\ndecodes with {f'the kernel, {name}' if name else 'numpy'}: {why}")
+    raise typer.Exit
 
 app = typer.Typer(cls=ByUse, help="Piano music from a psychometric profile.", rich_markup_mode=None,
                   pretty_exceptions_enable=False)
 
 @app.callback()
 def about(version: Annotated[bool, typer.Option(
-    "--version", is_eager=True, callback=_tell_version, help="Say which version this is.")] = False):
+    "--version", is_eager=True, callback=_tell_version, help="Say which version this is, and what decodes.")] = False):
     "Piano music from a psychometric profile."
 
 # %% ../nbs/running/command.ipynb #431c965d

@@ -1,0 +1,129 @@
+"The kernel: it draws what numpy draws, it reads and writes nowhere else, and whoever has no compiler goes without."
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from psychoscore.compose import Composer
+from psychoscore.kernel import ENVIRONMENT, KernelDecoder, _instruction_sets, choose_kernel, make_kernel_weights
+from psychoscore.notes import midi_bytes
+from psychoscore.profile import PsychometricProfile
+from psychoscore.request import Request
+
+ROOT = Path(__file__).parent.parent
+SETS = _instruction_sets()
+kernel = pytest.mark.skipif(not SETS, reason=f"no kernel here: {choose_kernel().why}")
+compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+REQUESTS = [Request(PsychometricProfile(trauma, entropy), seconds, seed, guidance=guidance)
+            for seed, (trauma, entropy, seconds, guidance) in enumerate([(0, 0, 1, 1), (1, 0, 6, 2), (0, 1, 12, 2), (1, 1, 4, 3), (0.5, 0.5, 45, 2)])]
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    "Compose with what is forced."
+    def compose(name, together):
+        monkeypatch.setenv(ENVIRONMENT, name)
+        composer = Composer.from_pretrained()
+        return composer.compose_batch(REQUESTS) if together else [composer.compose_batch([request])[0] for request in REQUESTS]
+    return compose
+
+
+@kernel
+def test_the_kernel_and_numpy_write_the_same_pieces(pieces):
+    "Whatever decodes, alone and together; one of them is longer than the context."
+    right = [midi_bytes(piece.notes) for piece in pieces("numpy", True)]
+    assert len(set(right)) == len(REQUESTS)
+    for name in SETS:
+        for together in (False, True): assert [midi_bytes(piece.notes) for piece in pieces(name, together)] == right, (name, together)
+
+
+@kernel
+def test_a_margin_above_twice_the_error(monkeypatch):
+    "The referee's margin holds for the packaged weights over a whole context."
+    from psychoscore.decoder import Decoder
+    from psychoscore.decoding import MARGIN
+    composer = Composer.from_pretrained()
+    ids = composer.compose_batch([REQUESTS[-1]])[0].ids[:1000]
+    exact, worst = Decoder(composer.weights.double), 0
+    for n in (30, 300, 1000):
+        right = exact.prefill([ids[:n]], [0])[0]
+        found = {name: KernelDecoder(make_kernel_weights(composer.model, name)).prefill([ids[:n]])[0] for name in SETS}
+        assert len({logits.tobytes() for logits in found.values()}) == 1
+        worst = max(worst, *(np.abs(logits - right).max() for logits in found.values()))
+    assert 0 < 2*worst < MARGIN
+
+
+@compiler
+@pytest.mark.parametrize("options", [["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ["-O3", "-fno-math-errno"]])
+def test_sanitizers_find_nothing_in_random_models(tmp_path, options):
+    program = tmp_path/"fuzz"
+    built = subprocess.run(["gcc", "-g", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", *options,
+                            ROOT/"csrc/kernel.c", ROOT/"csrc/fuzz.c", "-lm", "-o", program], capture_output=True, text=True)
+    if "cannot find" in built.stderr: pytest.skip("the sanitizers' libraries are not installed")
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([program, "12", "1"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "12 rounds\n"), ran.stderr
+
+
+@kernel
+def test_what_reaches_c_is_checked():
+    "Wrong buffers are a ValueError, and nothing else happens: ten thousand wrong calls."
+    from psychoscore import _kernel
+    shape, rng = (1, 1, 64, 64, 10, 32, 1e-6), np.random.default_rng(0)
+    sizes = _kernel.sizes(shape, 2)
+    def arguments():
+        return [SETS[0], shape, np.zeros(sizes["weights"], np.float32), False, np.zeros(sizes["plain"], np.float32), np.zeros(2, np.int32),
+                np.zeros(2, np.int32), [np.zeros(sizes["cache"], np.float32) for _ in range(2)], np.zeros((2, sizes["logits"]), np.float32),
+                np.zeros(sizes["work"], np.float32)]
+    assert _kernel.step(*arguments()) is None
+    wrong = [lambda a: a[:-1].astype(a.dtype), lambda a: a.astype(np.float64), lambda a: a[::2], lambda a: a.tobytes(), lambda a: None]
+    for _ in range(10_000):
+        given, number = arguments(), rng.integers(2, 10)
+        if number == 3: given[3] = True # weights of another type
+        elif number == 5: given[5] = np.array([0, rng.choice([-1, 10, 2**31 - 1])], np.int32)
+        elif number == 6: given[6] = np.array([rng.choice([-1, 32, 2**31 - 1]), 0], np.int32)
+        elif number == 7: given[7] = [given[7][0], rng.choice(wrong)(given[7][1])]
+        else: given[number] = rng.choice(wrong[:-2] if number == 9 else wrong)(given[number])
+        if number == 9 and isinstance(given[9], np.ndarray) and given[9].dtype == np.float32 and given[9].flags.c_contiguous and len(given[9]) >= sizes["work"]: continue
+        with pytest.raises((ValueError, TypeError, BufferError)): _kernel.step(*given)
+    for shape in ((0, 1, 64, 64, 10, 32, 1e-6), (1, 1, 65, 64, 10, 32, 1e-6), (1, 1, 64, 64, 10, 33, 1e-6), (2**30, 1, 64, 64, 10, 32, 1e-6), (1, 4, 64, 64, 10, 32, 1e-6)):
+        with pytest.raises(ValueError): _kernel.sizes(shape, 2)
+
+
+def build(out, **environment):
+    "The wheel of this checkout, from a copy: building leaves folders behind."
+    source = out/"source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "nbs", "tests", "reports", "bench", "build", "*.so", "*.egg-info", "out", "data", "_docs"))
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, source], check=True, env=os.environ | environment)
+    return next(out.glob("psychoscore-*.whl"))
+
+
+@pytest.mark.parametrize("environment", [{"CC": "/bin/false"}, {"PSYCHOSCORE_PURE": "1"}])
+def test_without_a_compiler_the_wheel_decodes_with_numpy(tmp_path, environment):
+    wheel = build(tmp_path, **environment)
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "psychoscore/kernel.py" in names and not [name for name in names if name.endswith(".so")]
+    if "PSYCHOSCORE_PURE" in environment: assert wheel.name.endswith("-py3-none-any.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path/"site")
+    script = """
+import psychoscore
+from psychoscore.compose import Composer
+from psychoscore.kernel import choose_kernel
+from psychoscore.profile import PsychometricProfile
+piece = Composer.from_pretrained().compose(PsychometricProfile(0.5, 0.5), seconds=4, seed=0)
+print(psychoscore.__file__, choose_kernel().why, len(piece.notes) > 0)
+"""
+    told = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path/"site")}, capture_output=True, text=True)
+    assert str(tmp_path) in told.stdout and "no C compiler was at hand" in told.stdout and told.stdout.endswith("True\n"), told.stdout + told.stderr
+
+
+@compiler
+def test_with_a_compiler_one_wheel_serves_every_python(tmp_path):
+    wheel = build(tmp_path)
+    if not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]: pytest.skip("Python's headers are not installed")
+    assert "-cp311-abi3-" in wheel.name and "psychoscore/_kernel.abi3.so" in zipfile.ZipFile(wheel).namelist()
