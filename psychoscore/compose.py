@@ -7,20 +7,21 @@ __all__ = ['MAX_ROWS', 'is_watched', 'Composer', 'model_digest']
 
 # %% ../nbs/composing/compose.ipynb #63c12c4c
 import hashlib, shlex, sys
+from functools import cached_property
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, Iterator
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Iterator
 from tqdm.auto import tqdm
-from transformers import LlamaForCausalLM
-from .audition import best_of
 from .decoding import Precisions, Sampler
 from .draft import Draft, Segment, read_sampling
-from .model import load_model
 from .piece import Piece
 from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
 from .tokens import SEGMENT_STEPS
+from .weights import LlamaWeights, read_checkpoint, weights_of
+if TYPE_CHECKING: # composing needs neither
+    import pandas as pd
+    from transformers import LlamaForCausalLM
 
 # %% ../nbs/composing/compose.ipynb #manyco01
 def is_watched() -> bool:
@@ -35,16 +36,17 @@ _PACKAGED = Path(str(files("psychoscore")))/"assets"/"model"
 class Composer:
     "A trained model that turns profiles into music."
     def __init__(self,
-        model: LlamaForCausalLM,
+        model: "LlamaWeights|LlamaForCausalLM",
         about: "dict[str, Any]", # psychoscore.json
         folder: "Path|None" = None, # Where both are from; None when they are nowhere
     ):
-        self.model, self.about, self.folder = model, about, folder
-        self.weights, self.sampling = Precisions(model), read_sampling(about)
+        self.llama = model if isinstance(model, LlamaWeights) else weights_of(model)
+        self.about, self.folder = about, folder
+        self.weights, self.sampling = Precisions(self.llama), read_sampling(about)
 
     def __repr__(self) -> str:
         whose = "in memory" if self.folder is None else "packaged" if self.is_packaged else f"from {self.folder}"
-        size = f"{self.model.num_parameters()/1e6:.1f} M parameters"
+        size = f"{self.llama.n_parameters/1e6:.1f} M parameters"
         return f"Composer({size}, {whose}, guidance {self.sampling.guidance:g})"
 
     @property
@@ -52,14 +54,20 @@ class Composer:
         "Whether it is the model that comes with the package, as it came."
         return self.folder == _PACKAGED
 
+    @cached_property
+    def model(self) -> "LlamaForCausalLM": # In evaluation mode
+        "The same model for torch, made when it is first asked for: composing needs none."
+        from psychoscore.model import torch_model
+        return torch_model(self.llama)
+
     @classmethod
     def from_pretrained(cls,
         folder: "str|Path|None" = None, # A checkpoint; the packaged one by default
     ) -> "Composer":
         "Load a checkpoint."
         folder = _PACKAGED if folder is None else Path(folder)
-        model, about = load_model(folder)
-        try: return cls(model, about, folder)
+        llama, about = read_checkpoint(folder)
+        try: return cls(llama, about, folder)
         except ValueError as error: raise ValueError(f"{folder} cannot be used: {error}") from None
 
     def draft(self, request: Request) -> Draft: # With nothing drawn yet
@@ -86,6 +94,8 @@ class Composer:
                 if waiting and free: sampler.add(waiting[:free]); waiting = waiting[free:]
                 sampler.step()
                 bar.update(len(drafts) - len(waiting) - len(sampler.sequences) - bar.n)
+        if len(drafts) == len(requests): return [draft.piece() for draft in drafts]
+        from psychoscore.audition import best_of # only here: single takes need no listener
         pieces = (draft.piece() for draft in drafts)
         return [best_of([*islice(pieces, len(of_one))]) for of_one in takes]
 
@@ -134,5 +144,5 @@ class Composer:
 def model_digest(composer: Composer) -> str: # SHA-256 in hexadecimal
     "Name a model by its weights and by how they are sampled."
     digest = hashlib.sha256(repr(composer.sampling).encode())
-    for parameter in composer.model.parameters(): digest.update(parameter.detach().cpu().float().numpy().tobytes())
+    for name, tensor in sorted(composer.llama.tensors.items()): digest.update(name.encode() + tensor.tobytes())
     return digest.hexdigest()

@@ -24,7 +24,7 @@ from .config import configuration
 from .duplicates import Songs, fingerprint
 from .folders import refuse_foreign
 from .midi import Limits, find_midi, printable, read_midi
-from .model import read_json
+from .weights import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
 from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window,

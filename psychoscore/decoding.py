@@ -11,6 +11,7 @@ import numpy as np
 from .decoder import Decoder, Weights, make_weights
 from .kernel import KernelDecoder, KernelWeights, choose_kernel, make_kernel_weights
 from .tokens import EOS, NULLED, VOCABULARY, segment_starts, window
+from .weights import LlamaWeights
 
 # %% ../nbs/composing/decoding.ipynb #446a93f2
 class Noise:
@@ -127,23 +128,23 @@ def _reach(sequence): # How much guidance magnifies an error of the logits
 # %% ../nbs/composing/decoding.ipynb #53b56722
 class Precisions:
     "The weights of a model in single and in double precision, each laid out when it is first needed."
-    def __init__(self, model): self.model, self.context = model, model.config.max_position_embeddings
+    def __init__(self, llama: LlamaWeights): self.llama, self.context = llama, llama.shape.context
 
     @cached_property
     def kernel(self) -> "KernelWeights|None": # None where numpy decodes
         "float32 or bf16, for the kernel"
-        name = choose_kernel(self.model.config).name
-        return make_kernel_weights(self.model, name) if name else None
+        name = choose_kernel(self.llama.shape).name
+        return make_kernel_weights(self.llama, name) if name else None
 
     @cached_property
     def single(self) -> Weights: # For numpy
         "float32"
-        return make_weights(self.model)
+        return make_weights(self.llama)
 
     @cached_property
     def double(self) -> Weights: # For the referee
         "float64"
-        return make_weights(self.model, np.float64)
+        return make_weights(self.llama, np.float64)
 
     def decoder(self) -> "Decoder|KernelDecoder": # Without rows
         "What continues rows of tokens, in single precision."

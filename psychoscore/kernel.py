@@ -10,7 +10,8 @@ __all__ = ['ENVIRONMENT', 'SIDE_BY_SIDE', 'AT_ONCE', 'Choice', 'choose_kernel', 
 import os
 from typing import NamedTuple
 import numpy as np
-from .decoder import check_plain, matrix_of, rotary_angles
+from .decoder import rotary_angles
+from .weights import EMBEDDING, HEAD, LAST_NORM, LlamaWeights, Shape
 try: from psychoscore import _kernel
 except ImportError: _kernel = None
 
@@ -25,12 +26,11 @@ class Choice(NamedTuple):
 def _instruction_sets(): # Best first
     return _kernel.supported() if _kernel else []
 
-def _shape(config): # As the kernel takes it
-    return (config.num_hidden_layers, config.num_attention_heads, config.hidden_size, config.intermediate_size,
-            config.vocab_size, config.max_position_embeddings, config.rms_norm_eps)
+def _sizes(shape: Shape): # As the kernel takes them
+    return shape.layers, shape.heads, shape.width, shape.mlp_width, shape.vocabulary, shape.context, shape.eps
 
 def choose_kernel(
-    config=None, # Of a `LlamaForCausalLM`, whose shape may be one that the kernel does not take
+    shape: "Shape|None" = None, # Of a model, which may be one that the kernel does not take
 ) -> Choice:
     "Decide what decodes; ValueError when the environment asks for what is not there."
     asked, found = os.environ.get(ENVIRONMENT, ""), _instruction_sets()
@@ -40,7 +40,7 @@ def choose_kernel(
     if _kernel is None: return Choice(None, "no C compiler was at hand when psychoscore was installed")
     if not found: return Choice(None, "this processor has none of the instruction sets that the kernel is made for")
     try:
-        if config is not None: _kernel.sizes(_shape(config), 1)
+        if shape is not None: _kernel.sizes(_sizes(shape), 1)
     except ValueError as error: return Choice(None, f"the kernel does not take this model: {error}")
     return Choice(asked or found[0], f"{ENVIRONMENT} asks for it" if asked else "it is the best of this machine")
 
@@ -73,25 +73,21 @@ def _blocks(*weights): # (out, in) each, one below the other -> (out/SIDE_BY_SID
     return weight.reshape(-1, SIDE_BY_SIDE, weight.shape[1]).swapaxes(1, 2).ravel()
 
 def make_kernel_weights(
-    model, # A `LlamaForCausalLM` as `make_model` builds it
+    llama: LlamaWeights,
     name: str, # Instruction set, from `choose_kernel`
 ) -> KernelWeights:
     "Lay out the weights of a model for the kernel."
-    check_plain(model.config)
-    layers, parts = model.model.layers, []
-    for layer in layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        parts.append(_blocks(*map(matrix_of, (attention.q_proj, attention.k_proj, attention.v_proj))))
-        parts.append(_blocks(matrix_of(attention.o_proj)))
-        parts.append(_blocks(matrix_of(mlp.gate_proj), matrix_of(mlp.up_proj)))
-        parts.append(_blocks(matrix_of(mlp.down_proj)))
-    parts.append(_blocks(matrix_of(model.lm_head)))
-    angles = rotary_angles(model)
-    plain = [matrix_of(model.model.embed_tokens), *(matrix_of(layer.input_layernorm) for layer in layers),
-             *(matrix_of(layer.post_attention_layernorm) for layer in layers), matrix_of(model.model.norm),
-             np.cos(angles), np.sin(angles)]
-    matrices, plain = (np.concatenate([*map(np.ravel, of)]).astype(np.float32) for of in (parts, plain))
-    return KernelWeights(name, _shape(model.config), halved(matrices), plain)
+    layers = range(llama.shape.layers)
+    def gains(norm): return [llama.of_layer(number, norm) for number in layers]
+    parts = [_blocks(*(llama.of_layer(number, matrix) for matrix in of)) for number in layers for of in (
+        [f"self_attn.{name}_proj" for name in "qkv"], ["self_attn.o_proj"], ["mlp.gate_proj", "mlp.up_proj"],
+        ["mlp.down_proj"])]
+    matrices = np.concatenate([*parts, _blocks(llama.tensors[HEAD])])
+    angles = rotary_angles(llama.shape)
+    plain = [llama.tensors[EMBEDDING], *gains("input_layernorm"), *gains("post_attention_layernorm"),
+             llama.tensors[LAST_NORM], np.cos(angles), np.sin(angles)]
+    plain = np.concatenate([*map(np.ravel, plain)]).astype(np.float32)
+    return KernelWeights(name, _sizes(llama.shape), halved(matrices), plain)
 
 # %% ../nbs/composing/kernel.ipynb #krnl0025
 AT_ONCE = 64 # Rows that pass through the kernel together

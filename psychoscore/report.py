@@ -102,7 +102,7 @@ def made_by() -> dict: # Ready for JSON
 def about_model(composer: Composer) -> dict: # Ready for JSON
     "What the model is."
     about = {name: composer.about.get(name) for name in ("git_commit", "step", "tokens", "data_sha256")}
-    return about | {"parameters": composer.model.num_parameters(), "packaged": composer.is_packaged}
+    return about | {"parameters": composer.llama.n_parameters, "packaged": composer.is_packaged}
 
 # %% ../nbs/judging/report.ipynb #makerep1
 def make_report(

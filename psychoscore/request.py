@@ -11,13 +11,13 @@ import difflib, inspect, re
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, Callable, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Concatenate, ParamSpec, TypeVar
 import numpy as np
-import pandas as pd
 from .notes import MODES, TONICS, ByValue, estimate_key
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
 from .temperature import SCHEDULES
 from .tokens import STEP_S, quantise
+if TYPE_CHECKING: import pandas as pd
 
 # %% ../nbs/composing/request.ipynb #dccab9a8
 _RANGES = {"seconds": (1, 3600), "temperature": (0.05, 5), "guidance": (0, 10),
@@ -205,9 +205,10 @@ def requests_of(
     **options: Any, # Of a `Request`, for all
 ) -> "list[Request]": # In the order of the rows
     "Ask for a piece for every profile, with seeds that count on."
-    if not isinstance(profiles, (pd.DataFrame, list, tuple)):
+    is_table = hasattr(profiles, "to_dict") and hasattr(profiles, "columns")
+    if not is_table and not isinstance(profiles, (list, tuple)):
         raise ValueError(f"expected a DataFrame or a list of profiles, got {profiles!r:.200}")
-    if isinstance(profiles, pd.DataFrame): rows = _rows(profiles)
+    if is_table: rows = _rows(profiles)
     else: rows = [(f"profile {i}", dict(profile=p)) for i, p in enumerate(profiles)]
     first = int(np.random.default_rng().integers(2**31)) if seed is None else seed
     requests = []
@@ -217,7 +218,8 @@ def requests_of(
     return requests
 
 # %% ../nbs/composing/request.ipynb #2c6288dc
-def _rows(table: pd.DataFrame) -> "list[tuple[str, dict[str, Any]]]": # Name of each row, and what it asks for
+def _rows(table: "pd.DataFrame") -> "list[tuple[str, dict[str, Any]]]": # Name of each row, and what it asks for
+    import pandas as pd # only here: whoever has a table has it
     dials, known = [d.name for d in DIMENSIONS], [f.name for f in fields(Request) if f.name != "profile"]
     for column in table.columns:
         if column not in {*dials, *known}:

@@ -341,7 +341,7 @@ async def embed_upload(
     from psychoscore.tokens import IS_NOTE
     from psychoscore.embedding import embed_ids, null_headers, whole_segment_windows
     ids = null_headers(encode(notes, key_relative=composer.about["key_relative"]).ids)
-    longest = composer.model.config.max_position_embeddings
+    longest = composer.llama.shape.context
     try: windows = [window for window in whole_segment_windows(ids, longest) if IS_NOTE[window].any()]
     except ValueError as error: raise FieldError("midi", str(error)) from None
     total, counts, began = 0, [int(IS_NOTE[window].sum()) for window in windows], time.monotonic()

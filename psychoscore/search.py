@@ -85,7 +85,6 @@ def load_probe(model_folder: "str|Path") -> Probe:
     "Load the probe of a checkpoint."
     path = Path(model_folder)/"probe.json"
     if not path.is_file(): raise FileNotFoundError(f"no probe.json in {model_folder}: fit one with `psychoscore probe`")
-    from psychoscore.model import read_json # only here: a search by profile needs no torch
     saved = read_json(path, ("model_sha256", "dimensions", *Probe._fields))
     if (saved["model_sha256"], saved["dimensions"]) != (model_sha256(model_folder), [d.name for d in CIRCUMPLEX]):
         raise ValueError(f"{path} was fitted on other weights or dimensions than those of {model_folder}: "

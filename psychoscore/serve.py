@@ -39,6 +39,7 @@ def model_version(composer: Composer) -> str:
 def load_composer(settings: Settings) -> Composer:
     "Load the model of the settings."
     composer = Composer.from_pretrained(settings.model)
+    if settings.device == "cpu": return composer # without torch
     try: composer.model.to(settings.device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError("device must be cpu, cuda or cuda:N with N a GPU of this machine, "

@@ -15,7 +15,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from .config import configuration, nearest_name
 from .contrastive import LOSSES
 from .dataset import DataMix, Share
-from .model import MODEL_CONFIGS, SHAPE, ModelConfig, load_model, make_model, read_json
+from .model import MODEL_CONFIGS, ModelConfig, load_model, make_model
+from .weights import SIZES, read_json
 
 # %% ../nbs/learning/train_config.ipynb #738b882c
 @configuration
@@ -122,7 +123,7 @@ def load_start(
 
 def shape_of(model) -> ModelConfig:
     "Which shape a model has."
-    return ModelConfig(*(getattr(model.config, name) for name in SHAPE))
+    return ModelConfig(**{name: getattr(model.config, SIZES[name]) for name in ModelConfig.__dataclass_fields__})
 
 def start_model(
     config: TrainConfig,

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from psychoscore import cli
-from psychoscore.model import VOCABULARY_SHA256
+from psychoscore.weights import VOCABULARY_SHA256
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import PACKAGED, index_folder
 
