@@ -10,8 +10,7 @@ __all__ = ['ENVIRONMENT', 'SIDE_BY_SIDE', 'AT_ONCE', 'Choice', 'choose_kernel', 
 import os
 from typing import NamedTuple
 import numpy as np
-from .decoder import rotary_angles
-from .weights import EMBEDDING, HEAD, LAST_NORM, LlamaWeights, Shape
+from .weights import EMBEDDING, HEAD, LAST_NORM, LlamaWeights, Shape, rotary_angles
 try: from psychoscore import _kernel
 except ImportError: _kernel = None
 

@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['MODEL_CONFIGS', 'ModelConfig', 'make_model', 'add_residual_dropout', 'multiplies_bf16', 'mixed_precision',
-           'chunked_attention', 'save_model', 'torch_model', 'load_model']
+           'chunked_attention', 'pool_notes', 'embed_windows', 'save_model', 'torch_model', 'load_model']
 
 # %% ../nbs/learning/model.ipynb #f6afaf7b
 import json, shutil
 from dataclasses import asdict
 from pathlib import Path
+import numpy as np
 import torch
 from pydantic import PositiveInt
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from .config import configuration
-from .tokens import BOS, EOS, PAD, VOCABULARY, miditok_tokenizer
+from .tokens import BOS, EOS, IS_NOTE, PAD, VOCABULARY, miditok_tokenizer
 from .weights import EMBEDDING, HEAD, SIZES, VOCABULARY_SHA256, LlamaWeights, Shape, read_checkpoint
 
 # %% ../nbs/learning/model.ipynb #6d4eaf00
@@ -104,6 +106,37 @@ def chunked_attention(
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 AttentionInterface.register("chunked", chunked_attention)
+
+# %% ../nbs/learning/model.ipynb #embt0002
+def pool_notes(
+    hidden: Tensor, # Final hidden states, (B, T, C)
+    input_ids: Tensor, # Token ids, (B, T)
+) -> Tensor: # Embeddings, (B, C) float32; NaN for a row without notes
+    "Average the hidden states of the note tokens."
+    is_note = torch.from_numpy(IS_NOTE).to(input_ids.device)[input_ids]
+    # Selected, not multiplied by zero: what stands on padding may be anything.
+    return hidden.float().masked_fill(~is_note[..., None], 0).sum(1)/is_note.sum(1, keepdim=True)
+
+# %% ../nbs/learning/model.ipynb #embt0004
+@torch.no_grad()
+def embed_windows(
+    windows: "list[np.ndarray]", # Token ids, (T_i,) each, at most the context
+    model: LlamaForCausalLM,
+    batch_tokens: int = 2048, # In a batch, padding counted; on a CPU larger ones are slower
+) -> np.ndarray: # (N, C) float32, NaN for a window without notes
+    "Embed many windows in batches of about the same length."
+    found, training = np.empty((len(windows), model.config.hidden_size), np.float32), model.training
+    order = sorted(range(len(windows)), key=lambda row: len(windows[row]))
+    model.eval()
+    while order:
+        size = max(1, batch_tokens//len(windows[order[-1]])) # the longest first, as many as fit
+        batch = order[-size:]; del order[-size:]
+        ids = [torch.from_numpy(windows[row].astype(np.int64)) for row in batch]
+        ids = pad_sequence(ids, batch_first=True, padding_value=PAD).to(model.device)
+        with mixed_precision(model.device): hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+        found[batch] = pool_notes(hidden, ids).cpu().numpy()
+    model.train(training)
+    return found
 
 # %% ../nbs/learning/model.ipynb #892132c4
 def save_model(

@@ -347,7 +347,7 @@ async def embed_upload(
     total, counts, began = 0, [int(IS_NOTE[window].sum()) for window in windows], time.monotonic()
     try:
         for window, count in zip(windows, counts):
-            embedded, = await in_thread(request.app.state.pool, embed_ids, [window], composer.model)
+            embedded, = await in_thread(request.app.state.pool, embed_ids, [window], composer.llama)
             total = total + count*embedded
     finally: request.state.bill.spend(time.monotonic() - began)
     return total/sum(counts)

@@ -18,8 +18,11 @@ import faiss
 import numpy as np
 import pyarrow as pa, pyarrow.parquet as pq
 from tqdm.auto import tqdm
+from .embedding import embed_ids, embed_split, open_both, whole_segment_windows
 from .midi import Limits, find_midi, printable, read_midi
 from .profile import CIRCUMPLEX, PsychometricProfile, as_profile
+from .tokens import encode
+from .weights import read_checkpoint, read_json
 
 # %% ../nbs/serving/search.ipynb #2aa8c0d3
 class Nearest(NamedTuple):
@@ -102,7 +105,6 @@ def make_probe(
     data_folder: "str|Path", # Written by `psychoscore prepare`, with EMOPIA in it
 ) -> Probe:
     "Fit the probe of a checkpoint on EMOPIA's training clips and keep it beside the weights."
-    from psychoscore.embedding import embed_split, open_both # only here: a search by profile needs no torch
     data, model, _ = open_both(model_folder, data_folder)
     train = embed_split(data, model, "train")
     save_probe(probe := fit_probe(train.embeddings, train.profiles), model_folder)
@@ -205,8 +207,6 @@ def tokens_of_midi(
     limits: Limits = Limits(), # Of `read_midi`
 ) -> tuple[np.ndarray, tuple[str, ...]]: # Token ids, (T,), and what the reader remarks
     "Read a MIDI file as tokens; ValueError says why it cannot be embedded."
-    from psychoscore.embedding import whole_segment_windows
-    from psychoscore.tokens import encode
     notes, remarks = read_midi(data, limits)
     ids = encode(notes, key_relative=key_relative).ids
     whole_segment_windows(ids, context) # refuses a segment that no window holds
@@ -223,18 +223,16 @@ class Embedder:
         known: "Index|None" = None, # What was embedded before; of no use when by another model
         limits: Limits = Limits(), # Of `read_midi`
     ):
-        from psychoscore.model import load_model # only here: a search by profile needs no torch
-        self.model, about = load_model(model_folder) # first, for it says what is damaged
+        self.llama, about = read_checkpoint(model_folder) # first, for it says what is damaged
         self.sha256, self.probe = model_sha256(model_folder), load_probe(model_folder)
         self.limits, self.key_relative = limits, about["key_relative"]
-        self.context = self.model.config.max_position_embeddings
+        self.context = self.llama.shape.context
         self.known = dict(zip(known.sha256, known.embeddings)) if known and known.model_sha256 == self.sha256 else {}
 
     def embed(self,
         paths: list[Path],
     ) -> tuple[dict[Path, str], dict[Path, str]]: # SHA-256 of the files in `known` now; why the others are not
         "Embed the files that are new."
-        from psychoscore.embedding import embed_ids
         hashes, unusable, fresh = {}, {}, {}
         for path in paths:
             try:
@@ -247,7 +245,7 @@ class Embedder:
             else:
                 hashes[path] = digest
                 for remark in remarks: warnings.warn(f"{printable(path)}: {remark}", stacklevel=3)
-        self.known |= dict(zip(fresh, embed_ids(list(fresh.values()), self.model), strict=True))
+        self.known |= dict(zip(fresh, embed_ids(list(fresh.values()), self.llama), strict=True))
         return hashes, unusable
 
     def index(self,

@@ -27,9 +27,9 @@ from .checkpoint import (CHECKPOINT, TrainState, load_checkpoint, provenance, re
                          save_best, save_checkpoint, stored_run)
 from .contrastive import BalancedSampler, contrastive_loss
 from .dataset import LABELLED, Batch, PreparedDataset, make_batch, scoring_windows, training_batches
-from .embedding import null_headers, pool_notes
+from .embedding import null_headers
 from .folders import refuse_foreign
-from .model import add_residual_dropout, mixed_precision, multiplies_bf16
+from .model import add_residual_dropout, mixed_precision, multiplies_bf16, pool_notes
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 from .train_config import TrainConfig, check_init, start_model

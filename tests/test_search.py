@@ -2,7 +2,6 @@
 import numpy as np
 import pytest
 
-import psychoscore.embedding as embedding
 import psychoscore.search as search
 from psychoscore.notes import make_notes, midi_bytes
 
@@ -32,8 +31,8 @@ def test_interrupted_and_started_again(music, tmp_path, monkeypatch):
     assert half.names == ("0.mid", "1.mid", "2.mid", "3.mid")
 
     monkeypatch.setattr(search.Embedder, "embed", hear)
-    embed_ids = embedding.embed_ids
-    monkeypatch.setattr(embedding, "embed_ids", lambda rows, model: heard.extend(rows) or embed_ids(rows, model))
+    embed_ids = search.embed_ids
+    monkeypatch.setattr(search, "embed_ids", lambda rows, model: heard.extend(rows) or embed_ids(rows, model))
     index, unusable = search.index_folder(music, tmp_path/"index")
     assert len(heard) == 2 and len(index) == 6 and not unusable
     assert np.array_equal(index.embeddings[:4], half.embeddings) and not list(tmp_path.glob(".*"))
