@@ -204,8 +204,8 @@ def search(
     pieces = load_index(index, model or PACKAGED)
     if like:
         from psychoscore.embedding import embed
-        from psychoscore.weights import read_checkpoint
-        query = embed(_notes_of(like, _limits(no_limits)), *read_checkpoint(model or PACKAGED))
+        from psychoscore.weights import read_weights
+        query = embed(_notes_of(like, _limits(no_limits)), *read_weights(model or PACKAGED))
     for hit in pieces.search(query, k): typer.echo(f"{hit.distance:.3f}  {hit.name}  ({hit.profile})")
 
 # %% ../nbs/running/command.ipynb #coh0code

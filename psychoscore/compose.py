@@ -18,7 +18,7 @@ from .draft import Draft, Segment, read_sampling
 from .piece import Piece
 from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
 from .tokens import SEGMENT_STEPS
-from .weights import LlamaWeights, read_checkpoint, weights_of
+from .weights import LlamaWeights, read_weights, weights_of
 if TYPE_CHECKING: # composing needs neither
     import pandas as pd
     from transformers import LlamaForCausalLM
@@ -66,7 +66,7 @@ class Composer:
     ) -> "Composer":
         "Load a checkpoint."
         folder = _PACKAGED if folder is None else Path(folder)
-        llama, about = read_checkpoint(folder)
+        llama, about = read_weights(folder)
         try: return cls(llama, about, folder)
         except ValueError as error: raise ValueError(f"{folder} cannot be used: {error}") from None
 

@@ -9,7 +9,7 @@ __all__ = ['BLOCK', 'FEW', 'Weights', 'make_weights', 'Decoder']
 from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
-from .weights import EMBEDDING, HEAD, LAST_NORM, LlamaWeights, rotary_angles
+from .weights import EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, rotary_angles
 
 # %% ../nbs/composing/decoder.ipynb #09409046
 BLOCK = 32 # Columns of a matrix, and rows, that are multiplied at a time
@@ -37,7 +37,7 @@ def make_weights(
         return np.ascontiguousarray(weight.reshape(-1, BLOCK, weight.shape[1]).swapaxes(1, 2), dtype=dtype)
     layers = [tuple(map(lay, _fused(llama, number))) for number in range(shape.layers)]
     rotary = np.exp(1j*rotary_angles(shape)).astype(np.result_type(dtype, np.complex64))
-    head = lay(llama.tensors[HEAD].astype(float)*llama.tensors[LAST_NORM])
+    head = lay(llama.tensors[LM_HEAD].astype(float)*llama.tensors[LAST_NORM])
     return Weights(llama.tensors[EMBEDDING].astype(dtype), layers, head, rotary, shape.heads, shape.eps)
 
 def _fused(llama, number):

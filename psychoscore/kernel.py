@@ -10,7 +10,7 @@ __all__ = ['ENVIRONMENT', 'SIDE_BY_SIDE', 'AT_ONCE', 'Choice', 'choose_kernel', 
 import os
 from typing import NamedTuple
 import numpy as np
-from .weights import EMBEDDING, HEAD, LAST_NORM, LlamaWeights, Shape, rotary_angles
+from .weights import EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, Shape, rotary_angles
 try: from psychoscore import _kernel
 except ImportError: _kernel = None
 
@@ -81,7 +81,7 @@ def make_kernel_weights(
     parts = [_blocks(*(llama.of_layer(number, matrix) for matrix in of)) for number in layers for of in (
         [f"self_attn.{name}_proj" for name in "qkv"], ["self_attn.o_proj"], ["mlp.gate_proj", "mlp.up_proj"],
         ["mlp.down_proj"])]
-    matrices = np.concatenate([*parts, _blocks(llama.tensors[HEAD])])
+    matrices = np.concatenate([*parts, _blocks(llama.tensors[LM_HEAD])])
     angles = rotary_angles(llama.shape)
     plain = [llama.tensors[EMBEDDING], *gains("input_layernorm"), *gains("post_attention_layernorm"),
              llama.tensors[LAST_NORM], np.cos(angles), np.sin(angles)]

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from .config import configuration
 from .tokens import BOS, EOS, IS_NOTE, PAD, VOCABULARY, miditok_tokenizer
-from .weights import EMBEDDING, HEAD, SIZES, VOCABULARY_SHA256, LlamaWeights, Shape, read_checkpoint
+from .weights import EMBEDDING, LM_HEAD, SIZES, VOCABULARY_SHA256, LlamaWeights, Shape, read_weights
 
 # %% ../nbs/learning/model.ipynb #6d4eaf00
 @configuration
@@ -164,7 +164,7 @@ def torch_model(
 ) -> LlamaForCausalLM: # In evaluation mode
     "Build a model that has these weights."
     with torch.random.fork_rng(devices=[]): # random weights would be drawn, and more than these depend on the seed
-        model = _build(weights.shape, weights.tensors[HEAD] is weights.tensors[EMBEDDING])
+        model = _build(weights.shape, weights.tensors[LM_HEAD] is weights.tensors[EMBEDDING])
     model.load_state_dict({name: torch.tensor(array) for name, array in weights.tensors.items()})
     return model.to(device, dtype).eval()
 
@@ -174,5 +174,5 @@ def load_model(
     dtype: torch.dtype = torch.float32,
 ) -> tuple[LlamaForCausalLM, dict]: # The model in evaluation mode, and psychoscore.json
     "Load a checkpoint; the error says what is missing, damaged or does not fit."
-    weights, about = read_checkpoint(folder)
+    weights, about = read_weights(folder)
     return torch_model(weights, device, dtype), about

@@ -22,7 +22,7 @@ from .embedding import embed_ids, embed_split, open_both, whole_segment_windows
 from .midi import Limits, find_midi, printable, read_midi
 from .profile import CIRCUMPLEX, PsychometricProfile, as_profile
 from .tokens import encode
-from .weights import read_checkpoint, read_json
+from .weights import read_weights, read_json
 
 # %% ../nbs/serving/search.ipynb #2aa8c0d3
 class Nearest(NamedTuple):
@@ -223,7 +223,7 @@ class Embedder:
         known: "Index|None" = None, # What was embedded before; of no use when by another model
         limits: Limits = Limits(), # Of `read_midi`
     ):
-        self.llama, about = read_checkpoint(model_folder) # first, for it says what is damaged
+        self.llama, about = read_weights(model_folder) # first, for it says what is damaged
         self.sha256, self.probe = model_sha256(model_folder), load_probe(model_folder)
         self.limits, self.key_relative = limits, about["key_relative"]
         self.context = self.llama.shape.context
