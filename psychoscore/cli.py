@@ -816,7 +816,7 @@ def validate(
     ratings: Annotated[Path, typer.Option(help="Folder of rated pieces: labels.csv, per_measure.json, midi/.")],
     out: Out = Path("reports/report"),
 ):
-    "Compare what the listener hears with what people rated, and write ratings.json for the report."
+    "Compare what the listener and the judges hear with what people rated, and write ratings.json for the report."
     from psychoscore.validate import load_ratings, save_validation, validate as compare, validation_rows
     import pandas as pd
     found = compare(load_ratings(ratings))
