@@ -36,7 +36,7 @@ def gate_of_dial(
             "cross-talk, the larger": max(talk), "distance to real, mean": float(np.mean(far))}
 
 # %% ../nbs/judging/gate.ipynb #gate0009
-GATE_ARCS, GATE_ARC_S = 8, 28.0 # Pieces of each direction, and their length: twelve seconds at both ends are heard
+GATE_ARCS, GATE_ARC_S = 16, 28.0 # Pieces of each direction, and their length: twelve seconds at both ends are heard
 
 def compose_gate_arcs(
     composer: Composer,

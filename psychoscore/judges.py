@@ -89,18 +89,21 @@ def agreement(
 # %% ../nbs/judging/judges.ipynb #judg0016
 def note_pairs(
     notes: np.ndarray, # Note table sorted by onset, at least one note
-) -> np.ndarray: # Square roots of shares, (913,)
-    "Count which degree, step of the top line and move of the bass follows which."
+) -> np.ndarray: # Square roots of shares, (1082,)
+    "Count which degree, step of the top line, move of the bass and change of pace follows which."
     (first, _), pitch = attacks(notes), notes["pitch"].astype(int)
     degree = (pitch - estimate_key(notes)[0].tonic) % 12
     step = np.diff(np.maximum.reduceat(pitch, first)).clip(-12, 12) + 12
     bass = np.diff(np.minimum.reduceat(pitch, first)) % 12
-    counts = [np.bincount(line[:-1]*size + line[1:], minlength=size**2) for line, size in ((degree, 12), (step, 25), (bass, 12))]
+    gaps = np.maximum(np.diff(notes["onset_s"][first]), 0.03)
+    pace = np.rint(2*np.diff(np.log2(gaps))).clip(-6, 6).astype(int) + 6 # Half octaves
+    lines = ((degree, 12), (step, 25), (bass, 12), (pace, 13))
+    counts = [np.bincount(line[:-1]*size + line[1:], minlength=size**2) for line, size in lines]
     return np.concatenate([np.sqrt(count/max(count.sum(), 1)) for count in counts])
 
 class PairEar(NamedTuple):
     "Kernel ridge regression on pairs of notes."
-    known: np.ndarray # From `note_pairs`, (M, 913)
+    known: np.ndarray # From `note_pairs`, (M, 1082)
     base: np.ndarray # Mean profile, (2,)
     weights: np.ndarray # (M, 2)
 

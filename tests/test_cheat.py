@@ -37,7 +37,7 @@ def halves(pieces, profiles, songs):
 @pytest.fixture(scope="module", params=["rules", pytest.param("emopia", marks=pytest.mark.skipif(not REAL.is_dir(), reason="needs emopia in PSYCHOSCORE_DATA"))])
 def found(request):
     "Shares of what was asked for that ears hear, of a cheat, of an honest generator, and of an idle one."
-    learned, music = (by_rules(400, 1), by_rules(240, 2)) if request.param == "rules" else (from_emopia(["train"]), from_emopia(["validation", "test"]))
+    learned, music = (by_rules(400, 1), by_rules(400, 2)) if request.param == "rules" else (from_emopia(["train"]), from_emopia(["validation", "test"]))
     ears = {"listener": listener_ear, "feature judge": feature_judge, "pairs of notes": fit_pair_ear(*learned[:2])}
     if request.param == "emopia": del ears["feature judge"] # it learned from the clips that are heard here
     def hear(wanted, pieces, groups): return Answers(wanted, {name: ear(pieces) for name, ear in ears.items()}, groups)
@@ -65,7 +65,7 @@ def test_an_ear_without_its_features_hears_less_of_the_cheat(found):
 
 def test_an_honest_generator_shows_no_such_gap(found):
     gap, cheat = of(found, "honest", "pairs of notes"), of(found, "cheat", "pairs of notes")
-    assert (gap.less_low < 0).all() and (gap.less_high > 0).all() and (gap.less < cheat.less).all(), found
+    assert (gap.less_low < 0).all() and (gap.less < cheat.less_low).all(), found["honest"] # an ear that hears more exposes nothing
     assert (of(found, "honest", "listener").low > 0.5).all()
 
 
