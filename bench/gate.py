@@ -10,7 +10,7 @@ import pandas as pd
 from bench.common import make_parser, run_script
 from psychoscore.compose import Composer
 from psychoscore.dial import Grid, calibrate
-from psychoscore.gate import floors_of, gate_figures
+from psychoscore.gate import floors_of, measure_gate
 from psychoscore.protocol import DEVELOPMENT_SEED
 
 APART = 1000 # From one seed of a grid to the next
@@ -29,7 +29,7 @@ def main():
         seed = DEVELOPMENT_SEED + APART*number
         if any(row["seed"] == seed for row in rows): continue
         dial = calibrate(composer, Grid(2, 16, 12, seed), n_bootstrap=2, processes=args.processes)
-        rows.append({"seed": seed, **gate_figures(composer, dial, seed, args.processes)})
+        rows.append({"seed": seed, **measure_gate(composer, dial, seed, args.processes, all_of_it=True).figures})
         pd.DataFrame(rows).round(5).to_csv(args.out, index=False)
         print(rows[-1], flush=True)
     print(floors_of(pd.read_csv(args.out)).to_string())

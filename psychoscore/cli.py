@@ -704,7 +704,8 @@ Schedules = Annotated[Optional[list[str]], typer.Option(
     help="plan (the default), calibrated or constant. Repeat it to compare.")]
 HeardTable = Annotated[Optional[Path], typer.Option(help="Write what was asked and heard of each piece to this CSV.")]
 Gate = Annotated[bool, typer.Option(
-    "--gate", help="Say whether every figure is above its floor, and which decided; exit with 1 when one is below.")]
+    "--gate", help="Compose arcs as well, say whether every figure keeps its bound, and which decided; "
+    "exit with 1 when one does not.")]
 
 def _tell_dial(dial: "Dial", seconds: float, figure: Optional[Path], table: Optional[Path]):
     "Print what was measured, and write the files that were asked for."
@@ -754,8 +755,10 @@ def calibrate(
                           **{how: temperatures[0]})
     _tell_dial(dial, seconds, figure, table)
     if gate:
-        typer.echo(dial.verdict(), err=bool(dial.below_floor()))
-        if dial.below_floor(): raise typer.Exit(1)
+        from psychoscore.gate import measure_gate
+        found = measure_gate(composer, dial, seed, processes, guidance=guidances[0], **{how: temperatures[0]})
+        typer.echo(found.verdict(), err=bool(found.missed()))
+        if found.missed(): raise typer.Exit(1)
 
 # %% ../nbs/running/command.ipynb #eval0004
 @app.command()

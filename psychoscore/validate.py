@@ -135,7 +135,8 @@ def heard_within(
     for k, (dial, (scale, sign)) in enumerate(RATED.items()):
         ratings = sign*np.array(piece.measures[scale])
         at = (np.arange(len(ratings)) + 0.5)*piece.seconds/len(ratings)
-        steps = [(at >= a) & (at < a + CURVE_STEP_S) for a in start]
+        ends = np.minimum(start + CURVE_STEP_S, end_s(piece.notes))
+        steps = [(at >= a) & (at < b) for a, b in zip(start, ends, strict=True)]
         rated = np.array([ratings[step].mean() if step.any() else math.nan for step in steps])
         for ear, curve in curves.items():
             known = ~np.isnan(rated) & ~np.isnan(curve[:, k])
