@@ -736,6 +736,7 @@ def calibrate(
     _check_figure(figure); _make_room(table); _say_what_is_unheard()
     from psychoscore.compose import Composer
     from psychoscore.dial import Grid, calibrate as calibrate_dial, compare_settings
+    from psychoscore.gate import measure_gate
     from psychoscore.temperature import SCHEDULES
     grid, guidances = Grid(steps, repeats, seconds, seed), guidance or [None]
     temperatures = [*(schedule or []), *(temperature or [])] or ["plan"]
@@ -751,12 +752,11 @@ def calibrate(
                    + compared.round(3).T.to_string(header=False))
         return
     how = "schedule" if isinstance(temperatures[0], str) else "temperature"
-    dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, guidance=guidances[0],
-                          **{how: temperatures[0]})
+    wish = {"guidance": guidances[0], how: temperatures[0]}
+    dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, **wish)
     _tell_dial(dial, seconds, figure, table)
     if gate:
-        from psychoscore.gate import measure_gate
-        found = measure_gate(composer, dial, seed, processes, guidance=guidances[0], **{how: temperatures[0]})
+        found = measure_gate(composer, dial, seed, processes, **wish)
         typer.echo(found.verdict(), err=bool(found.missed()))
         if found.missed(): raise typer.Exit(1)
 

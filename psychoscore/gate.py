@@ -4,21 +4,21 @@
 
 # %% auto #0
 __all__ = ['GATE_ARCS', 'GATE_ARC_S', 'GATE_KEYS', 'IN_TUNE', 'STRONGEST', 'SPREADS', 'CEILINGS', 'FLOORS', 'gate_of_dial',
-           'compose_gate_arcs', 'gate_of_arcs', 'in_tune', 'gate_of_sound', 'floors_of', 'Bound', 'Gate',
-           'measure_gate']
+           'gate_arcs', 'compose_gate_arcs', 'gate_of_arcs', 'in_tune', 'gate_of_sound', 'floors_of', 'Bound',
+           'GateFindings', 'measure_gate']
 
 # %% ../nbs/judging/gate.ipynb #gate0003
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from .arcs import hear_ends, single_dial_arcs
+from .arcs import HELD_S, hear_ends
 from .compose import Composer
 from .dial import AXES, Dial, compose_shared, corner_accuracy, distance, rank
 from .estimators import STATISTICS, packaged_judge, reference
 from .features import features_table
 from .notes import make_notes
 from .piece import Piece
-from .profile import CIRCUMPLEX
+from .profile import CIRCUMPLEX, ProfileTrajectory, PsychometricProfile
 from .request import Request
 from .sound import RATE, render, strongest_hz
 
@@ -37,7 +37,13 @@ def gate_of_dial(
             "cross-talk, the larger": max(talk), "distance to real, mean": float(np.mean(far))}
 
 # %% ../nbs/judging/gate.ipynb #gate0009
-GATE_ARCS, GATE_ARC_S = 16, 28.0 # Pieces of each direction, and their length: twelve seconds at both ends are heard
+GATE_ARCS, GATE_ARC_S = 8, 40.0 # Pieces of each direction, and their length
+
+def gate_arcs() -> "list[ProfileTrajectory]": # Up and down
+    "Arcs of entropy from end to end."
+    def move(begin, end): return ProfileTrajectory(((0.0, begin), (HELD_S, begin), (GATE_ARC_S - HELD_S, end)))
+    low, high = (PsychometricProfile(0.5, entropy) for entropy in (0.0, 1.0))
+    return [move(low, high), move(high, low)]
 
 def compose_gate_arcs(
     composer: Composer,
@@ -46,8 +52,7 @@ def compose_gate_arcs(
     **options, # Of `Request`
 ) -> "list[Piece]":
     "Compose arcs of entropy, up and down."
-    arcs = [arc for name, arc in single_dial_arcs(GATE_ARC_S).items() if name.startswith("entropy")]
-    requests = [Request(arc, GATE_ARC_S, seed + k, **options) for arc in arcs for k in range(GATE_ARCS)]
+    requests = [Request(arc, GATE_ARC_S, seed + k, **options) for arc in gate_arcs() for k in range(GATE_ARCS)]
     return compose_shared(composer, requests, processes=processes)[0]
 
 def gate_of_arcs(
@@ -79,15 +84,16 @@ def gate_of_sound(
 ) -> "dict[str, float]": # Name -> figure
     "What the gate looks at in the sound of pieces."
     pieces = [notes for notes in pieces if len(notes)]
-    if not pieces: return {"sound, share of keys in tune": 0.0, "sound, level in dB": -120.0, "sound, share clipped": 1.0}
+    names = ("sound, share of keys in tune", "sound, level in dB", "sound, share clipped")
+    if not pieces: return dict(zip(names, (0.0, -120.0, 1.0)))
     struck = np.sort(np.concatenate(pieces), order=["pitch", "velocity"])
     struck = struck[np.linspace(0, len(struck) - 1, GATE_KEYS).round().astype(int)]
     keys = [in_tune(int(n["pitch"]), play(make_notes([0], [1], [n["pitch"]], n["velocity"]))) for n in struck]
     audio = np.rint(play(max(pieces, key=len)).astype(float)*32767).clip(-32768, 32767)
     full = np.abs(audio) >= np.abs(audio).max()
     level = 20*np.log10(np.sqrt((audio**2).mean())/32767 + 1e-6)
-    return {"sound, share of keys in tune": float(np.mean(keys)), "sound, level in dB": float(level),
-            "sound, share clipped": float((full[1:] & full[:-1]).mean()) if audio.any() else 1.0}
+    clipped = (full[1:] & full[:-1]).mean() if audio.any() else 1.0
+    return dict(zip(names, map(float, (np.mean(keys), level, clipped))))
 
 # %% ../nbs/judging/gate.ipynb #gate0017
 SPREADS = 3 # Standard deviations from the mean to the floor
@@ -122,13 +128,14 @@ FLOORS: "dict[str, Bound]" = { # Figure -> its floor, or its ceiling if it is on
     "sound, share clipped": Bound(0, 0)}
 
 # %% ../nbs/judging/gate.ipynb #gate0023
-class Gate(NamedTuple):
+class GateFindings(NamedTuple):
     "What the gate has found."
     figures: "dict[str, float]" # Name -> value, all or some of FLOORS
 
     def margins(self) -> "dict[str, float]": # Name -> how far it is within its bound; not 0 or more: missed
         "How far every figure is on the right side."
-        return {name: (FLOORS[name].value - value)*(1 if name in CEILINGS else -1) for name, value in self.figures.items()}
+        return {name: (FLOORS[name].value - value)*(1 if name in CEILINGS else -1)
+                for name, value in self.figures.items()}
 
     def missed(self) -> "dict[str, float]": # Name -> value; empty when all is well
         "Figures that miss their bound."
@@ -151,8 +158,8 @@ def measure_gate(
     processes: int = 1, # Among which composing is shared
     all_of_it: bool = False, # Compose arcs although another figure misses its bound
     **options, # Of `Request`, as those of the grid
-) -> Gate:
+) -> GateFindings:
     "Measure what the gate looks at."
-    found = Gate({**gate_of_dial(dial.heard), **gate_of_sound([piece.notes for piece in dial.pieces])})
+    found = GateFindings({**gate_of_dial(dial.heard), **gate_of_sound([piece.notes for piece in dial.pieces])})
     if found.missed() and not all_of_it: return found
-    return Gate(found.figures | gate_of_arcs(compose_gate_arcs(composer, seed, processes, **options)))
+    return GateFindings(found.figures | gate_of_arcs(compose_gate_arcs(composer, seed, processes, **options)))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Ear', 'CHEATS', 'CHEAT_STEPS', 'listener_ear', 'feature_judge', 'judges', 'mean_ranks', 'partial_rank',
-           'partial_correlation', 'agreement', 'note_pairs', 'PairEar', 'fit_pair_ear', 'Answers', 'slope',
+           'partial_correlation', 'ear_agreement', 'note_pairs', 'PairEar', 'fit_pair_ear', 'Answers', 'slope',
            'share_heard', 'change_touch', 'please']
 
 # %% ../nbs/judging/judges.ipynb #judg0003
@@ -65,11 +65,12 @@ def partial_correlation(
     n_bootstrap: int = 1000,
 ) -> "dict[str, tuple[float, float, float]]": # Dial -> value and its 95 % interval over songs
     "What two ears share beyond the truth."
-    def of(k): return song_interval(lambda rows: partial_rank(a[rows, k], b[rows, k], truth[rows, k]), songs, n_bootstrap)
+    def of(k):
+        return song_interval(lambda r: partial_rank(a[r, k], b[r, k], truth[r, k]), songs, n_bootstrap)
     return {d.name: of(k) for k, d in enumerate(CIRCUMPLEX)}
 
 # %% ../nbs/judging/judges.ipynb #judg0013
-def agreement(
+def ear_agreement(
     answers: "dict[str, np.ndarray]", # Ear -> profiles of real clips that it did not learn from, (N, 2)
     truth: np.ndarray, # Labels, (N, 2)
     songs: np.ndarray, # (N,)
@@ -151,9 +152,9 @@ def share_heard(
         shares = {ear: draws(made, ear, k)/draws(real, ear, k) for ear in made.heard}
         first = next(iter(shares.values()))
         for ear, share in shares.items():
-            ends = {name: (x[0], *np.nanquantile(x[1:], (0.025, 0.975))) for name, x in (("share", share), ("less", first - share))}
-            rows.append({"dial": d.name, "ear": ear, "share": ends["share"][0], "low": ends["share"][1],
-                         "high": ends["share"][2], **dict(zip(("less", "less_low", "less_high"), ends["less"]))})
+            found = [x for of in (share, first - share) for x in (of[0], *np.nanquantile(of[1:], (0.025, 0.975)))]
+            names = ("share", "low", "high", "less", "less_low", "less_high")
+            rows.append({"dial": d.name, "ear": ear, **dict(zip(names, found, strict=True))})
     return pd.DataFrame(rows)
 
 # %% ../nbs/judging/judges.ipynb #judg0028

@@ -88,7 +88,8 @@ def note_rate(
 
 def all_ears() -> "dict[str, Ear]": # Name -> ear
     "The listener, the judges, and the yardstick."
-    return {"listener": listener_ear, **{f"judge, {name}": ear for name, ear in judges().items()}, "note rate": note_rate}
+    of_judges = {f"judge, {name}": ear for name, ear in judges().items()}
+    return {"listener": listener_ear, **of_judges, "note rate": note_rate}
 
 def with_all_judges(
     answers: "dict[str, np.ndarray]", # Ear -> (N, 2)

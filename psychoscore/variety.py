@@ -50,7 +50,8 @@ def drawn_weights(
 ) -> np.ndarray: # How often each is drawn, (n_bootstrap, N)
     "Draw groups with replacement."
     names, number = np.unique(groups, return_inverse=True)
-    return np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1/len(names)), n_bootstrap)[:, number]
+    even = np.full(len(names), 1/len(names))
+    return np.random.default_rng(seed).multinomial(len(names), even, n_bootstrap)[:, number]
 
 def measure_variety(
     heard: pd.DataFrame, # From `hear` by the feature judge: pieces of 30 s, several of each profile
