@@ -23,6 +23,7 @@ from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 if TYPE_CHECKING: # --help is quick
     import numpy as np
     from psychoscore.dial import Dial
+    from psychoscore.gate import GateFindings
     from psychoscore.piece import Piece
     from psychoscore.midi import Limits
 
@@ -717,6 +718,11 @@ def _tell_dial(dial: "Dial", seconds: float, figure: Optional[Path], table: Opti
     if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
     if table: dial.heard.to_csv(table, index=False); typer.echo(table)
 
+def _tell_gate(found: "GateFindings"):
+    "Say what the gate found, and end with 1 where it lets nothing pass."
+    typer.echo(found.verdict(), err=bool(found.missed()))
+    if found.missed(): raise typer.Exit(1)
+
 # %% ../nbs/running/command.ipynb #27acf9b1
 @app.command()
 def calibrate(
@@ -755,10 +761,7 @@ def calibrate(
     wish = {"guidance": guidances[0], how: temperatures[0]}
     dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, **wish)
     _tell_dial(dial, seconds, figure, table)
-    if gate:
-        found = measure_gate(composer, dial, seed, processes, **wish)
-        typer.echo(found.verdict(), err=bool(found.missed()))
-        if found.missed(): raise typer.Exit(1)
+    if gate: _tell_gate(measure_gate(composer, dial, seed, processes, **wish))
 
 # %% ../nbs/running/command.ipynb #eval0004
 @app.command()
