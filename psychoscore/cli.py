@@ -23,6 +23,7 @@ from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 if TYPE_CHECKING: # --help is quick
     import numpy as np
     from psychoscore.dial import Dial
+    from psychoscore.gate import GateFindings
     from psychoscore.piece import Piece
     from psychoscore.midi import Limits
 
@@ -708,7 +709,8 @@ Schedules = Annotated[Optional[list[str]], typer.Option(
     help="plan (the default), calibrated or constant. Repeat it to compare.")]
 HeardTable = Annotated[Optional[Path], typer.Option(help="Write what was asked and heard of each piece to this CSV.")]
 Gate = Annotated[bool, typer.Option(
-    "--gate", help="Say whether every figure is above its floor, and which decided; exit with 1 when one is below.")]
+    "--gate", help="Compose arcs as well, say whether every figure keeps its bound, and which decided; "
+    "exit with 1 when one does not.")]
 
 def _tell_dial(dial: "Dial", seconds: float, figure: Optional[Path], table: Optional[Path]):
     "Print what was measured, and write the files that were asked for."
@@ -719,6 +721,11 @@ def _tell_dial(dial: "Dial", seconds: float, figure: Optional[Path], table: Opti
                f"distance to real EMOPIA, in its standard deviations\n{dial.distances.round(3).to_string()}")
     if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
     if table: dial.heard.to_csv(table, index=False); typer.echo(table)
+
+def _tell_gate(found: "GateFindings"):
+    "Say what the gate found, and end with 1 where it lets nothing pass."
+    typer.echo(found.verdict(), err=bool(found.missed()))
+    if found.missed(): raise typer.Exit(1)
 
 # %% ../nbs/running/command.ipynb #27acf9b1
 @app.command()
@@ -739,6 +746,7 @@ def calibrate(
     _check_figure(figure); _make_room(table); _say_what_is_unheard()
     from psychoscore.compose import Composer
     from psychoscore.dial import Grid, calibrate as calibrate_dial, compare_settings
+    from psychoscore.gate import measure_gate
     from psychoscore.temperature import SCHEDULES
     grid, guidances = Grid(steps, repeats, seconds, seed), guidance or [None]
     temperatures = [*(schedule or []), *(temperature or [])] or ["plan"]
@@ -754,12 +762,10 @@ def calibrate(
                    + compared.round(3).T.to_string(header=False))
         return
     how = "schedule" if isinstance(temperatures[0], str) else "temperature"
-    dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, guidance=guidances[0],
-                          **{how: temperatures[0]})
+    wish = {"guidance": guidances[0], how: temperatures[0]}
+    dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, **wish)
     _tell_dial(dial, seconds, figure, table)
-    if gate:
-        typer.echo(dial.verdict(), err=bool(dial.below_floor()))
-        if dial.below_floor(): raise typer.Exit(1)
+    if gate: _tell_gate(measure_gate(composer, dial, seed, processes, **wish))
 
 # %% ../nbs/running/command.ipynb #eval0004
 @app.command()
@@ -820,7 +826,7 @@ def validate(
     ratings: Annotated[Path, typer.Option(help="Folder of rated pieces: labels.csv, per_measure.json, midi/.")],
     out: Out = Path("reports/report"),
 ):
-    "Compare what the listener hears with what people rated, and write ratings.json for the report."
+    "Compare what the listener and the judges hear with what people rated, and write ratings.json for the report."
     from psychoscore.validate import load_ratings, save_validation, validate as compare, validation_rows
     import pandas as pd
     found = compare(load_ratings(ratings))

@@ -7,7 +7,7 @@ __all__ = ['CLIP_COPIES', 'EXCERPTS', 'EXCERPT_S', 'STATISTICS', 'REFERENCE_S', 
            'rows_of_kind', 'Calibration', 'calibrate_answers', 'song_folds', 'cross_validate', 'Ridge', 'learn',
            'Listener', 'fit_listener', 'joined_rows', 'Forest', 'grow_forest', 'excerpt_rows', 'Judge', 'fit_judge',
            'save_estimator', 'load_estimator', 'packaged_listener', 'packaged_judge', 'accuracies', 'save_reference',
-           'reference', 'held_out_figures', 'make_estimators', 'estimator_report', 'figures_table']
+           'reference', 'reference_heard', 'held_out_figures', 'make_estimators', 'estimator_report', 'figures_table']
 
 # %% ../nbs/hearing/estimators.ipynb #est0impx
 import json
@@ -404,12 +404,14 @@ REFERENCE_S = 30.0 # Length of the excerpts: that of a piece by default
 def save_reference(
     clips: "dict[str, pd.DataFrame]", # "train" and "held_out": rows of `load_emopia`
     notes: "dict[str, list[np.ndarray]]", # Note table of each
+    judge: "Judge", # That did not learn from the training clips
     path: Path, # .npz
 ):
-    "Write down the statistics of the first 30 s of each clip, and the songs of the clips."
+    "Write down the statistics of the first 30 s of each clip, their songs, and what a judge hears in training clips."
     stored = {}
     for name, tables in notes.items():
         measured = features_table([excerpt(clip, 0, REFERENCE_S) for clip in tables])
+        if name == "train": stored["train_heard"] = judge(measured).astype(np.float32)
         stored |= {name: measured[[*STATISTICS.values()]].to_numpy(np.float32),
                    f"{name}_songs": clips[name].song_id.to_numpy(str)}
     np.savez_compressed(path, **stored)
@@ -423,6 +425,13 @@ def reference(
         columns = list(STATISTICS.values())
         return {name: pd.DataFrame(stored[name].astype(float), pd.Index(stored[f"{name}_songs"], name="song"), columns)
                 for name in ("train", "held_out")}
+
+@cache
+def reference_heard(
+) -> np.ndarray: # Profiles, in the order of `reference()["train"]`, (767, 2)
+    "What the judge hears in the first 30 s of the training clips, from which it did not learn."
+    with np.load(files("psychoscore")/"assets"/"reference.npz", allow_pickle=False) as stored:
+        return stored["train_heard"].astype(float)
 
 # %% ../nbs/hearing/estimators.ipynb #8430e99a
 def held_out_figures(
@@ -465,7 +474,7 @@ def make_estimators(
     learned = augmented_rows(own, notes["train"])
     listener = fit_listener(learned, joined_rows(list(asked.values())))
     judge = fit_judge(excerpt_rows(apart, notes["held_out"]))
-    save_reference({"train": own, "held_out": apart}, notes, out/"reference.npz")
+    save_reference({"train": own, "held_out": apart}, notes, judge, out/"reference.npz")
     for estimator in (listener, judge): save_estimator(estimator, out/f"{type(estimator).__name__.lower()}.npz")
     heard = {split if kind == "performed" else f"{split}, {kind}": held_out_figures(listener, parts[split], kind)
              for split in ("validation", "test") for kind in KINDS}

@@ -1,4 +1,4 @@
-"""What people rated against what the listener hears: from the shell, on made-up ratings and on real ones."""
+"""What people rated against what ears hear: from the shell, on made-up ratings and on real ones."""
 import json
 import os
 from pathlib import Path
@@ -44,9 +44,9 @@ def test_a_series_column_is_heeded_and_no_rating_is_learned_from(ratings):
     labels = pd.read_csv(ratings/"labels.csv")
     labels["series"] = "one"
     labels["arousal_mean"] *= -1
-    before = validate(load_ratings(ratings), 20)
+    before = validate(load_ratings(ratings), n_bootstrap=20)
     labels.to_csv(ratings/"labels.csv", index=False)
-    after = validate(load_ratings(ratings), 20)
+    after = validate(load_ratings(ratings), n_bootstrap=20)
     assert (before["series"], after["series"]) == (3, 1)
     one, other = (found["dials"]["entropy"]["listener"]["over pieces"][0] for found in (before, after))
     assert one == pytest.approx(-other)
@@ -71,7 +71,7 @@ def test_a_folder_that_is_something_else_is_one_line(spoil, says, ratings, comma
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs rated pieces in vgmidi_half of PSYCHOSCORE_DATA")
 def test_people_hear_arousal_and_valence_where_the_listener_does():
-    found = validate(load_ratings(REAL), 50)
+    found = validate(load_ratings(REAL), n_bootstrap=50)
     assert found["pieces"] == 102 and found["series"] == 7
     arousal, valence = (found["dials"][dial]["listener"]["over pieces"][0] for dial in ("entropy", "trauma"))
     assert arousal > 0.6 and valence > 0.5
