@@ -6,7 +6,7 @@
 __all__ = ['LEAST_PIECES', 'MeasureVariety', 'LEAST_SONGS', 'HEARING', 'frechet_distance', 'quality', 'nearness',
            'check_measurable', 'made_by', 'about_model', 'nearness_and_novelty', 'farthest_misses', 'make_report',
            'at_commit', 'show', 'markdown_table', 'labels', 'by_judge', 'few_songs', 'judged', 'clouds', 'results_rows',
-           'agreement', 'quality_rows', 'report_page', 'save_report', 'looks_at']
+           'judges_agree', 'quality_rows', 'report_page', 'save_report', 'looks_at']
 
 # %% ../nbs/judging/report.ipynb #07b921dc
 import json, math, platform, time
@@ -23,8 +23,8 @@ from .dial import AXES, HEARD, plot_dial
 from .embedding import embed_ids
 from .estimators import estimator_report
 from .form import FORM
-from .measure import (TOGETHER, Clips, HearNotes, agree, label_of, measure_against_real, measure_settings,
-                                 real_clips, settings_of)
+from .measure import (TOGETHER, Excerpts, HearNotes, label_of, measure_against_real, measure_settings,
+                                 real_clips, same_side, settings_of)
 from .novelty import N_GRAM, endings, novelty, real_rows, training_index
 from .plots import save_figure
 from .protocol import ComposedProtocol, Protocol, compose_protocol, write_look
@@ -135,7 +135,7 @@ def farthest_misses(
     return worst.round(3).assign(command=again).to_dict(orient="records")
 
 # %% ../nbs/judging/report.ipynb #makerep1
-MeasureVariety = Callable[[ComposedProtocol, Clips], "list[dict]"] # With held-out real clips; rows of a table
+MeasureVariety = Callable[[ComposedProtocol, Excerpts], "list[dict]"] # With held-out real clips; rows of a table
 
 def make_report(
     composer: Composer,
@@ -195,9 +195,9 @@ LEAST_SONGS = 20 # Below, an interval over songs is rough
 def few_songs(quality: dict) -> str: # As in the report; "" where there are enough
     "Say what few validation songs mean."
     if quality["songs"] >= LEAST_SONGS: return ""
-    return (f" **Few songs**: {quality['pieces']} pieces of {quality['songs']} songs are what this model is validated on. "
-            f"With fewer than {LEAST_SONGS} songs these intervals are rough, mostly too narrow, and another draw of "
-            "songs may turn a difference round.")
+    return (f" **Few songs**: {quality['pieces']} pieces of {quality['songs']} songs are what this model is validated "
+            f"on. With fewer than {LEAST_SONGS} songs these intervals are rough, mostly too narrow, and another draw "
+            "of songs may turn a difference round.")
 
 HEARING = {"features": "a forest on named features, of the kind that the listener has", # Judge -> what it is
            "notes": "a network on the notes alone, without named features"}
@@ -230,18 +230,18 @@ def results_rows(
         heard = {name: {who: found.get(figure) for who, found in report["dial"][name].items()} for name in settings}
         shown = {f"{label}, {by_judge(who)}": show(found) if found else ""
                  for name, label in settings.items() for who, found in heard[name].items()}
-        same = {"judges agree": agreement(figure, [heard["default"][who] for who in judges])} if len(judges) > 1 else {}
+        same = {"judges agree": judges_agree(figure, [heard["default"][who] for who in judges])}
         n = ", ".join(str(heard[name][judges[0]]["n"]) for name in settings)
-        rows.append({"figure": figure, **shown, **same, "n": n})
+        rows.append({"figure": figure, **shown, **(same if len(judges) > 1 else {}), "n": n})
     return rows
 
-def agreement(
+def judges_agree(
     figure: str,
     found: "list[dict]", # By each judge
 ) -> str: # "" for a figure that is never below zero
     "Whether all judges put a figure on the same side of zero."
     if not figure.startswith(("rank correlation", "cross-talk")): return ""
-    return "yes" if agree(found) else "no"
+    return "yes" if same_side(found) else "no"
 
 def quality_rows(
     report: dict,
@@ -282,7 +282,7 @@ def protocol_lines(report: dict, looks: "int|None") -> str: # Looks from looks.c
     if looks: said += f"; look {looks} at the release protocol of this model"
     seconds = report["seconds"]
     composing = "composed before" if seconds["composing"] is None else (
-        f"composing took {seconds['composing']/60:.1f} minutes in {report['processes']} processes")
+        f"composing took {seconds['composing']/60:.1f} minutes (processes: {report['processes']})")
     return f"{said}. {composing.capitalize()}, measuring {seconds['measuring']/60:.1f} minutes."
 
 def dial_lines(report: dict) -> str:
@@ -292,8 +292,8 @@ def dial_lines(report: dict) -> str:
         beside = (f"Beside it stand {pieces['takes']} pieces, each composed {of['takes']} times, of which what the "
                   "listener heard nearest to the request was kept. What the listener shares with a judge is used up by "
                   "choosing, so these figures flatter, most of all by the judge of features. ")
-    return (f"What a user gets who sets nothing: {pieces['default']} pieces of {of['seconds']:g} s, one take each, on a "
-            f"grid of {of['steps']} by {of['steps']}. {beside}{judged(report)}")
+    return (f"What a user gets who sets nothing: {pieces['default']} pieces of {of['seconds']:g} s, one take each, on "
+            f"a grid of {of['steps']} by {of['steps']}. {beside}{judged(report)}")
 
 # %% ../nbs/judging/report.ipynb #reparcs1
 def agreement_lines(report: dict) -> str:
@@ -315,7 +315,7 @@ def arc_rows(report: dict) -> "list[dict]":
         row = {"arc": found[0]["arc"], "dial": found[0]["dial"], "asked": f"{found[0]['asked']:+.2f}"}
         for name, of in zip(judges, found):
             row |= {f"heard, {by_judge(name)}": triple(of, "heard"), f"steady, {by_judge(name)}": triple(of, "steady")}
-        same = {"judges agree": "yes" if agree(list(found)) else "no"} if len(judges) > 1 else {}
+        same = {"judges agree": "yes" if same_side(list(found)) else "no"} if len(judges) > 1 else {}
         rows.append(row | same | {"n": found[0]["n"]})
     return rows
 
@@ -334,7 +334,8 @@ def told_rows(report: dict) -> "list[dict]":
     spaces, n = report["told"], {}
     for name, found in next(iter(spaces.values())).items(): n[name] = " and ".join(map(str, found["n"]))
     def auc(found): return show(found["auc"]) if "auc" in found else "too few"
-    return [{"music": name, **{space: auc(found[name]) for space, found in spaces.items()}, "clips": n[name]} for name in n]
+    return [{"music": name, **{space: auc(found[name]) for space, found in spaces.items()}, "clips": n[name]}
+            for name in n]
 
 def form_rows(report: dict) -> "list[dict]":
     "The form of music: how far it is from real training clips, and the mean."
@@ -351,7 +352,8 @@ def distance_rows(report: dict) -> "list[dict]":
     "Distances to real music, one row a statistic."
     def shown(d, who): return show((d[who], d[f"{who}_low"], d[f"{who}_high"]))
     def ours(name):
-        return {label: shown(report["distances"][setting][name], "generated") for setting, label in labels(report).items()}
+        return {label: shown(report["distances"][setting][name], "generated")
+                for setting, label in labels(report).items()}
     return [{"statistic": name, **ours(name), "other real songs": shown(d, "other real songs"),
              "default beyond other real songs": shown(d, "beyond real"), "rule-made pairs": shown(d, "synthetic pairs")}
             for name, d in report["distances"]["default"].items()]
@@ -393,8 +395,8 @@ def real_parts(report: dict) -> "list[str]":
     "Paragraphs of what lies near to real music."
     seconds, variety = report["protocol"]["seconds"], report["variety"]
     told = ("How often a classifier that met neither of two songs scores composed music above a real held-out clip "
-            f"(area under the curve): 0.5 is not told apart, 1 always. All clips are {seconds:g} s long. Composed pieces "
-            "cover the whole square evenly, and real clips do not, which alone tells some apart.")
+            f"(area under the curve): 0.5 is not told apart, 1 always. All clips are {seconds:g} s long. Composed "
+            "pieces cover the whole square evenly, and real clips do not, which alone tells some apart.")
     form = (f"Wasserstein distance to real training clips of {seconds:g} s, in standard deviations of these. Fewer "
             f"pieces lie farther by chance. {'; '.join(f'*{name}*: {what}' for name, what in FORM.items())}.")
     return ["## Told from real?", told, markdown_table(told_rows(report)), "## Form", form,
