@@ -72,11 +72,11 @@ def nearness(
     segments: int, # Length of each
 ) -> dict: # Ready for JSON; n alone where there are too few pieces
     "How far generated pieces are from real training music, and how far other real music and the pairs are."
-    held_out, train = endings(data, real_rows(data, "validation", True), segments)[0], real_rows(data, "train", True)
+    held_out, train = (real_rows(data, split, True) for split in ("validation", "train"))
     n = min(len(generated), len(held_out), len(train))
     if n < LEAST_PIECES: return {"n": n}
     at = embed_ids(endings(data, train, segments, n)[0], model)
-    clouds = {"generated": generated[:n], "other real songs": held_out[:n]}
+    clouds = {"generated": generated[:n], "other real songs": endings(data, held_out, segments, n)[0]}
     first = data.pieces[(data.pieces.split == "train") & (data.pieces["copy"] == 0)]
     pairs = first[first.source == "synthetic"]
     if len(pairs) >= n: clouds["synthetic pairs"] = endings(data, pairs, segments, n)[0]
@@ -305,6 +305,8 @@ def agreement_lines(report: dict) -> str:
     rest = f" They do not for {', '.join(said['no'])}, of which nothing is claimed." if said["no"] else ""
     return f"All judges put {both} on the same side of zero, each by its interval.{rest}"
 
+LEAST_ASKED = 0.005 # Of a dial
+
 def arc_rows(report: dict) -> "list[dict]":
     "How far arcs are heard to move, beside steady pieces."
     judges = report["arcs"]
@@ -314,7 +316,8 @@ def arc_rows(report: dict) -> "list[dict]":
     for found in zip(*judges.values()):
         row = {"arc": found[0]["arc"], "dial": found[0]["dial"], "asked": f"{found[0]['asked']:+.2f}"}
         for name, of in zip(judges, found):
-            row |= {f"heard, {by_judge(name)}": triple(of, "heard"), f"steady, {by_judge(name)}": triple(of, "steady")}
+            steady = triple(of, "steady") if abs(of["asked"]) > LEAST_ASKED else "" # nothing was asked of it
+            row |= {f"heard, {by_judge(name)}": triple(of, "heard"), f"steady, {by_judge(name)}": steady}
         same = {"judges agree": "yes" if same_side(list(found)) else "no"} if len(judges) > 1 else {}
         rows.append(row | same | {"n": found[0]["n"]})
     return rows
@@ -394,15 +397,17 @@ def heard_parts(report: dict, ratings: "dict|None") -> "list[str]":
 def real_parts(report: dict) -> "list[str]":
     "Paragraphs of what lies near to real music."
     seconds, variety = report["protocol"]["seconds"], report["variety"]
-    told = ("How often a classifier that met neither of two songs scores composed music above a real held-out clip "
+    told = ("How often a classifier that met neither of two songs scores music of one kind above a real held-out clip "
             f"(area under the curve): 0.5 is not told apart, 1 always. All clips are {seconds:g} s long. Composed "
             "pieces cover the whole square evenly, and real clips do not, which alone tells some apart.")
     form = (f"Wasserstein distance to real training clips of {seconds:g} s, in standard deviations of these. Fewer "
-            f"pieces lie farther by chance. {'; '.join(f'*{name}*: {what}' for name, what in FORM.items())}.")
+            "pieces lie farther by chance, and so do the draws of a bootstrap, which hold fewer different ones: "
+            f"intervals lean upward. {'; '.join(f'*{name}*: {what}' for name, what in FORM.items())}.")
     return ["## Told from real?", told, markdown_table(told_rows(report)), "## Form", form,
             markdown_table(form_rows(report)), *(["## Variety", markdown_table(variety)] if variety else []),
             "## Distance to real music", "Wasserstein distance to EMOPIA's training clips, in standard deviations of "
-            "these. Excerpts of the clips are 30 s long.", markdown_table(distance_rows(report)),
+            "these. Excerpts of the clips are 30 s long. Intervals lean upward, as above.",
+            markdown_table(distance_rows(report)),
             clouds(report["frechet"]), "## Prediction of real music", markdown_table(quality_rows(report)),
             "## Novelty", f"Runs of {N_GRAM} intervals that occur in the training pieces of the data named above; the "
             "same length of music each.", markdown_table(novelty_rows(report))]
