@@ -84,7 +84,7 @@ def without_seconds(out):
     for name in pipeline.PHASES:
         for file in json.loads((out/"work"/"pipeline.json").read_text())["phases"][name]["done"]["made"]:
             path = out/"work"/name/file
-            if file.startswith("tensorboard/") or file == "dial.joblib": continue # the latter is dial.csv and pieces.csv, pickled
+            if file.startswith("tensorboard/") or file == "composed.joblib": continue # the latter is the pieces of pieces.csv, pickled
             found[f"{name}/{file}"] = comparable(path, out)
     return found
 

@@ -1,4 +1,4 @@
-"""What a judge hears of the packaged model: the dial, quality and novelty, one take and the best of eight.
+"""What judges hear of the packaged model by the release protocol: the dial, arcs, form, quality and novelty.
 
 Usage: python bench/report.py --data FOLDER [--out reports/report] [what else `psychoscore report` takes]
 FOLDER is written by `psychoscore prepare`, with EMOPIA. The page is reports/report/report.md.
@@ -14,7 +14,7 @@ def main():
     parser = make_parser(__doc__, "report")
     parser.add_argument("--data", required=True, help="folder written by `psychoscore prepare`, with EMOPIA")
     args, more = parser.parse_known_args()
-    command = ["report", "--data", args.data, "--out", args.out, "--takes", 8, "--processes", os.cpu_count(), *more]
+    command = ["report", "--data", args.data, "--out", args.out, "--processes", os.cpu_count(), *more]
     return subprocess.run([sys.executable, "-m", "psychoscore", *map(str, command)], check=False).returncode
 
 

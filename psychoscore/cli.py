@@ -716,7 +716,7 @@ def _tell_dial(dial: "Dial", seconds: float, figure: Optional[Path], table: Opti
     "Print what was measured, and write the files that were asked for."
     from psychoscore.dial import plot_dial
     from psychoscore.plots import save_figure
-    typer.echo(f"{len(dial.heard)} pieces of {seconds:g} s, 95 % intervals over pieces; baseline: a published design\n"
+    typer.echo(f"{len(dial.heard)} pieces of {seconds:g} s, 95 % intervals over pieces\n"
                f"{dial.summary.round(3).to_string(na_rep='')}\n\n"
                f"distance to real EMOPIA, in its standard deviations\n{dial.distances.round(3).to_string()}")
     if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
@@ -794,30 +794,48 @@ def explain(
         save_figure(plot_moves(moved_most(moves, top) if moves.moved.any() else moves), figure)
         typer.echo(figure)
 
+# %% ../nbs/running/command.ipynb #repsizes
+def _check_sizes(development: bool, sizes: dict[str, float]):
+    "Refuse a release protocol of other sizes, and takes that nobody can compose, before anything is composed."
+    from psychoscore.request import check_takes
+    check_takes(int(sizes["takes"]))
+    if development: return
+    from psychoscore.protocol import Protocol
+    fixed = Protocol("release", 0)._asdict()
+    if other := [f"{name} {value:g}" for name, value in sizes.items() if value != fixed[name]]:
+        raise ValueError(f"the release protocol has fixed sizes, got {', '.join(other)}: add --development to measure "
+                         "by other sizes")
+
 # %% ../nbs/running/command.ipynb #eval0005
 @app.command()
 def report(
     data: Annotated[Path, typer.Option(help="Folder written by `psychoscore prepare`, with labelled pieces in it.")],
     out: Out = Path("reports/report"),
     model: Model = None,
-    steps: Steps = 5,
-    repeats: Repeats = 8,
-    seconds: Length = 30,
-    seed: FirstSeed = 0,
-    takes: Takes = 1,
+    development: Annotated[bool, typer.Option(
+        "--development", help="By seeds that may be looked at as often as one likes, and at any size. Without it, by "
+                              "the release protocol: seeds from the model, fixed sizes; the look is kept.")] = False,
+    steps: Steps = 5, repeats: Repeats = 8, seconds: Length = 30,
+    takes: Takes = 8,
+    arcs: Annotated[int, typer.Option(min=0, help="Pieces of each arc; 0 leaves arcs out.")] = 40,
     processes: ProcessCount = 1,
 ):
-    "Measure the dial, the quality and the novelty of a model, and write a page, its JSON and its picture."
+    "Measure a model by the frozen protocol: the dial, arcs, form, novelty; write a page, its JSON and its picture."
     from psychoscore.dataset import PreparedDataset
     from psychoscore.folders import refuse_foreign
-    refuse_foreign(out, "psychoscore report", ("report.json", "report.md", "dial.png", "ratings.json"))
+    own = ("report.json", "report.md", "dial.png", "ratings.json", "looks.csv")
+    sizes = dict(steps=steps, repeats=repeats, seconds=seconds, takes=takes, arcs=arcs)
+    _check_sizes(development, sizes)
+    refuse_foreign(out, "psychoscore report", own)
     prepared = PreparedDataset(data)
     _say_what_is_unheard()
     from psychoscore.compose import Composer
-    from psychoscore.dial import Grid
+    from psychoscore.measure import known_judges
+    from psychoscore.protocol import protocol_of
     from psychoscore.report import make_report, save_report
-    made = make_report(Composer.from_pretrained(model), prepared, Grid(steps, repeats, seconds, seed), progress=None,
-                       takes=takes, processes=processes)
+    composer = Composer.from_pretrained(model)
+    made = make_report(composer, prepared, protocol_of(composer, development, **sizes), known_judges(), progress=None,
+                       processes=processes)
     for path in save_report(*made, out): typer.echo(path)
 
 # %% ../nbs/running/command.ipynb #vald0cmd

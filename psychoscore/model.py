@@ -16,6 +16,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 from .config import configuration
 from .tokens import BOS, EOS, IS_NOTE, PAD, VOCABULARY, miditok_tokenizer
 from .weights import EMBEDDING, LM_HEAD, SIZES, VOCABULARY_SHA256, LlamaWeights, Shape, read_weights
@@ -33,6 +34,8 @@ class ModelConfig:
     def __post_init__(self):
         if self.width % (2*self.heads):
             raise ValueError(f"width ({self.width}) must be a multiple of twice the heads ({self.heads})")
+
+disable_progress_bar() # saving takes milliseconds
 
 MODEL_CONFIGS = {"tiny": ModelConfig(width=128, layers=4, mlp_width=384), "small": ModelConfig(),
                  "base": ModelConfig(width=512, layers=8, heads=8, mlp_width=1408)}

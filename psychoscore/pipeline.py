@@ -174,35 +174,44 @@ def model_in(given: dict[str, Path]) -> Path:
     "Which model is measured."
     return given.get("package") or given["train"]
 
-def measured_with(config: PipelineConfig) -> dict[str, Any]: # For `calibrate` and `make_report`
-    "How much is composed to measure the model; in how many processes changes nothing."
-    from psychoscore.dial import Grid
-    if config.quick: return dict(grid=Grid(steps=2, repeats=1, seconds=8), takes=min(config.takes, 2), n_bootstrap=100)
-    return dict(grid=Grid(), takes=config.takes, n_bootstrap=1000, progress=True, processes=os.cpu_count() or 1)
+def measured_by(config: PipelineConfig, composer: Any) -> Any: # From `Composer` to `Protocol`
+    "How much is composed to measure the model; by seeds that are no secret, since a run may be made again and again."
+    from psychoscore.protocol import protocol_of
+    small = dict(steps=2, repeats=1, seconds=8, take_repeats=1, arcs=0, takes=min(config.takes, 2))
+    return protocol_of(composer, development=True, **(small if config.quick else dict(takes=config.takes)))
+
+def draws_of(config: PipelineConfig) -> int: # For intervals
+    return 100 if config.quick else 1000
 
 def phase_calibrate(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
-    "Measure the dial."
+    "Compose what is measured, and measure the dial."
     import joblib
     from psychoscore.compose import Composer
-    from psychoscore.dial import calibrate, plot_dial
+    from psychoscore.dial import hear, plot_dial, summarise_dial
     from psychoscore.plots import save_figure
-    dial = calibrate(Composer.from_pretrained(model_in(given)), **measured_with(config))
-    dial.heard.to_csv(out/"pieces.csv", index=False); dial.summary.to_csv(out/"dial.csv")
-    save_figure(plot_dial(dial.heard), out/"dial.png")
-    joblib.dump(dial, out/"dial.joblib") # for the report, which need not compose again
-    figures = dial.summary["value"].items()
+    from psychoscore.protocol import compose_protocol
+    composer, many = Composer.from_pretrained(model_in(given)), 1 if config.quick else os.cpu_count() or 1
+    composed = compose_protocol(composer, measured_by(config, composer), not config.quick, many)
+    heard = hear(composed.asked, composed.default)
+    summary = summarise_dial(heard, draws_of(config))
+    heard.to_csv(out/"pieces.csv", index=False); summary.to_csv(out/"dial.csv")
+    save_figure(plot_dial(heard), out/"dial.png")
+    joblib.dump(composed, out/"composed.joblib") # for the report, which need not compose again
+    figures = summary["value"].items()
     return ", ".join(f"{name} {value:.2f}" for name, value in figures if name.startswith("rank correlation"))
 
+# %% ../nbs/running/pipeline.ipynb #phasrep1
 def phase_report(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Write the report."
     import joblib
     from psychoscore.compose import Composer
     from psychoscore.dataset import PreparedDataset
+    from psychoscore.measure import known_judges
     from psychoscore.report import make_report, save_report
     composer, data = Composer.from_pretrained(model_in(given)), PreparedDataset(given["tokenise"])
-    known = joblib.load(given["calibrate"]/"dial.joblib")
-    report, dial = make_report(composer, data, dial=known, **measured_with(config))
-    return f"written to {save_report(report, dial, out)[-1].name}"
+    composed = joblib.load(given["calibrate"]/"composed.joblib")
+    made = make_report(composer, data, composed.protocol, known_judges(), composed, n_bootstrap=draws_of(config))
+    return f"written to {save_report(*made, out)[-1].name}"
 
 # %% ../nbs/running/pipeline.ipynb #90fdfa35
 def sha256_of(path: Path) -> str: # In hex
@@ -365,7 +374,7 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
                           ("merge_emopia_data", "synthesize"), data, hash_corpus, ("*.partial",)),
         "train": Phase(phase_train, TRAINED, ("tokenise",), first, hash_init, HALF_SAVED),
         **(after_train if config.second else {}),
-        "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "dial.joblib"), (model,),
+        "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "composed.joblib"), (model,),
                            takes, ours),
         "report": Phase(phase_report, ("report.json", "report.md", "dial.png"), (model, "tokenise", "calibrate"),
                         takes, ours)}

@@ -356,7 +356,7 @@ def test_the_release_at_small_size_from_the_shell(tmp_path):
     assert [line.split()[0] for line in lines[:len(phases)]] == list(phases) and "9 of 9 phases were run" in lines[len(phases)]
     about = json.loads((tmp_path/"work"/"package"/"psychoscore.json").read_text())
     assert about["sampling"] == RECIPES["release"].sampling and about["origin"]["config"]["mix"]["turns"] == 0 and about["config"]["mix"]["turns"] == 0.5
-    assert json.loads((tmp_path/"work"/"report"/"report.json").read_text())["takes"] == 2
+    assert json.loads((tmp_path/"work"/"report"/"report.json").read_text())["protocol"]["takes"] == 2
     declared = {name: {part.removeprefix("input assets/") for part in json.loads((tmp_path/"work"/"pipeline.json").read_text())["phases"][name]["done"]["key"] if part.startswith("input assets/")} for name in phases}
     for name, opened in json.loads(lines[-1].removeprefix("opened ")).items(): assert set(opened) <= declared[name], (name, opened)
     assert pipeline.entries(tmp_path/"work"/"package") and "probe.json" in set(pipeline.entries(tmp_path/"work"/"package"))

@@ -76,7 +76,7 @@ said, wrong = command("calibrate", *grid, "--figure", "dial.png", "--table", "di
 assert "4 pieces" in said and "not heard" in wrong and "rank correlation, trauma" in said and "dominance" not in said
 command("calibrate", *grid, "--guidance", 1, "--guidance", 2)
 assert "dominance 0.20 to 0.80" in command("explain", *dials[:4], "--dominance", 0.5, *model, "--seconds", 4, "--seeds", 4, "--figure", "moves.png")[0]
-said, wrong = command("report", "--data", "own", *grid, "--out", "report")
+said, wrong = command("report", "--data", "own", *grid, "--takes", 1, "--arcs", 0, "--development", "--out", "report")
 assert "not heard" in wrong and "heard as trauma" in Path("report/report.md").read_text()
 
 command("coherence", "--model", "three=run", "--data", "own", "--out", "coherence.json")
