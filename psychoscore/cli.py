@@ -830,11 +830,11 @@ def report(
     prepared = PreparedDataset(data)
     _say_what_is_unheard()
     from psychoscore.compose import Composer
-    from psychoscore.measure import known_judges
+    from psychoscore.judges import judges
     from psychoscore.protocol import protocol_of
     from psychoscore.report import make_report, save_report
     composer = Composer.from_pretrained(model)
-    made = make_report(composer, prepared, protocol_of(composer, development, **sizes), known_judges(), progress=None,
+    made = make_report(composer, prepared, protocol_of(composer, development, **sizes), judges(), progress=None,
                        processes=processes)
     for path in save_report(*made, out): typer.echo(path)
 

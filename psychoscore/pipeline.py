@@ -206,11 +206,11 @@ def phase_report(config: PipelineConfig, out: Path, given: dict[str, Path]) -> s
     import joblib
     from psychoscore.compose import Composer
     from psychoscore.dataset import PreparedDataset
-    from psychoscore.measure import known_judges
+    from psychoscore.judges import judges
     from psychoscore.report import make_report, save_report
     composer, data = Composer.from_pretrained(model_in(given)), PreparedDataset(given["tokenise"])
     composed = joblib.load(given["calibrate"]/"composed.joblib")
-    made = make_report(composer, data, composed.protocol, known_judges(), composed, n_bootstrap=draws_of(config))
+    made = make_report(composer, data, composed.protocol, judges(), composed, n_bootstrap=draws_of(config))
     return f"written to {save_report(*made, out)[-1].name}"
 
 # %% ../nbs/running/pipeline.ipynb #90fdfa35

@@ -17,7 +17,7 @@ from psychoscore.features import features
 from psychoscore.compose import Composer
 from psychoscore.dataset import PreparedDataset
 from psychoscore.dial import Grid, compose_grid
-from psychoscore.measure import known_judges
+from psychoscore.judges import judges
 from psychoscore.model import ModelConfig, make_model, save_model
 from psychoscore.notes import end_s, make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
@@ -143,7 +143,7 @@ def test_the_commands_of_a_report_compose_its_misses_to_the_byte(tmp_path, data,
     composer = Composer.from_pretrained("my model")
     asked, pieces, _ = compose_grid(composer, Grid(steps=4, repeats=1, seconds=4.2), takes=2, guidance=3, temperature=0.9, key="Db", no_repeat=4)
     composed = ComposedProtocol(Protocol("development", 0, 4, 1, 4.2, takes=1, arcs=0), asked, pieces, asked.iloc[:0], [], {})
-    report, heard = make_report(composer, PreparedDataset(data), composed.protocol, known_judges(), composed, n_bootstrap=2)
+    report, heard = make_report(composer, PreparedDataset(data), composed.protocol, judges(), composed, n_bootstrap=2)
     written = report_page(report)
     assert "never trained on" not in written and "4 pieces of 4 songs" in written and "the fewest are 4" in written
     commands = re.findall(r"^- `(psychoscore compose .*?)`: asked for", written, re.M)

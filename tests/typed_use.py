@@ -23,7 +23,7 @@ from psychoscore.notes import Key, estimate_key, midi_bytes
 from psychoscore.model import load_model
 from psychoscore.pipeline import PipelineConfig, run_pipeline
 from psychoscore.profile import ProfileTrajectory, PsychometricProfile, as_trajectory, make_arc
-from psychoscore.measure import known_judges
+from psychoscore.judges import judges
 from psychoscore.protocol import protocol_of
 from psychoscore.report import make_report, save_report
 from psychoscore.search import PACKAGED, index_folder, load_index, make_probe
@@ -78,7 +78,7 @@ config = TrainConfig()
 
 dial: Dial = calibrate(composer, Grid(steps=2, repeats=1), takes=2)
 moves: str = tell_moves(explain(composer, profile, seeds=8))
-found, measured = make_report(composer, data, protocol_of(composer, development=True, arcs=0), known_judges())
+found, measured = make_report(composer, data, protocol_of(composer, development=True, arcs=0), judges())
 paths: list[Path] = save_report(found, measured, "reports")
 hits = load_index("music.parquet").search(profile, 5)
 index, unusable = index_folder("music", "music.parquet", PACKAGED)
