@@ -62,7 +62,7 @@ def test_any_length(seconds):
 def test_one_note_is_judged_and_none_is_refused():
     one = make_notes([3.0], [1.0], [60], [64])
     assert packaged_note_judge()([one]).shape == (1, 2)
-    with pytest.raises(ValueError, match="without notes: 1 of 2") as refused: packaged_note_judge()([one, one[:0]])
+    with pytest.raises(ValueError, match="without notes: number 1 of 2") as refused: packaged_note_judge()([one, one[:0]])
     assert "\n" not in str(refused.value)
 
 
