@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
 from torch import Tensor, nn
-from .estimators import accuracies
+from .estimators import accuracies, packaged_judge
+from .features import features_table
 from .midi import read_midi
 from .notes import end_s
 from .profile import CIRCUMPLEX, PsychometricProfile
@@ -397,13 +398,16 @@ def _composed(): return rule_made(PAIRS, PAIR_SEED)
 # %% ../nbs/judging/note_judge.ipynb #njud0042
 def judge_figures(
     answers: np.ndarray, # (N, P)
+    by_features: np.ndarray, # What the feature judge says of them, (N, P)
     clips: pd.DataFrame, # Rows of `load_emopia`
 ) -> dict: # Ready for JSON
-    "Measure answers about whole clips, as the estimators are measured."
+    "Measure answers about whole clips, as the estimators are measured, and how far they agree with the feature judge."
     truth, songs = clips[[d.name for d in CIRCUMPLEX]].to_numpy(), clips.song_id.to_numpy()
     scores = {name: score.summary() for name, score in accuracies(answers, truth, songs).items()}
     ranks = {name: {"rank_correlation": found} for name, found in rank_figures(answers, truth, songs).items()}
-    return {"clips": len(clips), "songs": len(set(songs)), **scores, **ranks}
+    agreement = {"all": rank_figures(answers, by_features, songs),
+                 "given the label": rank_figures(answers, by_features, songs, truth)}
+    return {"clips": len(clips), "songs": len(set(songs)), **scores, **ranks, "agreement": agreement}
 
 # %% ../nbs/judging/note_judge.ipynb #njud0056
 def make_note_judge(
@@ -426,8 +430,9 @@ def make_note_judge(
              "learned_from": f"{len(apart)} clips of {apart.song_id.nunique()} validation and test songs"}
     out.mkdir(parents=True, exist_ok=True)
     save_note_judges(NoteJudges(tuned), out, about)
-    about |= {"training": judge_figures(load_note_judges(out)(asked), own),
-              "training, rules alone": judge_figures(NoteJudges(begun)(asked), own)}
+    judges = {"training": load_note_judges(out), "training, rules alone": NoteJudges(begun)}
+    by_features = packaged_judge()(features_table(asked))
+    about |= {name: judge_figures(heard(asked), by_features, own) for name, heard in judges.items()}
     save_note_judges(NoteJudges(tuned), out, about)
     return json.loads((out/ABOUT).read_text())
 
