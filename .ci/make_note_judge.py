@@ -1,4 +1,4 @@
-"Learn the judge that is given notes alone again, into psychoscore/assets, and print its figures (half an hour of one core)."
+"Learn the judge that is given notes alone again, into psychoscore/assets, and print its figures (many minutes of one core)."
 import argparse
 from pathlib import Path
 
