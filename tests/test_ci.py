@@ -36,7 +36,7 @@ def test_examples_of_no_model(tmp_path):
     assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1) and "no psychoscore checkpoint in" in failed.stderr
 
 
-@pytest.mark.parametrize("name", ["make_estimators", "make_piano"])
+@pytest.mark.parametrize("name", ["make_estimators", "make_note_judge", "make_piano"])
 def test_what_takes_minutes_or_a_network_finds_at_least_what_it_imports(name):
     spec = importlib.util.spec_from_file_location(name, ROOT/".ci"/f"{name}.py")
     spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
