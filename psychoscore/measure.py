@@ -6,14 +6,13 @@
 __all__ = ['TOGETHER', 'LEAST_HEARD', 'LEAST_LENGTH', 'LEAST_CLIP_NOTES', 'PAIRS_TRIED', 'LEAST_TOLD', 'as_records', 'hear_all',
            'rank_together', 'heard_by_all', 'measure_dial', 'side', 'same_side', 'Setting', 'settings_of', 'label_of',
            'Excerpts', 'last_seconds', 'real_clips', 'pair_clips', 'embeddings', 'told_from_real', 'spread_from',
-           'as_triple', 'compare_form', 'judge_judges', 'ranked', 'measure_settings', 'measure_against_real']
+           'as_triple', 'compare_form', 'judge_judges', 'measure_settings', 'measure_against_real']
 
 # %% ../nbs/judging/measure.ipynb #meas0003
 import json
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 from .arcs import measure_arcs
 from .dataset import PreparedDataset
 from .dial import (AXES, CORNERS, HEARD, distance, distances_to_real, hear, summarise_dial,
@@ -24,7 +23,7 @@ from .judges import Ear, ear_agreement, mean_ranks
 from .notes import Key, end_s
 from .novelty import real_rows
 from .protocol import ComposedProtocol, Protocol
-from .scores import PROBES, song_bootstrap, song_interval
+from .scores import PROBES, rank_agreement, song_bootstrap, song_interval
 from .tokens import decode, encode
 from .two_sample import PARTS, tell_apart
 from .variety import measure_variety
@@ -237,7 +236,7 @@ def judge_judges(
     judges: dict[str, Ear],
     clips: Excerpts, # With profiles; that no judge learned from
     n_bootstrap: int = 1000,
-) -> dict: # Ready for JSON: clips, songs, figures (judge -> figure -> value, low, high), agreement; n alone where too few
+) -> dict: # Ready for JSON: clips, songs; figures of each judge (value, low, high) and agreement where there are enough
     "Say how good judges are on real clips, and what they share beyond the truth."
     size, truth = {"clips": len(clips.notes), "songs": len(set(clips.songs))}, clips.profiles
     if size["clips"] < LEAST_TOLD or size["songs"] < 2*PARTS: return size
@@ -246,23 +245,19 @@ def judge_judges(
         return dict(zip(("value", "low", "high"), song_interval(statistic, clips.songs, n_bootstrap), strict=True))
     def figures(answer):
         right = {name: label(answer) == label(truth) for name, label in PROBES.items()}
-        ranks = {f"rank correlation, {axis}": interval(lambda r, k=k: ranked(answer[r, k], truth[r, k]))
+        ranks = {f"rank correlation, {axis}": interval(lambda r, k=k: rank_agreement(answer[r, k], truth[r, k]))
                  for k, axis in enumerate(AXES)}
         return ranks | {name: interval(lambda r, hits=hits: float(hits[r].mean())) for name, hits in right.items()}
     agreement = ear_agreement(answers, truth, clips.songs, n_bootstrap) if len(judges) > 1 else pd.DataFrame()
     return size | {"figures": {name: figures(answer) for name, answer in answers.items()},
                    "agreement": as_records(agreement, "records")}
 
-def ranked(a: np.ndarray, b: np.ndarray) -> float: # 0 where one of them does not vary
-    "Rank correlation."
-    return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
-
 # %% ../nbs/judging/measure.ipynb #meas0026
 def measure_settings(
     composed: ComposedProtocol,
     judges: dict[str, Ear],
     n_bootstrap: int = 1000,
-) -> tuple[dict, pd.DataFrame]: # Ready for JSON: dial, distances, arcs, variety; and what all judges hear of the default setting
+) -> tuple[dict, pd.DataFrame]: # Ready for JSON; and what all judges hear of the default setting
     "Measure the dial, the distances to real music, the variety and the arcs."
     heard = {name: hear_all(*setting, judges) for name, setting in settings_of(composed).items()}
     pairs = synthetic_yardstick(seconds=composed.protocol.seconds)

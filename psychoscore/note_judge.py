@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ROLL_S', 'ROLL_STEP_S', 'BANDS', 'LOWEST', 'FORTE', 'ATTENTIVE', 'FOLDS', 'ABOUT', 'WEIGHTS', 'PAIRS', 'PAIR_SEED',
            'RULE_STEPS', 'SEEDS', 'key_roll', 'NoteJudge', 'RuleMade', 'rule_made', 'drawn_roll', 'learn_rules',
-           'hear_clips', 'fine_tune', 'excerpt_starts', 'NoteJudges', 'song_parts', 'rank_agreement', 'rank_figures',
-           'save_note_judges', 'load_note_judges', 'packaged_note_judge', 'judge_of_rules', 'judge_figures',
-           'make_note_judge', 'note_judge_report']
+           'hear_clips', 'fine_tune', 'excerpt_starts', 'NoteJudges', 'song_parts', 'rank_figures', 'save_note_judges',
+           'load_note_judges', 'packaged_note_judge', 'judge_of_rules', 'judge_figures', 'make_note_judge',
+           'note_judge_report']
 
 # %% ../nbs/judging/note_judge.ipynb #njud0003
 import hashlib, json
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from .estimators import accuracies, packaged_judge
 from .features import features_table
@@ -28,7 +27,7 @@ from .midi import read_midi
 from .notes import end_s
 from .profile import CIRCUMPLEX, PsychometricProfile
 from .rules import MODE_INDEX, RULE_INDEX
-from .scores import quadrants, song_interval
+from .scores import quadrants, rank_agreement, song_interval
 from .synthetic import compose_pair
 
 # %% ../nbs/judging/note_judge.ipynb #njud0006
@@ -304,19 +303,6 @@ def song_parts(
     part, deal = np.empty(len(songs), int), StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for k, (_, asked) in enumerate(deal.split(songs, quadrants(profiles), songs)): part[asked] = k
     return part
-
-# %% ../nbs/judging/note_judge.ipynb #njud0051
-def rank_agreement(
-    a: np.ndarray, # (N,)
-    b: np.ndarray, # (N,)
-    given: "np.ndarray|None" = None, # What both may know of, (N,)
-) -> float: # -1 to 1
-    "How far two rankings agree, or how far beyond what a third explains."
-    ranks = [rankdata(column) - (len(a) + 1)/2 for column in (a, b)]
-    if given is not None:
-        third = rankdata(given) - (len(a) + 1)/2
-        ranks = [r - third*(r @ third)/(third @ third) for r in ranks]
-    return float(ranks[0] @ ranks[1]/np.sqrt((ranks[0] @ ranks[0])*(ranks[1] @ ranks[1]) + 1e-12))
 
 # %% ../nbs/judging/note_judge.ipynb #njud0053
 def rank_figures(

@@ -378,6 +378,7 @@ def estimator_rows(report: dict) -> "list[dict]":
              "valence": show(f["valence"])}
             for who in ("listener", "judge") for on, f in report["estimators"][who].items() if isinstance(f, dict)]
 
+# %% ../nbs/judging/report.ipynb #reprows3
 def variety_rows(report: dict) -> "list[dict]": # Empty where every profile has one piece
     "How varied the pieces of one profile are."
     return [{"pieces": labels(report)[name], "apart": show(found["composed"]), "real clips that are heard alike":
@@ -428,6 +429,7 @@ def real_parts(report: dict) -> "list[str]":
             "## Novelty", f"Runs of {N_GRAM} intervals that occur in the training pieces of the data named above; the "
             "same length of music each.", markdown_table(novelty_rows(report))]
 
+# %% ../nbs/judging/report.ipynb #repparts2
 def judge_parts(report: dict) -> "list[str]":
     "Paragraphs of how far the judges can be trusted."
     of, size = report["estimators"], report["judged"]

@@ -244,7 +244,7 @@ MAKES_PAIRS = ("rules.py", "part_writing.py", "performance.py", "synthetic.py") 
 @pytest.mark.parametrize("file, phases", [
     *((file, READS_MIDI | {"synthesize"} - {"download_emopia"}) for file in MAKES_PAIRS), ("smf.py", READS_MIDI), ("train.py", {"train", "train_second", "report"}), *((file, {"train", "train_second", "report"}) for file in ("checkpoint.py", "train_config.py")), ("report.py", {"report"}),
     ("dial.py", {"calibrate", "report"}), ("search.py", {"package"}), ("serve.py", set()), ("routes.py", set()), ("cli.py", set()),
-    ("assets/listener.npz", {"calibrate", "report"}), ("assets/judge.npz", {"calibrate", "report"}), ("assets/reference.npz", {"calibrate", "report"}),
+    ("assets/listener.npz", {"calibrate", "report"}), ("assets/judge.npz", {"calibrate", "report"}), ("assets/note_judge.safetensors", {"calibrate", "report"}), ("assets/reference.npz", {"calibrate", "report"}),
     ("assets/emopia_split.csv", {"merge_emopia_data"}), ("assets/model/model.safetensors", set())])
 def test_what_a_changed_file_touches(package, file, phases):
     before = keys()
