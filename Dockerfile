@@ -16,7 +16,7 @@ RUN python -m venv /opt/psychoscore \
 COPY settings.ini setup.py README.md LICENSE MANIFEST.in ./
 COPY psychoscore psychoscore
 COPY csrc csrc
-RUN /opt/psychoscore/bin/pip install --no-cache-dir --constraint constraints.txt ".[serve]"
+RUN /opt/psychoscore/bin/pip install --no-cache-dir --constraint constraints.txt ".[train,serve]"
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/psychoscore /opt/psychoscore

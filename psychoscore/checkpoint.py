@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO, Callable
 import pandas as pd
+from .extras import require
+require("train")
 import torch
 import transformers
 from safetensors import SafetensorError

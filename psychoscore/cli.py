@@ -97,7 +97,7 @@ def main():
     except BrokenPipeError: # whoever reads, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    except (typer.TyperException, ValueError, OSError, FloatingPointError, MemoryError) as error:
+    except (typer.TyperException, ValueError, OSError, FloatingPointError, MemoryError, ModuleNotFoundError) as error:
         typer.echo(f"psychoscore: {_one_line(error)}", err=True)
         for folder in _made:
             with suppress(OSError): folder.rmdir() # what is refused leaves no trace, and what holds something stays

@@ -9,6 +9,8 @@ __all__ = ['KERNELS', 'SIGMA', 'LOSSES', 'SIMILARITY_TEMPERATURES', 'squared_dis
 # %% ../nbs/02_contrastive.ipynb #5c21f1c4
 import math, warnings
 import numpy as np
+from .extras import require
+require("train")
 import torch
 import torch.nn.functional as F
 from scipy.spatial import KDTree

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Annotated, Callable, Iterable, Iterator, NamedTuple
 import numpy as np
 import pandas as pd
+from .extras import require
+require("train")
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch

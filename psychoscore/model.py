@@ -10,6 +10,8 @@ __all__ = ['MODEL_CONFIGS', 'ModelConfig', 'make_model', 'add_residual_dropout',
 import json, shutil
 from dataclasses import asdict
 from pathlib import Path
+from .extras import require
+require("train")
 import numpy as np
 import torch
 from pydantic import PositiveInt

@@ -10,6 +10,7 @@ import re
 from itertools import groupby
 from typing import NamedTuple
 import numpy as np
+from .extras import require
 from .notes import Key, estimate_key
 
 # %% ../nbs/music/musicxml.ipynb #scor0007
@@ -134,6 +135,7 @@ def musicxml_bytes(
     key: Key|None = None, # Estimated when not given
 ) -> bytes: # A MusicXML document
     "Write notes as a score for piano."
+    require("notation")
     from music21 import clef, expressions, instrument, key as keys, layout, metadata, meter, stream, tempo
     from music21.musicxml.m21ToXml import GeneralObjectExporter
     if not len(notes): raise ValueError("cannot write a score of a piece without notes")

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
+from .extras import require
+require("train")
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

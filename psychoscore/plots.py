@@ -13,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ParamSpec, TypeVar
 import numpy as np
+from .extras import require
 from .profile import DIMENSIONS
 if TYPE_CHECKING: # matplotlib takes a second to load
     import pandas as pd
@@ -25,6 +26,7 @@ DPI = 120 # Of files and stored notebooks; half of it on screen
 
 def theme() -> dict[str, Any]: # For matplotlib's rcParams
     "Say how figures look."
+    require("plots")
     import seaborn as sns
     from matplotlib import cycler
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper", font_scale=1.1), "axes.titlesize": 9,
@@ -35,6 +37,7 @@ def theme() -> dict[str, Any]: # For matplotlib's rcParams
 
 def use_theme():
     "Draw everything from here on in the theme."
+    require("plots")
     import matplotlib
     matplotlib.rcParams.update(theme())
 
@@ -47,6 +50,7 @@ def themed(
     "Let a function draw in the theme."
     @wraps(plot)
     def in_theme(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        require("plots")
         import matplotlib
         with matplotlib.rc_context(theme()): return plot(*args, **kwargs)
     return in_theme

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
+from .extras import require
+require("search")
 import faiss
 import numpy as np
 import pyarrow as pa, pyarrow.parquet as pq
@@ -60,6 +62,7 @@ def fit_probe(
     profiles: np.ndarray, # Trauma and entropy, (N, 2) in [0, 1]
 ) -> Probe:
     "Fit the map on labelled pieces."
+    require("train")
     from sklearn.linear_model import Ridge # only here: a search needs no scikit-learn
     from sklearn.preprocessing import StandardScaler
     scaler = StandardScaler().fit(embeddings)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 import numpy as np
+from .extras import require
+require("train")
 import pyarrow as pa, pyarrow.parquet as pq
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend

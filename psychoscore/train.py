@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 import numpy as np
 import pandas as pd
+from .extras import require
+require("train")
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
