@@ -26,8 +26,8 @@ Plain plain_parts(const Shape *s, const float *plain) {
 
 const char *complaint(const Shape *s) {
   const int most = 1 << 20; // so that no product of three overflows
-  if (s->layers < 1 || s->heads < 1 || s->width < 1 || s->mlp < 1 || s->vocabulary < 1 || s->context < 1) return "sizes must be positive";
-  if (s->layers > 1024 || s->heads > most || s->width > most || s->mlp > most || s->vocabulary > most || s->context > most) return "sizes are too large";
+  const int sizes[] = {s->layers, s->heads, s->width, s->mlp, s->vocabulary, s->context};
+  for (int i = 0; i < 6; i++) if (sizes[i] < 1 || sizes[i] > (i ? most : 1024)) return "sizes must be positive, and small";
   if (s->width % BLOCK || s->mlp % BLOCK) return "width and mlp_width must be multiples of 64";
   if (s->width % s->heads || s->width/s->heads % 32) return "heads must have a multiple of 32 dimensions";
   if (s->context % 16) return "context must be a multiple of 16";

@@ -32,8 +32,9 @@ static PyObject *sizes(PyObject *self, PyObject *args) {
   if (!PyArg_ParseTuple(args, SHAPE "i:sizes", OF_SHAPE(s), &rows)) return NULL;
   const char *wrong = rows < 1 ? "rows must be positive" : complaint(&s);
   if (wrong) return PyErr_Format(PyExc_ValueError, "%s", wrong);
-  return Py_BuildValue("{s:n,s:n,s:n,s:n,s:i}", "weights", (Py_ssize_t)weight_size(&s), "plain", (Py_ssize_t)plain_size(&s),
-                       "cache", (Py_ssize_t)cache_size(&s), "work", (Py_ssize_t)work_size(&s, rows), "logits", padded(s.vocabulary));
+  return Py_BuildValue("{s:n,s:n,s:n,s:n,s:i}", "weights", (Py_ssize_t)weight_size(&s), "plain",
+                       (Py_ssize_t)plain_size(&s), "cache", (Py_ssize_t)cache_size(&s), "work",
+                       (Py_ssize_t)work_size(&s, rows), "logits", padded(s.vocabulary));
 }
 
 // A contiguous buffer of exactly so many items, or of more where `more`
@@ -80,8 +81,14 @@ static PyObject *step(PyObject *self, PyObject *args) {
   for (Py_ssize_t r = 0; r < rows; r++) {
     if (take(PyList_GetItem(caches, r), views + taken, 1, "f", cache_size(&s), 0, "a cache")) goto out;
     at[r] = views[taken++].buf;
-    if (tokens[r] < 0 || tokens[r] >= s.vocabulary) { PyErr_Format(PyExc_ValueError, "token %d is not below %d", tokens[r], s.vocabulary); goto out; }
-    if (lengths[r] < 0 || lengths[r] >= s.context) { PyErr_Format(PyExc_ValueError, "%d tokens leave no room in a context of %d", lengths[r], s.context); goto out; }
+    if (tokens[r] < 0 || tokens[r] >= s.vocabulary) {
+      PyErr_Format(PyExc_ValueError, "token %d is not below %d", tokens[r], s.vocabulary);
+      goto out;
+    }
+    if (lengths[r] < 0 || lengths[r] >= s.context) {
+      PyErr_Format(PyExc_ValueError, "%d tokens leave no room in a context of %d", lengths[r], s.context);
+      goto out;
+    }
   }
   Step *run = is_bf16 ? variant->bf16 : variant->float32;
   Py_BEGIN_ALLOW_THREADS

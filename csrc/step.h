@@ -61,8 +61,9 @@ INLINE void NAME(tile)(const int R, const int N, const float *x, int in, const W
 static void NAME(product)(const float *x, int rows, const WEIGHT *w, int in, int outs, float *y, int add) {
   if (rows == 1) { // eight chains of sums hide how long an FMA takes
     int o = 0;
-    for (; o + 8*LANES <= outs; o += 8*LANES) NAME(tile)(1, 8, x, in, w + (size_t)o*in, y + o, outs, add);
-    for (; o < outs; o += BLOCK) NAME(tile)(1, BLOCK/LANES, x, in, w + (size_t)o*in, y + o, outs, add);
+    for (; o + 8*LANES <= outs; o += 8*LANES) // a part of a block, one block, or two
+      NAME(tile)(1, 8, x, in, w + (size_t)(o - o % BLOCK)*in + o % BLOCK, y + o, outs, add);
+    for (; o < outs; o += 4*LANES) NAME(tile)(1, 4, x, in, w + (size_t)(o - o % BLOCK)*in + o % BLOCK, y + o, outs, add);
     return;
   }
   for (int o = 0; o < outs; o += BLOCK)
