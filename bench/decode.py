@@ -1,6 +1,8 @@
-"""How fast tokens come: our decoding against transformers.generate, and what composing costs.
+"""How fast tokens come: our decoding against transformers.generate, what composing costs, and how near it is to the limit.
 
 Both sides get the same weights, prompts, number of tokens, threads (OMP_NUM_THREADS) and sampling settings, and take turns.
+The kernel takes turns with numpy. The limit is how fast one core reads memory, measured in the same run: a step reads all
+weights once, and the keys and values of every row.
 Usage: OMP_NUM_THREADS=2 python bench/decode.py [--rounds 5] [--tokens 256] [--out reports/bench/decode.json]
 """
 import os
@@ -8,6 +10,9 @@ import platform
 import statistics
 import time
 
+from unittest.mock import patch
+
+import numpy as np
 import pandas as pd
 import torch
 import transformers
@@ -15,10 +20,11 @@ import transformers
 from bench.common import make_parser, run_script, write_json
 from psychoscore.compose import Composer
 from psychoscore.decoding import Sampler, Sequence
+from psychoscore.kernel import ENVIRONMENT, choose_kernel
 from psychoscore.profile import PsychometricProfile
-from psychoscore.request import Request
+from psychoscore.request import Request, take_requests
 
-ROWS = {1: 4.0, 8: 2.5, 32: 2.0}  # Rows -> how many times as fast as transformers we want to be
+ROWS = {1: 10.0, 8: 4.0, 32: 2.4}  # Rows -> how many times as fast as transformers we want to be
 LENGTHS = (10, 30, 60, 180)  # s of music
 PROFILE = PsychometricProfile(0.4, 0.6)
 
@@ -90,6 +96,39 @@ def composing(composer, rounds):
                            longest_to_shortest=by_length[-1]["ms_per_token"]/by_length[0]["ms_per_token"], longest_to_shortest_wanted=1.25, ms_per_token=per_token)
 
 
+def against_numpy(composer, rounds):
+    "Seconds of computing of a guided piece of 30 s and of its eight takes, by what decodes here and by numpy."
+    plain = Composer(composer.llama, composer.about)
+    with patch.dict(os.environ, {ENVIRONMENT: "numpy"}): assert plain.weights.kernel is None  # looked up once, then kept
+    def takes(who): return lambda turn: [p.ids.tobytes() for p in who.compose_batch(take_requests(Request(PROFILE, 30, seed=turn), 8))]
+    def one(who): return lambda turn: who.compose(PROFILE, 30, seed=turn).ids.tobytes()
+    log = alternate(rounds, here=one(composer), numpy=one(plain), takes=takes(composer))
+    assert [turn[2] for turn in log["here"]] == [turn[2] for turn in log["numpy"]], "numpy composes another piece"
+    cost = {name: spread([computing for _, computing, _ in turns]) for name, turns in log.items()}
+    return dict(decodes_with=choose_kernel(composer.llama.shape).name or "numpy", s_per_piece=cost, times_numpy=cost["numpy"]["median"]/cost["here"]["median"],
+                times_numpy_wanted=4.0, takes_music_s_per_s=8*30/cost["takes"]["median"], takes_wanted=20)
+
+
+def share_of_the_limit(composer, length=300, steps=40, rounds=5):
+    "Bytes that a step must read, over its time, over what one core reads from memory; at a length of so many tokens."
+    memory, shape = np.ones(64_000_000, np.float32), composer.llama.shape
+    bandwidth = max(memory.nbytes/timed(memory.sum) for _ in range(rounds))
+    weights, of_a_row = composer.weights.kernel.matrices.nbytes, 2*4*shape.layers*shape.width*(length + steps/2)
+    def run(rows):
+        decoder = composer.weights.decoder()
+        decoder.prefill([np.full(length, 5)]*rows)
+        return timed(lambda: [decoder.step(np.full(rows, 5)) for _ in range(steps)])/steps
+    found = {rows: min(run(rows) for _ in range(rounds)) for rows in ROWS}
+    return dict(read_gb_per_s=bandwidth/1e9, shares=[dict(rows=rows, ms=1000*s, share=(weights + rows*of_a_row)/s/bandwidth) for rows, s in found.items()])
+
+
+def timed(run):
+    "Seconds of computing."
+    begun = time.thread_time()
+    run()
+    return time.thread_time() - begun
+
+
 def grammar_cost(composer):
     "Milliseconds a token that the mask takes, over a piece written once more."
     request = Request(PROFILE, 30, seed=0)
@@ -115,11 +154,14 @@ def main():
     by_length, summary = composing(composer, args.rounds)
     report = dict(threads=torch.get_num_threads(), cpus=os.cpu_count(), cpu=platform.processor() or platform.machine(), torch=torch.__version__,
                   transformers=transformers.__version__, rounds=args.rounds, tokens=args.tokens, rows=rows, by_length=by_length,
-                  composing=summary, grammar_ms_per_token=grammar_cost(composer))
+                  composing=summary, grammar_ms_per_token=grammar_cost(composer), kernel=against_numpy(composer, args.rounds),
+                  limit=share_of_the_limit(composer) if composer.weights.kernel else None)
     print(pd.DataFrame(rows).drop(columns=["tokens_per_s", "tokens_per_s_computing"]).round(1).to_string(index=False))
     print(pd.DataFrame(by_length).round(2).to_string(index=False))
     print(pd.Series({k: v for k, v in summary.items() if not isinstance(v, dict)} | {"first_segment_s": summary["first_segment_s"]["median"], "first_segment_s_computing": summary["first_segment_s_computing"]["median"],
                     "grammar_ms_per_token": report["grammar_ms_per_token"]}).round(3).to_string())
+    print(pd.Series({k: v for k, v in report["kernel"].items() if not isinstance(v, dict)}).to_string())
+    if report["limit"]: print(f"one core reads {report['limit']['read_gb_per_s']:.1f} GB/s\n{pd.DataFrame(report['limit']['shares']).round(3).to_string(index=False)}")
     write_json(report, args.out)
 
 

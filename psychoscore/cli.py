@@ -851,6 +851,9 @@ def validate(
     typer.echo(f"{found['pieces']} pieces of {found['series']} series, rank correlation with 95 % intervals\n"
                f"{pd.DataFrame(validation_rows(found)).to_string(index=False)}")
     typer.echo(save_validation(found, out))
+    if not (out/"report.json").exists(): return
+    from psychoscore.report import render_page
+    typer.echo(render_page(out))
 
 # %% ../nbs/running/command.ipynb #lsttest0
 @app.command()

@@ -6,7 +6,7 @@
 __all__ = ['LEAST_PIECES', 'LEAST_SONGS', 'HEARING', 'frechet_distance', 'quality', 'nearness', 'check_measurable', 'made_by',
            'about_model', 'nearness_and_novelty', 'farthest_misses', 'make_report', 'at_commit', 'show',
            'markdown_table', 'labels', 'by_judge', 'few_songs', 'judged', 'clouds', 'results_rows', 'judges_agree',
-           'quality_rows', 'report_page', 'save_report', 'looks_at']
+           'quality_rows', 'report_page', 'save_report', 'render_page', 'looks_at']
 
 # %% ../nbs/judging/report.ipynb #07b921dc
 import json, math, platform, time
@@ -481,10 +481,19 @@ def save_report(
     paths = [out/"report.json", out/"dial.png", out/"report.md"]
     paths[0].write_text(json.dumps(report, indent=1) + "\n")
     save_figure(plot_dial(heard), paths[1])
-    rated = out/"ratings.json" # from `psychoscore validate`
-    paths[2].write_text(report_page(report, json.loads(rated.read_text()) if rated.exists() else None,
-                                    looks_at(looks, digest)))
+    render_page(out)
     return [*paths, looks] if protocol.name == "release" else paths
+
+def render_page(
+    out: "str|Path", # Folder of a report
+) -> Path: # report.md
+    "Write the page of a report, with what people rated where `psychoscore validate` has been there."
+    out = Path(out)
+    rated = out/"ratings.json"
+    report, ratings = json.loads((out/"report.json").read_text()), json.loads(rated.read_text()) if rated.exists() else None
+    page = out/"report.md"
+    page.write_text(report_page(report, ratings, looks_at(out/"looks.csv", report["model"]["digest"])))
+    return page
 
 def looks_at(
     path: Path, # looks.csv, which need not be there
