@@ -218,7 +218,7 @@ def clouds(frechet: dict) -> str: # From `nearness`
 # %% ../nbs/judging/report.ipynb #bef781c4
 def results_rows(
     report: dict, # From `make_report`, or read back
-) -> "list[dict]": # figure; each setting by the mean of ranks and by every judge; whether the judges agree; n
+) -> "list[dict]": # figure; each setting by the mean of ranks and by every judge; whether all tell it from 0; n
     "The figures of the dial, the default setting first."
     settings, judges = labels(report), report["judges"]
     rows = []
@@ -226,7 +226,7 @@ def results_rows(
         heard = {name: {who: found.get(figure) for who, found in report["dial"][name].items()} for name in settings}
         shown = {f"{label}, {by_judge(who)}": show(found) if found else ""
                  for name, label in settings.items() for who, found in heard[name].items()}
-        same = {"judges agree": judges_agree(figure, [heard["default"][who] for who in judges])}
+        same = {"told from 0 by all": judges_agree(figure, [heard["default"][who] for who in judges])}
         n = ", ".join(str(heard[name][judges[0]]["n"]) for name in settings)
         rows.append({"figure": figure, **shown, **(same if len(judges) > 1 else {}), "n": n})
     return rows
@@ -293,10 +293,10 @@ def dial_lines(report: dict) -> str:
 
 # %% ../nbs/judging/report.ipynb #reparcs1
 def agreement_lines(report: dict) -> str:
-    "For which figures of the default setting the judges agree."
+    "Which figures of the default setting all judges tell from 0."
     if len(report["judges"]) < 2: return "One judge alone heard the pieces, so nothing is claimed."
     rows = results_rows(report)
-    said = {answer: [row["figure"] for row in rows if row["judges agree"] == answer] for answer in ("yes", "no")}
+    said = {answer: [row["figure"] for row in rows if row["told from 0 by all"] == answer] for answer in ("yes", "no")}
     both = ", ".join(said["yes"]) or "no figure"
     rest = f" They do not for {', '.join(said['no'])}, of which nothing is claimed." if said["no"] else ""
     return f"All judges put {both} on the same side of zero, each by its interval.{rest}"
@@ -314,7 +314,7 @@ def arc_rows(report: dict) -> "list[dict]":
         for name, of in zip(judges, found):
             steady = triple(of, "steady") if abs(of["asked"]) > LEAST_ASKED else "" # nothing was asked of it
             row |= {f"heard, {by_judge(name)}": triple(of, "heard"), f"steady, {by_judge(name)}": steady}
-        same = {"judges agree": "yes" if same_side(list(found)) else "no"} if len(judges) > 1 else {}
+        same = {"told from 0 by all": "yes" if same_side(list(found)) else "no"} if len(judges) > 1 else {}
         rows.append(row | same | {"n": found[0]["n"]})
     return rows
 
