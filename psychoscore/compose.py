@@ -20,8 +20,9 @@ from .request import ProfileLike, Request, asking, command_options, requests_of,
 from .tokens import SEGMENT_STEPS
 from .weights import LlamaWeights, read_weights, weights_of
 if TYPE_CHECKING: # composing needs neither
-    import pandas as pd
+    from pandas import DataFrame
     from transformers import LlamaForCausalLM
+else: DataFrame = LlamaForCausalLM = Any # what reads hints at run time, as the docs do, finds the names
 
 # %% ../nbs/composing/compose.ipynb #manyco01
 def is_watched() -> bool:
@@ -101,7 +102,7 @@ class Composer:
 
     @with_options("profile")
     def compose_many(self,
-        profiles: "pd.DataFrame|list[Any]", # Columns trauma, entropy, or arc, and any option; or a list of profiles
+        profiles: "DataFrame|list[Any]", # Columns trauma, entropy, or arc, and any option; or a list of profiles
         seed: int|None = None, # Of the first piece, the others count on from it; drawn when not given
         progress: bool|None = None, # Show a bar; None: on a terminal and in a notebook
         **options: Any, # Of a `Request`, for all

@@ -17,7 +17,8 @@ from .notes import MODES, TONICS, ByValue, estimate_key
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
 from .temperature import SCHEDULES
 from .tokens import STEP_S, quantise
-if TYPE_CHECKING: import pandas as pd
+if TYPE_CHECKING: from pandas import DataFrame # a request needs none
+else: DataFrame = Any # what reads hints at run time, as the docs do, finds the name
 
 # %% ../nbs/composing/request.ipynb #dccab9a8
 _RANGES = {"seconds": (1, 3600), "temperature": (0.05, 5), "guidance": (0, 10),
@@ -200,7 +201,7 @@ def with_options(
 # %% ../nbs/composing/request.ipynb #manyco02
 @with_options("profile")
 def requests_of(
-    profiles: "pd.DataFrame|list[Any]", # As the composer takes them for many
+    profiles: "DataFrame|list[Any]", # As the composer takes them for many
     seed: int|None = None, # Of the first; drawn when not given
     **options: Any, # Of a `Request`, for all
 ) -> "list[Request]": # In the order of the rows
@@ -218,7 +219,7 @@ def requests_of(
     return requests
 
 # %% ../nbs/composing/request.ipynb #2c6288dc
-def _rows(table: "pd.DataFrame") -> "list[tuple[str, dict[str, Any]]]": # Name of each row, and what it asks for
+def _rows(table: DataFrame) -> "list[tuple[str, dict[str, Any]]]": # Name of each row, and what it asks for
     import pandas as pd # only here: whoever has a table has it
     dials, known = [d.name for d in DIMENSIONS], [f.name for f in fields(Request) if f.name != "profile"]
     for column in table.columns:
