@@ -21,7 +21,7 @@ def words(key): return shlex.split(cfg.get(key, ""))
 # No contraction: a product and a sum are fused where the kernel says so and nowhere else, or the bits would differ.
 kernel = Extension(
     "psychoscore._kernel", ["csrc/kernel.c", "csrc/module.c"], optional=True, py_limited_api=True,
-    depends=[f"csrc/{name}.h" for name in ("kernel", "step", "both_weights")],
+    depends=[f"csrc/{name}.h" for name in ("kernel", "step", "variant")],
     extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"])
 is_pure = bool(os.environ.get("PSYCHOSCORE_PURE"))
 

@@ -42,6 +42,8 @@ const char *complaint(const Shape *s) {
 #define MEM NAME(memory)
 #define INT NAME(integers)
 #define HALF NAME(halves)
+#define PRAGMA_(text) _Pragma(#text)
+#define PRAGMA(text) PRAGMA_(text)
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #else
@@ -52,44 +54,22 @@ const char *complaint(const Shape *s) {
 #include <immintrin.h>
 
 #define SET avx512
+#define TARGET "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"
 #define LANES 16
 #define FMA _mm512_fmadd_ps
 #define FEW 4 // Vectors of outputs for one row or two
 #define MANY 4 // And for more, up to
 #define MOST 6 // rows
-#ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")
-#endif
-#include "both_weights.h"
-#ifdef __clang__
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef SET
-#undef LANES
-#undef FMA
-#undef MANY
+#include "variant.h"
 
 #define SET avx2
+#define TARGET "avx2,fma"
 #define LANES 8
 #define FMA _mm256_fmadd_ps
+#define FEW 4
 #define MANY 2
-#ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#include "both_weights.h"
-#ifdef __clang__
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#define MOST 6
+#include "variant.h"
 
 static int has_avx512(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
@@ -108,7 +88,7 @@ const Variant variants[] = {{"avx512", has_avx512, step_avx512_float32, step_avx
 #define FEW 4
 #define MANY 4
 #define MOST 6
-#include "both_weights.h"
+#include "variant.h"
 
 static int always(void) { return 1; }
 const Variant variants[] = {{"neon", always, step_neon_float32, step_neon_bf16}, {0}};
