@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARC_ENDS', 'HELD_S', 'single_dial_arcs', 'all_arcs', 'steady_profiles', 'Ends', 'hear_ends', 'arc_change',
-           'steady_difference', 'compose_arcs', 'measure_arcs']
+           'steady_difference', 'compose_arcs', 'measure_arcs', 'with_ends']
 
 # %% ../nbs/judging/arcs.ipynb #arcs0003
 from typing import Callable, NamedTuple
@@ -112,18 +112,22 @@ def measure_arcs(
     composed: "dict[str, list[Piece]]", # From `compose_arcs`
     judge: "Callable[[list[np.ndarray]], np.ndarray]", # Note tables to profiles, (M, 2)
     n_bootstrap: int = 1000,
-) -> pd.DataFrame: # A row for each arc and dial: asked; heard, low, high; steady, steady_low, steady_high; n
+) -> pd.DataFrame: # A row for each arc and dial: asked; heard, net and steady, each with _low and _high; n
     "How far every arc is heard to move, beside what steady pieces differ by."
     ends, rows = {name: hear_ends(pieces, judge) for name, pieces in composed.items()}, []
     low, high = ARC_ENDS
     apart = {d.name: steady_difference(ends[f"{d.name} at {low}"], ends[f"{d.name} at {high}"], k, n_bootstrap)
              for k, d in enumerate(CIRCUMPLEX)}
+    still = np.nanmean([of.change for name, of in ends.items() if " at " in name], 0) # By seeds, (n, 2)
     for name in [name for name in composed if " at " not in name]:
+        drifted = arc_change(Ends(ends[name].heard - still[:, None]*[[0], [1]], ends[name].asked), n_bootstrap)
         for dial, told in arc_change(ends[name], n_bootstrap).items():
             share = told["asked"]/(high - low) # of the way from low to high
             steady = sorted((share*end for end in apart[dial][1:]))
-            rows.append(dict(zip(("heard", "low", "high"), told["heard"], strict=True), arc=name, dial=dial,
-                             asked=told["asked"], steady=share*apart[dial][0], steady_low=steady[0],
-                             steady_high=steady[1], n=told["n"]))
-    order = ["arc", "dial", "asked", "heard", "low", "high", "steady", "steady_low", "steady_high", "n"]
-    return pd.DataFrame(rows)[order]
+            found = {"heard": told["heard"], "net": drifted[dial]["heard"], "steady": (share*apart[dial][0], *steady)}
+            rows.append({"arc": name, "dial": dial, "asked": told["asked"], **with_ends(found), "n": told["n"]})
+    return pd.DataFrame(rows)
+
+def with_ends(found: "dict[str, tuple[float, float, float]]") -> "dict[str, float]": # name, name_low, name_high
+    "Lay intervals out in columns."
+    return {f"{name}{end}": of[k] for name, of in found.items() for k, end in enumerate(("", "_low", "_high"))}

@@ -9,7 +9,7 @@ __all__ = ['AXES', 'HEARD', 'CORNERS', 'Grid', 'compose_shared', 'compose_grid',
 
 # %% ../nbs/judging/dial.ipynb #7d2ccd31
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count, islice
 from typing import Any, Callable
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from scipy.stats import spearmanr, wasserstein_distance
 from tqdm.auto import tqdm
 from .audition import mismatches
 from .compose import MAX_ROWS, Composer, is_watched
+from .notes import end_s
 from .piece import Piece
 from .request import Request, check_takes, take_requests, with_options
 from .scores import PROBES, share_interval, song_bootstrap, song_interval
@@ -177,8 +178,9 @@ def synthetic_yardstick(
 ) -> pd.DataFrame: # Features of excerpts, (n, F)
     "Measure pairs that rules made."
     from psychoscore.synthetic import compose_pair
-    parts = [excerpt(compose_pair(0, index).notes, 0, seconds) for index in range(n)]
-    return features_table([part for part in parts if len(part) > 10])
+    made = (compose_pair(0, index).notes for index in count())
+    whole = islice((notes for notes in made if end_s(notes) >= 0.95*seconds and len(notes) > 10), n)
+    return features_table([excerpt(notes, 0, seconds) for notes in whole])
 
 # %% ../nbs/judging/dial.ipynb #467ce90d
 def distances_to_real(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOGETHER', 'LEAST_HEARD', 'LEAST_LENGTH', 'LEAST_CLIP_NOTES', 'PAIRS_TRIED', 'LEAST_TOLD', 'as_records', 'hear_all',
-           'rank_together', 'heard_by_all', 'measure_dial', 'side', 'same_side', 'Setting', 'settings_of', 'label_of',
-           'Excerpts', 'last_seconds', 'real_clips', 'pair_clips', 'embeddings', 'told_from_real', 'spread_from',
-           'as_triple', 'compare_form', 'judge_judges', 'measure_settings', 'measure_against_real']
+           'rank_together', 'heard_by_all', 'measure_dial', 'side', 'same_side', 'measure_differences', 'as_triple',
+           'Setting', 'settings_of', 'label_of', 'Excerpts', 'last_seconds', 'real_clips', 'pair_clips', 'embeddings',
+           'told_from_real', 'spread_from', 'compare_form', 'judge_judges', 'measure_settings', 'measure_against_real']
 
 # %% ../nbs/judging/measure.ipynb #meas0003
 import json
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from .arcs import measure_arcs
 from .dataset import PreparedDataset
-from .dial import (AXES, CORNERS, HEARD, distance, distances_to_real, hear, summarise_dial,
+from .dial import (AXES, CORNERS, HEARD, distance, distances_to_real, hear, rank, summarise_dial,
                               synthetic_yardstick)
 from .features import FEATURES, excerpt, features_table
 from .form import FORM, measure_form
@@ -85,6 +85,34 @@ def same_side(
     sides = {side(figure) for figure in figures}
     return len(figures) > 1 and len(sides) == 1 and 0 not in sides
 
+# %% ../nbs/judging/measure.ipynb #meas0031
+def measure_differences(
+    heard: dict[str, dict[str, pd.DataFrame]], # Setting -> from `hear_all`, the default first
+    n_bootstrap: int = 1000,
+) -> list[dict]: # Ready for JSON: figure, difference, value, low, high
+    "How much better takes are than one, and one judge hears than another, in rank correlation."
+    def draws(table, axis, seed):
+        return song_bootstrap(lambda r: rank(table.iloc[r], axis, axis), np.arange(len(table)), n_bootstrap, seed=seed)
+    rows = []
+    def add(axis, name, one, other):
+        (a, of_a), (b, of_b) = one, other
+        rows.append({"figure": f"rank correlation, {axis}", "difference": name, **as_triple(a - b, of_a - of_b)})
+    for axis in AXES:
+        found = {setting: {judge: draws(table[[*AXES, *HEARD]], axis, seed) for judge, table in tables.items()}
+                 for seed, (setting, tables) in enumerate(heard.items())} # the same draws for all judges of a setting
+        first, *later = found
+        for other in later:
+            for judge, of in found[other].items(): add(axis, f"{other} less {first}, {judge}", of, found[first][judge])
+        for setting, of in found.items():
+            one, *others = of
+            for other in others: add(axis, f"{other} less {one}, {setting}", of[other], of[one])
+    return rows
+
+def as_triple(value: float, draws: np.ndarray) -> dict: # Ready for JSON: value, low, high
+    "A value with the 95 % interval of its draws."
+    ends = (value, *np.quantile(draws, (0.025, 0.975)))
+    return {name: None if np.isnan(x) else round(float(x), 6) for name, x in zip(("value", "low", "high"), ends)}
+
 # %% ../nbs/judging/measure.ipynb #meas0014
 class Setting(NamedTuple):
     "What one setting composed."
@@ -119,6 +147,10 @@ class Excerpts(NamedTuple):
     songs: np.ndarray # Song of each, (N,)
     profiles: "np.ndarray|None" = None # Labels, (N, 2), where there are any
 
+    def every(self, step: int) -> "Excerpts":
+        "One of so many, in their order."
+        return Excerpts(self.notes[::step], self.songs[::step])
+
     def spread(self, n: int) -> "Excerpts":
         "At most n of them, evenly spread."
         rows = np.linspace(0, len(self.notes) - 1, min(n, len(self.notes))).astype(int)
@@ -135,6 +167,7 @@ def last_seconds(
     part = excerpt(notes, max(end - seconds, 0), seconds)
     return part if len(part) > LEAST_CLIP_NOTES else None
 
+# %% ../nbs/judging/measure.ipynb #realclip
 def real_clips(
     data: PreparedDataset,
     splits: tuple[str, ...], # Such as ("validation", "test")
@@ -209,11 +242,6 @@ def spread_from(
     if not known.any() or not len(against) or np.ptp(against) == 0: return np.nan, np.full(n_bootstrap, np.nan)
     return song_bootstrap(lambda rows, v=values[known]: distance(v[rows], against), songs[known], n_bootstrap)
 
-def as_triple(value: float, draws: np.ndarray) -> dict: # Ready for JSON: value, low, high
-    "A value with the 95 % interval of its draws."
-    ends = (value, *np.quantile(draws, (0.025, 0.975)))
-    return {name: None if np.isnan(x) else round(float(x), 6) for name, x in zip(("value", "low", "high"), ends)}
-
 def compare_form(
     kinds: dict[str, Excerpts], # The default setting first
     real: Excerpts, # What the distance is to
@@ -269,7 +297,8 @@ def measure_settings(
             for name, judge in judges.items()} if composed.arcs else None
     found = {"dial": {name: measure_dial(tables, n_bootstrap) for name, tables in heard.items()},
              "distances": {name: far(tables) for name, tables in heard.items()}, "arcs": arcs,
-             "variety": {name: varied(tables) for name, tables in heard.items()}}
+             "variety": {name: varied(tables) for name, tables in heard.items()},
+             "differences": measure_differences(heard, n_bootstrap)}
     return found, heard_by_all(heard["default"])
 
 def measure_against_real(
@@ -283,6 +312,9 @@ def measure_against_real(
     held_out, train = (real_clips(data, splits, seconds) for splits in (("validation", "test"), ("train",)))
     ours = {label_of(name, protocol): setting.clips for name, setting in settings_of(composed).items()}
     n, rules = len(composed.default), {"rule-made pairs": pair_clips(len(composed.default), seconds)}
+    if composed.takes: # classifiers learn more of more: what is compared is there in equal numbers, too
+        ours["default, as many"] = ours["default"].every(n//len(composed.takes))
     told = told_from_real(ours | {"other real songs": train.spread(n)} | rules, held_out, judges, n_bootstrap)
+    ours.pop("default, as many", None)
     form = compare_form(ours | {"other real songs": held_out} | rules, train, n_bootstrap=n_bootstrap)
     return {"told": told, "form": form, "judged": judge_judges(judges, train, n_bootstrap)}

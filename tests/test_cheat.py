@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from psychoscore.judges import Answers, feature_judge, fit_pair_ear, listener_ear, please, share_heard
+from psychoscore.judges import Answers, feature_judge, fit_pair_ear, judges, listener_ear, please, share_heard
 from psychoscore.profile import PsychometricProfile
 from psychoscore.synthetic import compose_pair
 
@@ -38,8 +38,8 @@ def halves(pieces, profiles, songs):
 def found(request):
     "Shares of what was asked for that ears hear, of a cheat, of an honest generator, and of an idle one."
     learned, music = (by_rules(400, 1), by_rules(400, 2)) if request.param == "rules" else (from_emopia(["train"]), from_emopia(["validation", "test"]))
-    ears = {"listener": listener_ear, "feature judge": feature_judge, "pairs of notes": fit_pair_ear(*learned[:2])}
-    if request.param == "emopia": del ears["feature judge"] # it learned from the clips that are heard here
+    ears = {"listener": listener_ear, "feature judge": feature_judge, "note judge": judges()["notes"], "pairs of notes": fit_pair_ear(*learned[:2])}
+    if request.param == "emopia": del ears["feature judge"], ears["note judge"] # they learned from the clips that are heard here
     def hear(wanted, pieces, groups): return Answers(wanted, {name: ear(pieces) for name, ear in ears.items()}, groups)
     honest, known = halves(*music)
     rng = np.random.default_rng(5)
@@ -61,6 +61,12 @@ def test_the_listener_hears_what_the_cheat_was_asked_for(found):
 def test_an_ear_without_its_features_hears_less_of_the_cheat(found):
     gap = of(found, "cheat", "pairs of notes")
     assert (gap.less_low > 0).all(), found["cheat"]
+
+
+def test_the_note_judge_hears_less_of_the_cheat(found):
+    if "note judge" not in set(found["cheat"].ear): pytest.skip("the note judge learned from these clips")
+    assert (of(found, "cheat", "note judge").less_low > 0).all(), found["cheat"]
+    assert (of(found, "honest", "note judge").less < of(found, "cheat", "note judge").less_low).all(), found["honest"]
 
 
 def test_an_honest_generator_shows_no_such_gap(found):
