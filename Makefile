@@ -114,7 +114,7 @@ estimators: .venv/.installed
 	$(BIN)/python .ci/make_estimators.py
 
 clean:
-	rm -rf .venv out build dist *.egg-info _proc _docs
+	rm -rf .venv out build dist *.egg-info _proc _docs psychoscore/*.so
 
 .PHONY: help setup compose lab test notebooks readme docs bench examples estimators coverage dist clean
 .DEFAULT_GOAL := help

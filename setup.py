@@ -5,9 +5,12 @@ anyway: what is built then runs on every machine.
 """
 import os
 import shlex
+import sys
+import sysconfig
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 here = Path(__file__).parent
 ini = ConfigParser(delimiters=["="])
@@ -22,8 +25,19 @@ def words(key): return shlex.split(cfg.get(key, ""))
 kernel = Extension(
     "psychoscore._kernel", ["csrc/kernel.c", "csrc/module.c"], optional=True, py_limited_api=True,
     depends=[f"csrc/{name}.h" for name in ("kernel", "step", "variant")],
-    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"])
-is_pure = bool(os.environ.get("PSYCHOSCORE_PURE"))
+    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-fvisibility=hidden"])
+
+
+class build_fresh(build_ext):
+    "What an earlier build left is not taken for what could not be compiled."
+    def build_extension(self, ext):
+        for stale in {self.get_ext_fullpath(ext.name), os.path.join(*ext.name.split(".")) + ".abi3.so"}:
+            if os.path.exists(stale): os.unlink(stale)
+        super().build_extension(ext)
+
+
+# MSVC has no vectors of the kind that the kernel is written in, and Pythons without a GIL no wheels for all versions.
+is_pure = bool(os.environ.get("PSYCHOSCORE_PURE") or sys.platform == "win32" or sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"],
@@ -34,7 +48,7 @@ setup(
     package_dir={"": "."}, # says what is so anyway, and lets an editable install be a path: its other way is shadowed by a clone that lies in the current folder
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"]+".*"]),
     package_data={cfg["lib_path"]: words("package_data")},
-    ext_modules=[] if is_pure else [kernel],
+    ext_modules=[] if is_pure else [kernel], cmdclass={"build_ext": build_fresh},
     options={} if is_pure else {"bdist_wheel": {"py_limited_api": "cp311"}}, # one wheel for every Python from 3.11 on
     python_requires=">="+cfg["min_python"],
     install_requires=words("requirements"),

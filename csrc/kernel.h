@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define INTERFACE 1 // Of buffers and arguments: psychoscore/kernel.py refuses another one
 #define BLOCK 64 // Outputs of a matrix that lie side by side; widths are multiples of it, the vocabulary is filled up
 
 typedef struct { int layers, heads, width, mlp, vocabulary, context; float eps; } Shape;

@@ -40,7 +40,7 @@ static PyObject *sizes(PyObject *self, PyObject *args) {
 // A contiguous buffer of exactly so many items, or of more where `more`
 static int take(PyObject *from, Py_buffer *view, int writable, const char *format, size_t items, int more, const char *name) {
   if (PyObject_GetBuffer(from, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) return -1;
-  const size_t found = (size_t)view->len/(size_t)view->itemsize;
+  const size_t found = view->itemsize > 0 ? (size_t)view->len/(size_t)view->itemsize : 0;
   if (view->format && !strcmp(view->format, format) && (more ? found >= items : found == items)) return 0;
   PyErr_Format(PyExc_ValueError, "%s must hold %zu items of type %s, got %zu of %s", name, items, format, found,
                view->format ? view->format : "B");
@@ -66,9 +66,10 @@ static PyObject *step(PyObject *self, PyObject *args) {
   if (rows < 1 || rows > 4096) return PyErr_Format(PyExc_ValueError, "rows must be between 1 and 4096, got %zd", rows);
   Py_buffer *views = PyMem_Calloc((size_t)rows + FIRST_CACHE, sizeof(Py_buffer));
   float **at = PyMem_Calloc((size_t)rows, sizeof(float *));
+  int32_t *tokens = PyMem_Calloc(2*(size_t)rows, sizeof(int32_t)), *lengths = tokens + rows; // copies: what is checked stays
   PyObject *done = NULL;
   int taken = 0;
-  if (!views || !at) { PyErr_NoMemory(); goto out; }
+  if (!views || !at || !tokens) { PyErr_NoMemory(); goto out; }
 #define TAKE(which, writable, format, items, more, name) \
   if (take(given[which], views + which, writable, format, items, more, name)) goto out; else taken++
   TAKE(WEIGHTS, 0, is_bf16 ? "H" : "f", weight_size(&s), 0, "weights");
@@ -77,9 +78,11 @@ static PyObject *step(PyObject *self, PyObject *args) {
   TAKE(LENGTHS, 0, "i", (size_t)rows, 0, "lengths");
   TAKE(LOGITS, 1, "f", (size_t)rows*padded(s.vocabulary), 0, "logits");
   TAKE(WORK, 1, "f", work_size(&s, (int)rows), 1, "work");
-  const int32_t *tokens = views[TOKENS].buf, *lengths = views[LENGTHS].buf;
+  memcpy(tokens, views[TOKENS].buf, (size_t)rows*sizeof(int32_t));
+  memcpy(lengths, views[LENGTHS].buf, (size_t)rows*sizeof(int32_t));
   for (Py_ssize_t r = 0; r < rows; r++) {
-    if (take(PyList_GetItem(caches, r), views + taken, 1, "f", cache_size(&s), 0, "a cache")) goto out;
+    PyObject *cache = PyList_GetItem(caches, r);
+    if (!cache || take(cache, views + taken, 1, "f", cache_size(&s), 0, "a cache")) goto out;
     at[r] = views[taken++].buf;
     if (tokens[r] < 0 || tokens[r] >= s.vocabulary) {
       PyErr_Format(PyExc_ValueError, "token %d is not below %d", tokens[r], s.vocabulary);
@@ -99,6 +102,7 @@ out:
   while (taken) PyBuffer_Release(views + --taken);
   PyMem_Free(views);
   PyMem_Free(at);
+  PyMem_Free(tokens);
   return done;
 }
 
@@ -108,4 +112,8 @@ static PyMethodDef methods[] = {
   {"step", step, METH_VARARGS, "step(name, shape, weights, is_bf16, plain, tokens, lengths, caches, logits, work): see kernel.h."},
   {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "Steps of a small Llama on a CPU.", 0, methods, 0, 0, 0, 0};
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit__kernel(void) {
+  PyObject *module = PyModule_Create(&definition);
+  if (module && PyModule_AddIntConstant(module, "interface", INTERFACE)) Py_CLEAR(module);
+  return module;
+}

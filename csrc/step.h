@@ -152,13 +152,15 @@ static void NAME(attend)(const float *q, const float *keys, const float *values,
   const int held = 32/LANES; // vectors of outputs at a time
   for (int d = 0; d < D; d += 32) {
     VEC even[8] = {{0}}, odd[8] = {{0}};
-    for (int p = 0; p < n; p += 2) { // what lies beyond n weighs nothing
+    for (int p = 0; p + 1 < n; p += 2) {
       const float *value = values + (size_t)p*D + d;
       UNROLL for (int v = 0; v < held; v++) {
         even[v] = FMA(NAME(fill)(scores[p]), READ(value + v*LANES), even[v]);
         odd[v] = FMA(NAME(fill)(scores[p + 1]), READ(value + D + v*LANES), odd[v]);
       }
     }
+    if (n % 2) UNROLL for (int v = 0; v < held; v++) // the last of an odd number: what lies beyond may be anything
+      even[v] = FMA(NAME(fill)(scores[n - 1]), READ(values + (size_t)(n - 1)*D + d + v*LANES), even[v]);
     UNROLL for (int v = 0; v < held; v++) AT(out + d + v*LANES) = (even[v] + odd[v])*share;
   }
 }

@@ -167,7 +167,9 @@ def _work(engine, number, load):
         try:
             composer = load()
             engine.pace, engine.composer = measure_pace(composer), composer # whoever finds the one finds the other
-        except (OSError, ValueError) as error: engine.failure = str(error)
+        except Exception as error: # of whatever kind: who asks is told
+            engine.failure = str(error) or type(error).__name__
+            _logger.error("the model could not be loaded: %s", engine.failure)
         with engine.changed: engine.changed.notify_all()
     while True:
         with engine.changed:

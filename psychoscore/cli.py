@@ -19,6 +19,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Literal, Optional
 import typer
 from . import __version__
+from .extras import require
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 if TYPE_CHECKING: # --help is quick
     import numpy as np
@@ -665,6 +666,7 @@ Table = Annotated[Optional[Path], typer.Option(
 def _check_figure(figure: Optional[Path]):
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"cannot draw {figure.name}: the suffix must be one of .png, .svg, .pdf")
+    if figure: require("plots") # before minutes of work
     _make_room(figure)
 
 # %% ../nbs/running/command.ipynb #4b814cee
@@ -719,8 +721,8 @@ def _tell_dial(dial: "Dial", seconds: float, figure: Optional[Path], table: Opti
     typer.echo(f"{len(dial.heard)} pieces of {seconds:g} s, 95 % intervals over pieces\n"
                f"{dial.summary.round(3).to_string(na_rep='')}\n\n"
                f"distance to real EMOPIA, in its standard deviations\n{dial.distances.round(3).to_string()}")
-    if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
     if table: dial.heard.to_csv(table, index=False); typer.echo(table)
+    if figure: save_figure(plot_dial(dial.heard), figure); typer.echo(figure)
 
 def _tell_gate(found: "GateFindings"):
     "Say what the gate found, and end with 1 where it lets nothing pass."

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 from tqdm.auto import tqdm
 from .decoding import Precisions, Sampler
 from .draft import Draft, Segment, read_sampling
+from .kernel import choose_kernel
 from .piece import Piece
 from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
 from .tokens import SEGMENT_STEPS
@@ -50,6 +51,9 @@ class Composer:
         size = f"{self.llama.n_parameters/1e6:.1f} M parameters"
         return f"Composer({size}, {whose}, guidance {self.sampling.guidance:g})"
 
+    def __getstate__(self): # without the model for torch
+        return {name: value for name, value in self.__dict__.items() if name != "model"}
+
     @property
     def is_packaged(self) -> bool:
         "Whether it is the model that comes with the package, as it came."
@@ -66,6 +70,7 @@ class Composer:
         folder: "str|Path|None" = None, # A checkpoint; the packaged one by default
     ) -> "Composer":
         "Load a checkpoint."
+        choose_kernel() # a wrong choice is told before anything is read
         folder = _PACKAGED if folder is None else Path(folder)
         llama, about = read_weights(folder)
         try: return cls(llama, about, folder)

@@ -130,6 +130,9 @@ class Precisions:
     "The weights of a model in single and in double precision, each laid out when it is first needed."
     def __init__(self, llama: LlamaWeights): self.llama, self.context = llama, llama.shape.context
 
+    def __getstate__(self): # what is laid out here may not fit the machine of another process
+        return {"llama": self.llama, "context": self.context}
+
     @cached_property
     def kernel(self) -> "KernelWeights|None": # None where numpy decodes
         "float32 or bf16, for the kernel"

@@ -9,7 +9,8 @@ __all__ = ['EXTRAS', 'require']
 from importlib.util import find_spec
 
 # %% ../nbs/music/extras.ipynb #extr0006
-EXTRAS = {"train": ("torch", "transformers", "accelerate", "sklearn", "pyarrow"), # Extra -> modules it is asked for
+EXTRAS = {"train": ("torch", "transformers", "accelerate", "sklearn", "pyarrow", # Extra -> modules it is asked for
+                    "matplotlib", "seaborn"),
           "search": ("faiss", "pyarrow"), "notation": ("music21",), "plots": ("matplotlib", "seaborn")}
 
 def require(
@@ -18,5 +19,4 @@ def require(
     "Refuse to go on without an extra; ModuleNotFoundError says how to install it."
     for module in EXTRAS[extra]:
         if find_spec(module) is None:
-            raise ModuleNotFoundError(f"{module} is not installed, which composing to .mid and .wav does not need: "
-                                      f"pip install 'psychoscore[{extra}]'", name=module)
+            raise ModuleNotFoundError(f"{module} is not installed: pip install 'psychoscore[{extra}]'", name=module)

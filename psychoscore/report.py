@@ -432,8 +432,9 @@ def people_parts(ratings: "dict|None") -> "list[str]":
     nobody = ("Nobody has taken the listening test (`psychoscore listening-test`) yet, so nothing is known of what "
               "people hear in what was composed.")
     if ratings is None: return ["## What people heard", nobody]
-    return ["## What people heard", nobody, f"{ratings['pieces']} rated pieces of {ratings['series']} series, of which "
-            "nothing was learned or chosen (`psychoscore validate --ratings FOLDER`). Rank correlation, with its "
+    return ["## What people heard", nobody, f"{ratings['pieces']} rated pieces of {ratings['series']} series "
+            "(`psychoscore validate --ratings FOLDER`). Nothing was learned from them; successive listeners have been "
+            "scored on them, as the log says. Rank correlation, with its "
             "interval over pieces, over series, and the mean within pieces over time.",
             markdown_table(validation_rows(ratings))]
 
