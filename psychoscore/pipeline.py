@@ -347,7 +347,8 @@ def differences(was: dict[str, str], now: dict[str, str]) -> list[str]: # Empty 
     return [f"{part} {how(part)}" for part in sorted(was | now) if was.get(part) != now.get(part)]
 
 # %% ../nbs/running/pipeline.ipynb #phases01
-ESTIMATORS = ("judge.npz", "note_judge.safetensors", "listener.npz", "reference.npz", "estimators.json")
+ESTIMATORS = ("judge.npz", "note_judge.safetensors", "note_judge.json", "listener.npz", "reference.npz",
+              "estimators.json")
 TRAINED = (*MODEL_FILES, "generation_config.json", "checkpoint.pt", "tensorboard/*")
 HALF_SAVED = ("*.partial", "saving/*") # By `fit`
 
