@@ -165,10 +165,9 @@ def _work(engine, number, load):
     "What a thread does: load, then decode until the engine is closed."
     if number == 0:
         try:
-            composer = load()
-            engine.pace, engine.composer = measure_pace(composer), composer # whoever finds the one finds the other
-        except Exception as error: # of whatever kind: who asks is told
-            engine.failure = str(error) or type(error).__name__
+            engine.pace, engine.composer = (measure_pace(composer := load()), composer) # found together
+        except Exception as error: # of whatever kind
+            engine.failure = str(error) or type(error).__name__ # who asks is told
             _logger.error("the model could not be loaded: %s", engine.failure)
         with engine.changed: engine.changed.notify_all()
     while True:

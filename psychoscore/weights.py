@@ -126,7 +126,8 @@ def read_tensors(
     try: tensors = {name: widened(of) for name, of in stored.items()}
     except ValueError as error: raise ValueError(f"{path} cannot be used: {error}") from None
     for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all(): raise ValueError(f"{path} is damaged: {name} holds numbers that are not finite")
+        if np.isfinite(tensor).all(): continue
+        raise ValueError(f"{path} is damaged: {name} holds numbers that are not finite")
     return tensors | {LM_HEAD: tensors[EMBEDDING]} if is_tied else tensors
 
 # %% ../nbs/learning/weights.ipynb #wght0017
