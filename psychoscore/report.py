@@ -244,7 +244,7 @@ def dial_lines(report: dict) -> str:
     if "takes" in pieces:
         beside = (f"Beside it stand {pieces['takes']} pieces, each composed {of['takes']} times, of which what the "
                   "listener heard nearest to the request was kept. What the listener shares with a judge is used up by "
-                  "choosing, so these figures flatter, most of all by the judge of features. ")
+                  "choosing, so these figures may flatter. ")
     return (f"What a user gets who sets nothing: {pieces['default']} pieces of {of['seconds']:g} s, one take each, on "
             f"a grid of {of['steps']} by {of['steps']}. {beside}{judged(report)}")
 
