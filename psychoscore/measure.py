@@ -313,7 +313,7 @@ def measure_against_real(
     ours = {label_of(name, protocol): setting.clips for name, setting in settings_of(composed).items()}
     n, rules = len(composed.default), {"rule-made pairs": pair_clips(len(composed.default), seconds)}
     if composed.takes: # classifiers learn more of more: what is compared is there in equal numbers, too
-        ours["default, as many"] = ours["default"].every(n//len(composed.takes))
+        ours["default, as many"] = ours["default"].every(max(n//len(composed.takes), 1))
     told = told_from_real(ours | {"other real songs": train.spread(n)} | rules, held_out, judges, n_bootstrap)
     ours.pop("default, as many", None)
     form = compare_form(ours | {"other real songs": held_out} | rules, train, n_bootstrap=n_bootstrap)

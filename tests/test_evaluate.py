@@ -145,7 +145,7 @@ def test_the_commands_of_a_report_compose_its_misses_to_the_byte(tmp_path, data,
     composed = ComposedProtocol(Protocol("development", 0, 4, 1, 4.2, takes=1, arcs=0), asked, pieces, asked.iloc[:0], [], {})
     report, heard = make_report(composer, PreparedDataset(data), composed.protocol, judges(), composed, n_bootstrap=2)
     written = report_page(report)
-    assert "never trained on" not in written and "4 pieces of 4 songs" in written and "the fewest are 4" in written
+    assert "never trained on" not in written and "4 pieces of 4 songs" in written
     commands = re.findall(r"^- `(psychoscore compose .*?)`: asked for", written, re.M)
     assert len(commands) == 5 and any("0.3333333333333333" in c or "0.6666666666666666" in c for c in commands)
     off = sum((heard[dial] - heard[f"heard_{dial}"])**2 for dial in ("trauma", "entropy"))
