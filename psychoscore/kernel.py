@@ -23,7 +23,7 @@ def why_missing() -> "str|None": # None where it is there
     if isinstance(MISSING, ModuleNotFoundError):
         return "psychoscore was installed without the kernel, as it is where no C compiler is at hand"
     if MISSING: return f"the kernel cannot be loaded: {MISSING}"
-    if _kernel.interface != INTERFACE: return "the kernel is of another version: install psychoscore again"
+    if getattr(_kernel, "interface", None) != INTERFACE: return "the kernel is of another version: install psychoscore again"
     return None if _kernel.supported() else "this processor has no instruction set that the kernel is made for"
 
 # %% ../nbs/composing/kernel.ipynb #krnl0007
