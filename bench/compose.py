@@ -217,7 +217,7 @@ class Trials(Composer):
         self.on, self.weights = tuple(on), composer.weights
 
     def draft(self, request):
-        draft = Trial(request, self.about["key_relative"], self.sampling)
+        draft = Trial(request, self.manner)
         draft.on = self.on
         return draft
 

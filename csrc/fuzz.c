@@ -26,7 +26,7 @@ static float *floats(size_t many, int zero) {
 
 // Every row on its own, or all together; logits (rows, wide) after the last of `n` tokens each
 static float *run(const Shape *s, Step *step, const void *weights, const float *plain, int rows, int n,
-                  const int32_t *tokens, int alone) {
+                  const int32_t *tokens, const int32_t *held, int alone) {
   const size_t wide = padded(s->vocabulary);
   float *logits = floats(rows*wide, 1), *work = floats(work_size(s, rows), 1), **caches = room(rows*sizeof(float *));
   int32_t *lengths = room(rows*sizeof(int32_t));
@@ -34,8 +34,10 @@ static float *run(const Shape *s, Step *step, const void *weights, const float *
   for (int t = 0; t < n; t++) {
     for (int r = 0; r < rows; r++) lengths[r] = t;
     const int many = alone ? 1 : rows;
-    for (int r = 0; r < rows; r += many)
-      step(s, weights, plain, many, tokens + (size_t)t*rows + r, lengths + r, caches + r, logits + r*wide, work);
+    for (int r = 0; r < rows; r += many) {
+      const size_t at = (size_t)t*rows + r;
+      step(s, weights, plain, many, tokens + at, held + at*s->conditions, lengths + r, caches + r, logits + r*wide, work);
+    }
   }
   for (int r = 0; r < rows; r++) free(caches[r]);
   free(caches); free(lengths); free(work);
@@ -49,7 +51,8 @@ int main(int argc, char **argv) {
   for (int round = 0; round < rounds; round++) {
     const int D = 32*(1 + (int)draw(2)), heads = (D == 32 ? 2 : 1)*(1 + (int)draw(3));
     const int layers = 1 + (int)draw(3), mlp = BLOCK*(1 + (int)draw(3));
-    const Shape s = {layers, heads, heads*D, mlp, 1 + (int)draw(200), 16*(1 + (int)draw(3)), 1e-6f};
+    const int vocabulary = 1 + (int)draw(200), context = 16*(1 + (int)draw(3)), conditions = (int)draw(4);
+    const Shape s = {layers, heads, heads*D, mlp, vocabulary, context, conditions, conditions ? 1 + (int)draw(9) : 0, 1e-6f};
     if (complaint(&s)) { fprintf(stderr, "round %d: %s\n", round, complaint(&s)); return 1; }
     const int rows = 1 + (int)draw(15), n = 1 + (int)draw((uint32_t)s.context);
     const size_t bytes = (size_t)rows*padded(s.vocabulary)*sizeof(float);
@@ -65,9 +68,11 @@ int main(int argc, char **argv) {
     }
     int32_t *tokens = room((size_t)n*rows*sizeof(int32_t));
     for (int i = 0; i < n*rows; i++) tokens[i] = (int32_t)draw((uint32_t)s.vocabulary);
+    int32_t *held = room(((size_t)n*rows*conditions + 1)*sizeof(int32_t));
+    for (int i = 0; i < n*rows*conditions; i++) held[i] = (int32_t)draw((uint32_t)s.condition_rows);
     for (const Variant *v = variants; v->name; v++) for (int how = 0; v->is_supported() && how < 4; how++) {
       const void *of = how & 1 ? (void *)halves : weights;
-      float *found = run(&s, how & 1 ? v->bf16 : v->float32, of, plain, rows, n, tokens, how & 2);
+      float *found = run(&s, how & 1 ? v->bf16 : v->float32, of, plain, rows, n, tokens, held, how & 2);
       if (!right) { right = found; continue; }
       const int differs = memcmp(found, right, bytes);
       free(found);
@@ -77,7 +82,7 @@ int main(int argc, char **argv) {
       return 1;
     }
     for (size_t i = 0; right && i < bytes; i++) digest = (digest ^ ((unsigned char *)right)[i])*1099511628211u; // FNV-1a
-    free(right); free(tokens); free(halves); free(plain); free(weights);
+    free(right); free(held); free(tokens); free(halves); free(plain); free(weights);
   }
   printf("%d rounds, logits %016llx\n", rounds, (unsigned long long)digest);
   return 0;

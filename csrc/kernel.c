@@ -11,7 +11,7 @@ size_t weight_size(const Shape *s) {
 }
 size_t plain_size(const Shape *s) {
   const size_t C = s->width;
-  return s->vocabulary*C + (2*(size_t)s->layers + 1)*C + (size_t)s->context*(C/s->heads);
+  return ((size_t)s->vocabulary + s->condition_rows + 2*(size_t)s->layers + 1)*C + (size_t)s->context*(C/s->heads);
 }
 size_t cache_size(const Shape *s) { return (size_t)s->layers*2*s->width*s->context; }
 size_t work_size(const Shape *s, int rows) {
@@ -21,13 +21,15 @@ size_t work_size(const Shape *s, int rows) {
 Plain plain_parts(const Shape *s, const float *plain) {
   const size_t C = s->width, gains = s->layers*C, turns = (size_t)s->context*(C/s->heads/2);
   const float *first = plain + s->vocabulary*C, *last = first + 2*gains;
-  return (Plain){plain, first, first + gains, last, last + C, last + C + turns};
+  return (Plain){plain, first, first + gains, last, last + C, last + C + turns, last + C + 2*turns};
 }
 
 const char *complaint(const Shape *s) {
   const int most = 1 << 20; // so that no product of three overflows
   const int sizes[] = {s->layers, s->heads, s->width, s->mlp, s->vocabulary, s->context};
   for (int i = 0; i < 6; i++) if (sizes[i] < 1 || sizes[i] > (i ? most : 1024)) return "sizes must be positive, and small";
+  if (s->conditions < 0 || s->conditions > 1024 || s->condition_rows < 0 || s->condition_rows > most
+      || !s->conditions != !s->condition_rows) return "conditions need a table, and a table conditions";
   if (s->width % BLOCK || s->mlp % BLOCK) return "width and mlp_width must be multiples of 64";
   if (s->width % s->heads || s->width/s->heads % 32) return "heads must have a multiple of 32 dimensions";
   if (s->context % 16) return "context must be a multiple of 16";

@@ -22,8 +22,9 @@ static PyObject *supported(PyObject *self, PyObject *nothing) {
   return names;
 }
 
-#define SHAPE "(iiiiiif)"
-#define OF_SHAPE(s) &(s).layers, &(s).heads, &(s).width, &(s).mlp, &(s).vocabulary, &(s).context, &(s).eps
+#define SHAPE "(iiiiiiiif)"
+#define OF_SHAPE(s) &(s).layers, &(s).heads, &(s).width, &(s).mlp, &(s).vocabulary, &(s).context, &(s).conditions, &(s).condition_rows, \
+                    &(s).eps
 
 static PyObject *sizes(PyObject *self, PyObject *args) {
   (void)self;
@@ -48,7 +49,7 @@ static int take(PyObject *from, Py_buffer *view, int writable, const char *forma
   return -1;
 }
 
-enum { WEIGHTS, PLAIN, TOKENS, LENGTHS, LOGITS, WORK, FIRST_CACHE };
+enum { WEIGHTS, PLAIN, TOKENS, HELD, LENGTHS, LOGITS, WORK, FIRST_CACHE };
 
 static PyObject *step(PyObject *self, PyObject *args) {
   (void)self;
@@ -56,8 +57,8 @@ static PyObject *step(PyObject *self, PyObject *args) {
   const char *name;
   PyObject *given[FIRST_CACHE], *caches;
   int is_bf16;
-  if (!PyArg_ParseTuple(args, "s" SHAPE "OpOOOO!OO:step", &name, OF_SHAPE(s), &given[WEIGHTS], &is_bf16, &given[PLAIN],
-                        &given[TOKENS], &given[LENGTHS], &PyList_Type, &caches, &given[LOGITS], &given[WORK])) return NULL;
+  if (!PyArg_ParseTuple(args, "s" SHAPE "OpOOOOO!OO:step", &name, OF_SHAPE(s), &given[WEIGHTS], &is_bf16, &given[PLAIN],
+                        &given[TOKENS], &given[HELD], &given[LENGTHS], &PyList_Type, &caches, &given[LOGITS], &given[WORK])) return NULL;
   const Variant *variant = find(name);
   if (!variant) return PyErr_Format(PyExc_ValueError, "this machine has no %s", name);
   const char *wrong = complaint(&s);
@@ -66,7 +67,9 @@ static PyObject *step(PyObject *self, PyObject *args) {
   if (rows < 1 || rows > 4096) return PyErr_Format(PyExc_ValueError, "rows must be between 1 and 4096, got %zd", rows);
   Py_buffer *views = PyMem_Calloc((size_t)rows + FIRST_CACHE, sizeof(Py_buffer));
   float **at = PyMem_Calloc((size_t)rows, sizeof(float *));
-  int32_t *tokens = PyMem_Calloc(2*(size_t)rows, sizeof(int32_t)), *lengths = tokens + rows; // copies: what is checked stays
+  const size_t n_held = (size_t)rows*(size_t)s.conditions;
+  int32_t *tokens = PyMem_Calloc(2*(size_t)rows + n_held, sizeof(int32_t)); // copies: what is checked stays
+  int32_t *lengths = tokens + rows, *held = lengths + rows;
   PyObject *done = NULL;
   int taken = 0;
   if (!views || !at || !tokens) { PyErr_NoMemory(); goto out; }
@@ -75,11 +78,17 @@ static PyObject *step(PyObject *self, PyObject *args) {
   TAKE(WEIGHTS, 0, is_bf16 ? "H" : "f", weight_size(&s), 0, "weights");
   TAKE(PLAIN, 0, "f", plain_size(&s), 0, "plain");
   TAKE(TOKENS, 0, "i", (size_t)rows, 0, "tokens");
+  TAKE(HELD, 0, "i", n_held, 0, "held");
   TAKE(LENGTHS, 0, "i", (size_t)rows, 0, "lengths");
   TAKE(LOGITS, 1, "f", (size_t)rows*padded(s.vocabulary), 0, "logits");
   TAKE(WORK, 1, "f", work_size(&s, (int)rows), 1, "work");
   memcpy(tokens, views[TOKENS].buf, (size_t)rows*sizeof(int32_t));
   memcpy(lengths, views[LENGTHS].buf, (size_t)rows*sizeof(int32_t));
+  if (n_held) memcpy(held, views[HELD].buf, n_held*sizeof(int32_t));
+  for (size_t k = 0; k < n_held; k++) if (held[k] < 0 || held[k] >= s.condition_rows) {
+    PyErr_Format(PyExc_ValueError, "row %d is not below %d", held[k], s.condition_rows);
+    goto out;
+  }
   for (Py_ssize_t r = 0; r < rows; r++) {
     PyObject *cache = PyList_GetItem(caches, r);
     if (!cache || take(cache, views + taken, 1, "f", cache_size(&s), 0, "a cache")) goto out;
@@ -95,7 +104,7 @@ static PyObject *step(PyObject *self, PyObject *args) {
   }
   Step *run = is_bf16 ? variant->bf16 : variant->float32;
   Py_BEGIN_ALLOW_THREADS
-  run(&s, views[WEIGHTS].buf, views[PLAIN].buf, (int)rows, tokens, lengths, at, views[LOGITS].buf, views[WORK].buf);
+  run(&s, views[WEIGHTS].buf, views[PLAIN].buf, (int)rows, tokens, held, lengths, at, views[LOGITS].buf, views[WORK].buf);
   Py_END_ALLOW_THREADS
   done = Py_NewRef(Py_None);
 out:
@@ -109,7 +118,7 @@ out:
 static PyMethodDef methods[] = {
   {"supported", supported, METH_NOARGS, "Instruction sets of this machine that the kernel is made for, best first."},
   {"sizes", sizes, METH_VARARGS, "sizes(shape, rows): how many items every buffer of `step` has."},
-  {"step", step, METH_VARARGS, "step(name, shape, weights, is_bf16, plain, tokens, lengths, caches, logits, work): see kernel.h."},
+  {"step", step, METH_VARARGS, "step(name, shape, weights, is_bf16, plain, tokens, held, lengths, caches, logits, work): see kernel.h."},
   {0}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", "Steps of a small Llama on a CPU.", 0, methods, 0, 0, 0, 0};
 PyMODINIT_FUNC PyInit__kernel(void) {

@@ -177,13 +177,20 @@ static void NAME(gated)(const float *both, float *out, int rows, int M) {
 }
 
 static void NAME(step)(const Shape *s, const void *weights, const float *plain, int rows, const int32_t *tokens,
-                       const int32_t *lengths, float *const *caches, float *logits, float *work) {
+                       const int32_t *held, const int32_t *lengths, float *const *caches, float *logits, float *work) {
   const int C = s->width, M = s->mlp, H = s->heads, D = C/H, T = s->context, wide = padded(s->vocabulary);
   const Plain part = plain_parts(s, plain);
   const WEIGHT *w = weights;
   float *x = work, *h = x + (size_t)rows*C, *qkv = h + (size_t)rows*C, *mixed = qkv + (size_t)rows*3*C;
   float *both = mixed + (size_t)rows*C, *act = both + (size_t)rows*2*M, *scores = act + (size_t)rows*M;
-  for (int r = 0; r < rows; r++) memcpy(x + (size_t)r*C, part.embedding + (size_t)tokens[r]*C, (size_t)C*sizeof(float));
+  for (int r = 0; r < rows; r++) {
+    float *into = x + (size_t)r*C;
+    memcpy(into, part.embedding + (size_t)tokens[r]*C, (size_t)C*sizeof(float));
+    for (int k = 0; k < s->conditions; k++) {
+      const float *more = part.condition + (size_t)held[r*s->conditions + k]*C;
+      for (int i = 0; i < C; i += LANES) AT(into + i) = READ(into + i) + READ(more + i);
+    }
+  }
   for (int layer = 0; layer < s->layers; layer++) {
     NAME(norm)(x, part.gain_attention + (size_t)layer*C, h, rows, C, s->eps);
     NAME(product)(h, rows, w, C, 3*C, qkv, 0); w += (size_t)3*C*C;

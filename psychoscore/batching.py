@@ -12,7 +12,7 @@ from collections import deque
 from typing import Callable
 from threadpoolctl import ThreadpoolController
 from .compose import MAX_ROWS, Composer
-from .draft import Draft, Sampling
+from .draft import Draft, Manner
 from .request import Request
 from .decoding import Sampler
 from .profile import PsychometricProfile
@@ -34,12 +34,11 @@ class Job(Draft):
     "A draft that reports its segments as they are done."
     def __init__(self,
         request: Request,
-        key_relative: bool, # As the model was trained
-        sampling: Sampling, # As the model is sampled
+        manner: Manner, # Of the model
         report: Callable, # Called with each `Segment`, then with the `Piece`, or with a `Refused`; from any thread
         deadline: float = math.inf, # By `time.monotonic`, s; none by default
     ):
-        super().__init__(request, key_relative, sampling)
+        super().__init__(request, manner)
         self.report, self.deadline, self.n_reported = report, deadline, 0
         self.unwanted = False # Set at any time, by whoever asked
         self.gone = False # Set by the engine's thread between two steps, so that both rows of a job leave together

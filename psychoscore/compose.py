@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 from tqdm.auto import tqdm
 from .decoding import Precisions, Sampler
-from .draft import Draft, Segment, read_sampling
+from .draft import Draft, Manner, Segment, read_sampling
 from .kernel import choose_kernel
 from .piece import Piece
 from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
@@ -45,6 +45,7 @@ class Composer:
         self.llama = model if isinstance(model, LlamaWeights) else weights_of(model)
         self.about, self.folder = about, folder
         self.weights, self.sampling = Precisions(self.llama), read_sampling(about)
+        self.manner = Manner(about["key_relative"], bool(self.llama.shape.condition_rows), self.sampling)
 
     def __repr__(self) -> str:
         whose = "in memory" if self.folder is None else "packaged" if self.is_packaged else f"from {self.folder}"
@@ -78,7 +79,7 @@ class Composer:
 
     def draft(self, request: Request) -> Draft: # With nothing drawn yet
         "Begin a piece."
-        return Draft(request, self.about["key_relative"], self.sampling)
+        return Draft(request, self.manner)
 
     @asking(Request)
     def compose(self, request: Request) -> Piece:

@@ -6,11 +6,12 @@
 __all__ = ['SPLITS', 'LABELLED', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_LOUDER', 'COPIES', 'ROWS_IN_MEMORY',
            'WIDTH', 'Share', 'POOL', 'WHOLE', 'SourcePiece', 'source_token', 'emopia_pieces', 'hashed_split',
            'synthetic_pieces', 'corpus_pieces', 'join_problems', 'check_playable', 'labelled_pieces', 'join_versions',
-           'deal_songs', 'deal_fold', 'perform_again', 'prepare', 'PreparedDataset', 'Batch', 'padded', 'make_batch',
-           'vary_profile', 'DataMix', 'row_shares', 'draw_window', 'training_batches', 'scoring_windows']
+           'deal_songs', 'deal_fold', 'perform_again', 'prepare', 'PreparedDataset', 'read_as', 'Batch', 'padded',
+           'make_batch', 'vary_profile', 'vary_plan', 'DataMix', 'row_shares', 'draw_window', 'training_batches',
+           'scoring_windows']
 
 # %% ../nbs/learning/dataset.ipynb #834b88da
-import csv, hashlib, io, itertools, json, os, platform, warnings, zlib
+import copy, csv, hashlib, io, itertools, json, os, platform, warnings, zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Callable, Iterable, Iterator, NamedTuple
@@ -29,8 +30,9 @@ from .midi import Limits, find_midi, printable, read_midi
 from .weights import read_json
 from .notes import Key, end_s
 from .profile import DIMENSIONS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory
-from .tokens import (IS_PREDICTED, PAD, PROFILE_FIRST, VOCABULARY, encode, quantise, segment_starts, window,
-                                FIRST, FAMILIES, HEADER_LENGTH, MAX_LEFT, SEGMENT_S)
+from .tokens import (
+    FAMILIES, FIRST, HEADER_LENGTH, IS_PREDICTED, MAX_LEFT, PAD, PLAN, PLAN_FIRST, PROFILE_FIRST, SEGMENT_S, UNPLANNED,
+    VOCABULARY, encode, has_plans, quantise, segment_starts, window, without_plans)
 
 # %% ../nbs/learning/dataset.ipynb #c3cdd685
 class SourcePiece(NamedTuple):
@@ -425,6 +427,7 @@ PIECES_SCHEMA = pa.schema([
 # %% ../nbs/learning/dataset.ipynb #998feea0
 class PreparedDataset:
     "A prepared folder, open for reading."
+    plans = True # Whether its texts are read with their plans
     def __init__(self, folder: "str|Path"):
         self.folder = Path(folder)
         missing = [name for name in ("tokens.bin", "pieces.parquet", "meta.json") if not (self.folder/name).is_file()]
@@ -442,10 +445,8 @@ class PreparedDataset:
         if lacks := [name for name in PIECES_SCHEMA.names if name not in self.pieces]:
             raise ValueError(f"{self.folder}/pieces.parquet is of another version, prepare it again: "
                              f"it lacks {', '.join(lacks)}")
-        # (N, P), NaN where not known; the mean of what moves:
-        self.profiles = self.pieces[[d.name for d in DIMENSIONS]].to_numpy(float)
-        held_out = set(self.pieces.source[self.pieces.split == "validation"])
-        # The source that models are judged by:
+        self.profiles = self.pieces[[d.name for d in DIMENSIONS]].to_numpy(float) # (N, P), NaN where not known; means
+        held_out = set(self.pieces.source[self.pieces.split == "validation"]) # One of them judges models
         self.labelled = next((source for source in LABELLED if source in held_out), LABELLED[-1])
         if len(self.tokens) != self.meta["tokens"]:
             raise ValueError(f"{self.folder}/tokens.bin holds {len(self.tokens)} tokens, "
@@ -454,13 +455,24 @@ class PreparedDataset:
     def ids(self, row: int) -> np.ndarray: # Token ids of the piece, (T,)
         "The tokens of one row of `pieces`."
         offset, length = self.pieces.offset.values[row], self.pieces.length.values[row]
-        return np.array(self.tokens[offset:offset + length])
+        ids = np.array(self.tokens[offset:offset + length])
+        return ids if self.plans else without_plans(ids)
 
     def summary(self) -> pd.DataFrame: # A row per source and split
         "Count pieces, songs, hours, notes and tokens."
         return self.pieces.groupby(["source", "split"]).agg(
             pieces=("piece_id", "nunique"), rows=("piece_id", "size"), songs=("song_id", "nunique"),
             hours=("seconds", lambda s: round(s.sum()/3600, 2)), notes=("notes", "sum"), tokens=("length", "sum"))
+
+# %% ../nbs/learning/dataset.ipynb #readas02
+def read_as(
+    data: PreparedDataset,
+    plans: bool, # As the model that reads it knows them
+) -> PreparedDataset: # The same folder
+    "Choose whether texts are read with their plans."
+    view = copy.copy(data)
+    view.plans = plans
+    return view
 
 # %% ../nbs/learning/dataset.ipynb #ae09f82c
 class Batch(NamedTuple):
@@ -501,6 +513,24 @@ def vary_profile(
         ids[here] = first + NULL if forget_all or forget else shifted
     return ids
 
+# %% ../nbs/learning/dataset.ipynb #vplan002
+def vary_plan(
+    ids: np.ndarray, # Token ids, (T,)
+    rng: np.random.Generator,
+    null_rate: float, # Probability that all is forgotten but the mode
+    null_one_rate: float, # Probability that a word of them is forgotten
+    noise: float, # Standard deviation of a shift of each word, bins
+) -> np.ndarray: # A copy with other plans
+    "Forget and blur the plans of a row."
+    ids, forget_all = ids.astype(int), rng.random() < null_rate
+    for name, first in zip(PLAN, PLAN_FIRST):
+        here = np.flatnonzero((ids >= first) & (ids < first + len(FAMILIES[name])))
+        forget, shift = rng.random() < null_one_rate, np.rint(rng.normal(0, noise, len(here))).astype(int)
+        if name == "MODE": shift, forget_this = 0*shift, forget
+        else: forget_this = forget or forget_all
+        ids[here] = UNPLANNED if forget_this else (ids[here] + shift).clip(first, first + len(FAMILIES[name]) - 1)
+    return ids.astype(np.uint16)
+
 # %% ../nbs/learning/dataset.ipynb #ad015991
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -516,6 +546,9 @@ class DataMix:
     null_one_rate: Share = 0.1 # Each dimension
     label_noise: NonNegativeFloat = 0.08
     transpose: bool = False # By -5..6 semitones; for absolute pitches
+    plan_null_rate: Share = 0.1
+    plan_null_one_rate: Share = 0.05 # Each word of the plan
+    plan_noise: NonNegativeFloat = 0.4 # Bins
     turns: Share = 0.0 # Of the rows with a profile, share that turn into another piece of their source; if key-relative
 
     def __post_init__(self):
@@ -581,7 +614,7 @@ def turn_into(
     "Let a piece turn into another after one to MAX_BEFORE segments; one of a single segment stays as it is."
     ends = segment_starts(first)[1:MAX_BEFORE + 1]
     if not len(ends): return first
-    then = np.delete(then, segment_starts(then)[0] + HEADER_LENGTH) # its mode: a row has one
+    if not has_plans(then): then = np.delete(then, segment_starts(then)[0] + HEADER_LENGTH) # its mode: a row has one
     joined = np.concatenate([first[:rng.choice(ends)], then[rng.choice(segment_starts(then)):]])
     starts = segment_starts(joined)
     joined[starts + 1] = FIRST["LEFT"] + np.minimum(np.arange(len(starts))[::-1], MAX_LEFT)
@@ -604,12 +637,12 @@ def draw_other(
     rows: np.ndarray, # As `row_shares` gives them, (N,)
     cumulative: np.ndarray, # (N,)
     rng: np.random.Generator,
-) -> "np.ndarray|None": # Token ids of one of the same source and mode, (T,); None where TRIES draws find none
+) -> "np.ndarray|None": # Token ids of one of the same source, (T,); without plans, of its mode, too
     "Draw a piece whose profile is far from that of another; what has no profile is far from nothing."
     source, mode, profiles = data.pieces.source.values, data.pieces["mode"].values, data.profiles
     for _ in range(TRIES):
         other = draw_row(rows, cumulative, rng)
-        alike = (source[other], mode[other]) == (source[row], mode[row])
+        alike = source[other] == source[row] and (data.plans or mode[other] == mode[row])
         if alike and (np.abs(profiles[other] - profiles[row]) >= FAR).any(): return data.ids(other)
 
 # %% ../nbs/learning/dataset.ipynb #mix00007
@@ -619,11 +652,12 @@ def draw_window(
     mix: DataMix,
     then: "np.ndarray|None" = None, # Token ids of a piece that it turns into, (T',)
 ) -> np.ndarray: # At most mix.context ids
-    "One training row: a window of a piece, its profile varied."
+    "One training row: a window of a piece, its profile and plans varied."
     if rng.random() >= WHOLE: ids = window(ids, rng.choice(segment_starts(ids))) # any of them: see above
     if then is not None: ids = turn_into(ids, then, rng)
     ids = ids[:mix.context]
     if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
+    if has_plans(ids): ids = vary_plan(ids, rng, mix.plan_null_rate, mix.plan_null_one_rate, mix.plan_noise)
     return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
 
 # %% ../nbs/learning/dataset.ipynb #mix00009
@@ -658,7 +692,7 @@ def scoring_windows(
 ) -> Iterator[tuple[np.ndarray, int]]: # A window, and the position in it from which tokens count
     "Cover a piece so that every token is scored once."
     opening = segment_starts(ids)[0] # BOS and SOURCE
-    extra = opening + 1 # what a later window says again: the opening and the mode
+    extra = opening + (not has_plans(ids)) # what a later window says again: the opening, and without plans the mode
     yield ids[:context], 1
     scored = context
     while scored < len(ids):

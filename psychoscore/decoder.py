@@ -9,7 +9,8 @@ __all__ = ['BLOCK', 'FEW', 'Weights', 'make_weights', 'Decoder']
 from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
-from .weights import EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, rotary_angles
+from .tokens import CONDITIONS, conditions, follow_conditions
+from .weights import CONDITION, EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, rotary_angles
 
 # %% ../nbs/composing/decoder.ipynb #09409046
 BLOCK = 32 # Columns of a matrix, and rows, that are multiplied at a time
@@ -22,6 +23,7 @@ class Weights(NamedTuple):
     rotary: np.ndarray # Turns by position, (context, D/2) complex
     n_heads: int
     eps: float # Of the norms
+    condition: "np.ndarray|None" # What is added to the embedding, (N_CONDITION_ROWS, C); None without plans
 
 # %% ../nbs/composing/decoder.ipynb #5ccd821a
 def make_weights(
@@ -38,7 +40,8 @@ def make_weights(
     layers = [tuple(map(lay, _fused(llama, number))) for number in range(shape.layers)]
     rotary = np.exp(1j*rotary_angles(shape)).astype(np.result_type(dtype, np.complex64))
     head = lay(llama.tensors[LM_HEAD].astype(float)*llama.tensors[LAST_NORM])
-    return Weights(llama.tensors[EMBEDDING].astype(dtype), layers, head, rotary, shape.heads, shape.eps)
+    condition = llama.tensors[CONDITION].astype(dtype) if shape.condition_rows else None
+    return Weights(llama.tensors[EMBEDDING].astype(dtype), layers, head, rotary, shape.heads, shape.eps, condition)
 
 def _fused(llama, number):
     "The four matrices of a layer, (out, in), float64."
@@ -74,9 +77,11 @@ def _attention(queries, keys, values, mask=None): # (..., Q, D), (..., K, D), (.
     return mixed
 
 @ThreadpoolController().wrap(limits=1, user_api="blas") # see above
-def _forward(weights, tokens, positions, attend, last=slice(None)):
+def _forward(weights, tokens, held, positions, attend, last=slice(None)):
     "Logits of the tokens at `last`; `attend` maps a layer's number and heads (N, 3H, D) to what they mix, (N, C)."
     x, turns, n_heads = weights.embedding[tokens], weights.rotary[positions][:, None], weights.n_heads
+    if weights.condition is not None:
+        for rows in np.transpose(held): x = x + weights.condition[rows]
     for number, (qkv, out, gate_up, down) in enumerate(weights.layers):
         heads = _product(_normed(x, weights.eps), qkv).reshape(len(x), 3*n_heads, -1)
         turned = heads[:, :2*n_heads].view(turns.dtype) # queries and keys, in place
@@ -94,6 +99,7 @@ class Decoder:
     "Rows of tokens that a model continues side by side."
     def __init__(self, weights: Weights):
         self.weights, self.lengths = weights, np.zeros(0, int) # Tokens so far, (B,)
+        self.held = np.zeros((0, len(CONDITIONS)), int) # What holds after them
         self.cache = self._room(0)
 
     def prefill(self,
@@ -116,8 +122,10 @@ class Decoder:
                 mixed[start:stop] = _attention(queries, keys, values, future).swapaxes(0, 1)
             return mixed.reshape(len(heads), -1)
         self.lengths[list(rows)] = lengths
-        positions = np.concatenate([np.arange(n) for n in lengths])
-        return _forward(self.weights, np.concatenate(prompts), positions, attend, stops - 1)
+        positions, tokens = np.concatenate([np.arange(n) for n in lengths]), np.concatenate(prompts)
+        held = np.concatenate([conditions(np.asarray(prompt)) for prompt in prompts])
+        self.held[list(rows)] = held[stops - 1]
+        return _forward(self.weights, tokens, held, positions, attend, stops - 1)
 
     def step(self,
         tokens, # The next token of each row, (B,)
@@ -134,7 +142,8 @@ class Decoder:
             cache[rows, :, lengths] = heads[:, n_heads:]
             keys, values = cache[:, :n_heads, :seen], cache[:, n_heads:, :seen]
             return _attention(heads[:, :n_heads, None], keys, values, unused).reshape(len(rows), -1)
-        logits = _forward(self.weights, tokens, lengths, attend)
+        follow_conditions(self.held, np.asarray(tokens))
+        logits = _forward(self.weights, tokens, self.held, lengths, attend)
         self.lengths = lengths + 1
         return logits
 
@@ -142,8 +151,8 @@ class Decoder:
         "Forget a row; the last one takes its place."
         used = self.lengths[-1]
         self.cache[:, row, :, :used] = self.cache[:, len(self.lengths) - 1, :, :used]
-        self.lengths[row] = used
-        self.lengths = self.lengths[:-1]
+        self.lengths[row], self.held[row] = used, self.held[-1]
+        self.lengths, self.held = self.lengths[:-1], self.held[:-1]
 
     def _room(self, n_rows): # Keys, then values, of whole contexts; zeros take no memory until they are written
         layers, context, half = len(self.weights.layers), *self.weights.rotary.shape
@@ -155,7 +164,8 @@ class Decoder:
         if n_rows > self.cache.shape[1]:
             old, self.cache = self.cache, self._room(max(n_rows, 2*self.cache.shape[1]))
             self.cache[:, :used, :, :top] = old[:, :used, :, :top]
-        self.lengths = np.concatenate([self.lengths, np.zeros(max(n_rows - used, 0), int)])
+        more = max(n_rows - used, 0)
+        self.lengths, self.held = np.pad(self.lengths, (0, more)), np.pad(self.held, ((0, more), (0, 0)))
 
     def _assert_fit(self, n_tokens):
         context = len(self.weights.rotary)

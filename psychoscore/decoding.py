@@ -182,7 +182,7 @@ class Sampler:
         self._slide_full()
         fed = self.decoder.lengths.tolist()
         tokens = np.array([s.view[n] for (s, _), n in zip(self.rows, fed)])
-        logits = self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)).astype(float)
+        logits = _of_all_tokens(self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)))
         due = [i for i, (s, given) in enumerate(zip(self.sequences, self.given)) if fed[given] + 1 == len(s.view)]
         if due:
             sequences = [self.sequences[i] for i in due]
@@ -233,12 +233,16 @@ class Sampler:
     def _referee(self, sequence):
         "Logits after a sequence from its tokens alone, (1, V) float64."
         exact = Decoder(self.weights.double).prefill([_seen(sequence, hidden) for hidden in _passes(sequence)])
+        exact = _of_all_tokens(exact)
         return _guided(sequence.guidance, exact[:1], exact[-1:])
 
 def _passes(sequence): # Whether the profile is hidden, for each row it takes
     return (False, True) if sequence.guidance != 1 else (False,)
 
 def _seen(sequence, hidden): return NULLED[sequence.view] if hidden else np.array(sequence.view)
+
+def _of_all_tokens(logits): # A model without plans has none to draw
+    return np.pad(logits.astype(float), ((0, 0), (0, len(VOCABULARY) - logits.shape[1])), constant_values=-1e9)
 
 def _guided(guidance, given, null): # exact at 0, and at 1 where both are the same row
     return null + guidance*(given - null)

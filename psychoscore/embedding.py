@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from .midi import as_notes
 from .profile import CIRCUMPLEX, DIMENSIONS
-from .tokens import FIRST, IS_NOTE, NULL, SOURCES, encode, segment_starts, window, with_profile
+from .tokens import (
+    FIRST, IS_NOTE, NULL, SOURCES, encode, has_plans, segment_starts, window, with_profile, without_plans)
 from .weights import LlamaWeights, hidden_states, read_shape
 
 # %% ../nbs/learning/embedding.ipynb #ea41efa6
@@ -46,6 +47,7 @@ def embed_ids(
     "Embed many pieces, blind to what their headers say."
     is_plain = isinstance(model, LlamaWeights)
     shape = model.shape if is_plain else read_shape(model.config.to_dict(), "the model's configuration")
+    if not shape.condition_rows: rows = [without_plans(ids) if has_plans(ids) else ids for ids in rows]
     cut = [(row, part) for row, ids in enumerate(rows)
            for part in whole_segment_windows(null_headers(ids), shape.context) if IS_NOTE[part].any()]
     owner, windows = [row for row, _ in cut], [part for _, part in cut]

@@ -11,19 +11,21 @@ import os
 from importlib import import_module
 from typing import NamedTuple
 import numpy as np
-from .weights import EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, Shape, rotary_angles
+from .tokens import CONDITIONS, conditions, follow_conditions
+from .weights import CONDITION, EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, Shape, rotary_angles
 try: _kernel, MISSING = import_module("psychoscore._kernel"), None
 except ImportError as error: _kernel, MISSING = None, error
 
 # %% ../nbs/composing/kernel.ipynb #krnl0027
-INTERFACE = 1 # As csrc/kernel.h has it
+INTERFACE = 2 # As csrc/kernel.h has it
 
 def why_missing() -> "str|None": # None where it is there
     "Say why there is no kernel."
     if isinstance(MISSING, ModuleNotFoundError):
         return "psychoscore was installed without the kernel, as it is where no C compiler is at hand"
     if MISSING: return f"the kernel cannot be loaded: {MISSING}"
-    if getattr(_kernel, "interface", None) != INTERFACE: return "the kernel is of another version: install psychoscore again"
+    if getattr(_kernel, "interface", None) != INTERFACE:
+        return "the kernel is of another version: install psychoscore again"
     return None if _kernel.supported() else "this processor has no instruction set that the kernel is made for"
 
 # %% ../nbs/composing/kernel.ipynb #krnl0007
@@ -38,7 +40,8 @@ def _instruction_sets(): # Best first
     return [] if why_missing() else _kernel.supported()
 
 def _sizes(shape: Shape): # As the kernel takes them
-    return shape.layers, shape.heads, shape.width, shape.mlp_width, shape.vocabulary, shape.context, shape.eps
+    more = len(CONDITIONS) if shape.condition_rows else 0, shape.condition_rows
+    return shape.layers, shape.heads, shape.width, shape.mlp_width, shape.vocabulary, shape.context, *more, shape.eps
 
 def choose_kernel(
     shape: "Shape|None" = None, # Of a model, which may be one that the kernel does not take
@@ -60,9 +63,9 @@ SIDE_BY_SIDE = 64 # Outputs of a matrix: BLOCK of csrc/kernel.h
 class KernelWeights(NamedTuple):
     "A Llama as the kernel reads it."
     name: str # Instruction set
-    shape: tuple # Layers, heads, C, M, V, context, epsilon of the norms
+    shape: tuple # Layers, heads, C, M, V, context, conditions and rows of their table, epsilon of the norms
     matrices: np.ndarray # uint16 where all are bf16, else float32
-    plain: np.ndarray # Embedding, gains, cosines and sines, float32
+    plain: np.ndarray # Embedding, gains, cosines and sines, conditions, float32
 
     @property
     def is_bf16(self) -> bool:
@@ -95,7 +98,7 @@ def make_kernel_weights(
     matrices = np.concatenate([*parts, _blocks(llama.tensors[LM_HEAD])])
     angles = rotary_angles(llama.shape)
     plain = [llama.tensors[EMBEDDING], *gains("input_layernorm"), *gains("post_attention_layernorm"),
-             llama.tensors[LAST_NORM], np.cos(angles), np.sin(angles)]
+             llama.tensors[LAST_NORM], np.cos(angles), np.sin(angles), llama.tensors.get(CONDITION, np.zeros(0))]
     plain = np.concatenate([*map(np.ravel, plain)]).astype(np.float32)
     return KernelWeights(name, _sizes(llama.shape), halved(matrices), plain)
 
@@ -117,25 +120,28 @@ def run_kernel(
     weights: KernelWeights,
     buffers: Buffers, # Of these weights
     tokens, # The next of each row, (B,) int
+    held, # Rows of the table of conditions, (B, len(CONDITIONS)) int
     lengths, # Tokens that each row has had, (B,) int
     caches: "list[np.ndarray]", # Of each row; one may stand for several, whose lengths count up
 ) -> np.ndarray: # Logits, (B, V) float32
     "Feed a token to every row."
     tokens, lengths = np.asarray(tokens, np.int32), np.asarray(lengths, np.int32)
+    held = np.ascontiguousarray(held[:, :weights.shape[6]], np.int32)
     logits = np.empty((len(tokens), buffers.logits_size), np.float32)
     for at in range(0, len(tokens), AT_ONCE):
         some = slice(at, at + AT_ONCE)
         _kernel.step(weights.name, weights.shape, weights.matrices, weights.is_bf16, weights.plain, tokens[some],
-                     lengths[some], caches[some], logits[some], buffers.work)
+                     held[some], lengths[some], caches[some], logits[some], buffers.work)
     return logits[:, :weights.shape[4]]
 
 # %% ../nbs/composing/kernel.ipynb #krnl0015
 class KernelDecoder:
     "Rows of tokens that a model continues side by side."
     def __init__(self, weights: KernelWeights):
-        self.weights, self.lengths = weights, np.zeros(0, np.int32) # Tokens so far, (B,)
-        self.caches, self.spare = [], [] # Of rows, and of rows that were dropped
-        self.buffers = make_buffers(weights)
+        self.weights, self.buffers = weights, make_buffers(weights)
+        self.lengths = np.zeros(0, np.int32) # Tokens so far, (B,)
+        self.held = np.zeros((0, len(CONDITIONS)), np.int32) # What holds after them
+        self.caches, self.spare = [], [] # Keys and values of rows, and of rows that were dropped
 
     def prefill(self,
         prompts: list, # Token ids of each row, at least one, at most the context
@@ -143,30 +149,30 @@ class KernelDecoder:
     ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
         "Begin rows with a prompt each."
         if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
-        while len(self.caches) <= max(rows): self.caches.append(self._cache())
-        self.lengths = np.pad(self.lengths, (0, len(self.caches) - len(self.lengths)))
+        while len(self.caches) <= max(rows): # zeros take no memory until they are written
+            self.caches.append(self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32))
+        more = len(self.caches) - len(self.lengths)
+        self.lengths, self.held = np.pad(self.lengths, (0, more)), np.pad(self.held, ((0, more), (0, 0)))
         self.lengths[list(rows)] = [len(p) for p in prompts]
-        return np.stack([self._read(prompt, self.caches[row]) for row, prompt in zip(rows, prompts, strict=True)])
+        return np.stack([self._read(np.asarray(prompt), row) for row, prompt in zip(rows, prompts, strict=True)])
 
     def step(self,
         tokens, # The next token of each row, (B,)
     ) -> np.ndarray: # Logits after it, (B, V)
         "Add a token to every row."
-        logits = run_kernel(self.weights, self.buffers, tokens, self.lengths, self.caches)
+        follow_conditions(self.held, np.asarray(tokens))
+        logits = run_kernel(self.weights, self.buffers, tokens, self.held, self.lengths, self.caches)
         self.lengths = self.lengths + np.int32(1)
         return logits
 
     def drop(self, row: int):
         "Forget a row; the last one takes its place."
         self.spare.append(self.caches[row])
-        self.caches[row], self.lengths[row] = self.caches[-1], self.lengths[-1]
+        self.caches[row], self.lengths[row], self.held[row] = self.caches[-1], self.lengths[-1], self.held[-1]
         self.caches.pop()
-        self.lengths = self.lengths[:-1].copy()
+        self.lengths, self.held = self.lengths[:-1].copy(), self.held[:-1].copy()
 
-    def _cache(self): # Keys and values of a whole context; zeros take no memory until they are written
-        return self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32)
-
-    def _read(self, prompt, cache):
-        "Logits after a prompt, (V,)."
-        places, caches = np.arange(len(prompt)), [cache]*len(prompt)
-        return run_kernel(self.weights, self.buffers, prompt, places, caches)[-1]
+    def _read(self, prompt, row):
+        caches, held = [self.caches[row]]*len(prompt), conditions(prompt)
+        self.held[row] = held[-1]
+        return run_kernel(self.weights, self.buffers, prompt, held, np.arange(len(prompt)), caches)[-1]

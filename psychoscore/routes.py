@@ -139,9 +139,8 @@ async def begin(
             try: loop.call_soon_threadsafe(arrived.put_nowait, part)
             except RuntimeError: job.unwanted = True # the loop is gone, and with it whoever asked
         state.engine.check()
-        composer = state.engine.composer
-        made_as = composer.about["key_relative"], composer.sampling
-        job = await in_thread(state.pool, Job, request, *made_as, report, deadline) # cancelled here, nobody has asked
+        manner = state.engine.composer.manner
+        job = await in_thread(state.pool, Job, request, manner, report, deadline) # cancelled here, nobody has asked
         state.engine.submit(job)
         try:
             yield # where `begin` leaves it
@@ -340,7 +339,8 @@ async def embed_upload(
     "Embed music as the index was: the mean over its notes, window by window."
     from psychoscore.tokens import IS_NOTE
     from psychoscore.embedding import embed_ids, null_headers, whole_segment_windows
-    ids = null_headers(encode(notes, key_relative=composer.about["key_relative"]).ids)
+    manner = composer.manner
+    ids = null_headers(encode(notes, key_relative=manner.key_relative, plans=manner.plans).ids)
     longest = composer.llama.shape.context
     try: windows = [window for window in whole_segment_windows(ids, longest) if IS_NOTE[window].any()]
     except ValueError as error: raise FieldError("midi", str(error)) from None

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 'MAX_LEFT', 'VELOCITIES', 'SOURCES', 'FAMILIES',
-           'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH', 'IS_NOTE',
-           'IS_PREDICTED', 'IS_END', 'IS_MODE', 'IS_PITCH', 'IS_WAIT', 'PASSES', 'NULLED', 'MAX_HELD',
-           'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'TokenGrid', 'quantise', 'Encoded', 'key_shift', 'header_ids',
-           'ids_of_notes', 'encode', 'decode', 'with_profile', 'segment_starts', 'window', 'Grammar',
-           'miditok_tokenizer']
+           'N_UNPLANNED', 'VOCABULARY', 'FIRST', 'FAMILY', 'PAD', 'BOS', 'EOS', 'SEG', 'PROFILE_FIRST', 'HEADER_LENGTH',
+           'PLAN', 'PLAN_FIRST', 'UNPLANNED', 'IS_PLAN', 'IS_NOTE', 'IS_PREDICTED', 'IS_END', 'IS_MODE', 'IS_PITCH',
+           'IS_WAIT', 'PASSES', 'NULLED', 'CONDITIONS', 'CONDITION_COLUMN', 'CONDITION_ROW', 'N_CONDITION_ROWS',
+           'MAX_HELD', 'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'TokenGrid', 'quantise', 'Encoded', 'key_shift',
+           'header_ids', 'ids_of_notes', 'plan_ids', 'encode', 'decode', 'with_profile', 'segment_starts', 'window',
+           'has_plans', 'without_plans', 'conditions', 'follow_conditions', 'Grammar', 'miditok_tokenizer']
 
 # %% ../nbs/music/tokens.ipynb #a2198295
 from typing import NamedTuple
 import numpy as np
+from .descriptors import DESCRIPTORS, bin_of, describe_segments
 from .notes import Key, MODES, PITCH_MAX, PITCH_MIN, estimate_key, make_notes
 from .profile import (DIMENSIONS, N_BINS, NULL, PsychometricProfile, ProfileTrajectory, as_trajectory,
                                  profile_bins)
@@ -32,6 +34,8 @@ FAMILIES = {"PAD": [""], "BOS": [""], "EOS": [""], "SEG": [""], "SOURCE": SOURCE
 FAMILIES |= {d.name.upper(): [*range(N_BINS), "null"] for d in DIMENSIONS}
 FAMILIES |= {"MODE": MODES, "TIMESHIFT": range(1, SEGMENT_STEPS), "PITCH": range(PITCH_MIN-6, PITCH_MAX+7),
              "VELOCITY": VELOCITIES, "DURATION": range(1, MAX_DURATION+1)}
+N_UNPLANNED = sum(map(len, FAMILIES.values())) # Tokens of version 0.1, whose models know no plan but the mode
+FAMILIES |= {"UNPLANNED": [""]} | {d.name.upper(): range(len(d.edges) + 1) for d in DESCRIPTORS}
 
 VOCABULARY = [f"{family}_{value}".rstrip("_") for family, values in FAMILIES.items() for value in values]
 _sizes = np.cumsum([0, *(len(v) for v in FAMILIES.values())])
@@ -40,9 +44,13 @@ FAMILY = np.repeat(list(FAMILIES), np.diff(_sizes)) # Token id -> name of its fa
 PAD, BOS, EOS, SEG = (FIRST[f] for f in ("PAD", "BOS", "EOS", "SEG"))
 PROFILE_FIRST = np.array([FIRST[d.name.upper()] for d in DIMENSIONS])
 HEADER_LENGTH = 2 + len(DIMENSIONS) # SEG, LEFT and a token for each dimension
-IS_NOTE = np.arange(len(VOCABULARY)) >= FIRST["TIMESHIFT"]   # Time, pitch, velocity and duration tokens
+PLAN = ("MODE", *(d.name.upper() for d in DESCRIPTORS)) # Families, in the order in which they follow a header
+PLAN_FIRST = np.array([FIRST[name] for name in PLAN])
+UNPLANNED = FIRST["UNPLANNED"] # Stands where a word of the plan is not given
+IS_PLAN = np.isin(FAMILY, PLAN)
+IS_NOTE = np.isin(FAMILY, ["TIMESHIFT", "PITCH", "VELOCITY", "DURATION"])
 # The rest of a header is given, never predicted, so there is no loss on it.
-IS_PREDICTED = IS_NOTE | np.isin(FAMILY, ["SEG", "EOS", "MODE"])
+IS_PREDICTED = IS_NOTE | IS_PLAN | np.isin(FAMILY, ["SEG", "EOS"])
 
 # %% ../nbs/music/tokens.ipynb #is0masks
 IS_END = np.isin(np.arange(len(VOCABULARY)), [SEG, EOS])
@@ -52,6 +60,7 @@ _waits = np.arange(len(VOCABULARY)) - FIRST["TIMESHIFT"] + 1
 PASSES = np.where(IS_WAIT, _waits, np.where(IS_END, SEGMENT_STEPS, 0))
 NULLED = np.arange(len(VOCABULARY)) # Token -> the same token, or "not given" for a profile
 for _first in PROFILE_FIRST: NULLED[_first:_first + NULL + 1] = _first + NULL
+NULLED[IS_PLAN & ~IS_MODE] = UNPLANNED # music without a profile is still in a mode
 
 # %% ../nbs/music/tokens.ipynb #613c3292
 class TokenGrid(NamedTuple):
@@ -122,6 +131,21 @@ def ids_of_notes(
                     FIRST["VELOCITY"] + grid.level, FIRST["DURATION"] + grid.duration - 1], axis=1)
     return ids, segment
 
+# %% ../nbs/music/tokens.ipynb #pln00002
+def plan_ids(
+    grid: TokenGrid,
+    segment: np.ndarray, # Of each note, (N,)
+    rest: int, # Silence before the first note, steps
+    key: Key, # Of the piece
+    shift: int, # Transposition, semitones
+) -> np.ndarray: # (S, len(PLAN))
+    "What the segments are like, as tokens."
+    notes = make_notes(grid.onset*STEP_S, grid.duration*STEP_S, grid.pitch + shift, VELOCITIES[grid.level])
+    n_segments, tonic = (grid.steps + rest)//SEGMENT_STEPS, (key.tonic + shift) % 12
+    values = describe_segments(notes, segment, n_segments, tonic, SEGMENT_S, SEGMENT_S - rest*STEP_S)
+    bins = np.column_stack([np.full(n_segments, MODES.index(key.mode)), bin_of(values)])
+    return np.where(bins < 0, UNPLANNED, PLAN_FIRST + bins)
+
 # %% ../nbs/music/tokens.ipynb #fcb82e38
 def encode(
     notes: np.ndarray, # Note table
@@ -129,6 +153,7 @@ def encode(
     source: str = "emopia", # One of SOURCES
     key: Key|None = None, # Estimated when not given
     key_relative: bool = True, # Transpose to C
+    plans: bool = True, # As the model that reads it knows them
 ) -> Encoded: # The piece in tokens
     "Write a piece as tokens."
     if source not in SOURCES: raise ValueError(f"source must be one of {SOURCES}, got {source!r}")
@@ -136,14 +161,16 @@ def encode(
     key, margin = (key, 1.0) if key else estimate_key(notes)
     rest = -grid.steps % SEGMENT_STEPS
     n_segments = (grid.steps + rest)//SEGMENT_STEPS
-    note_ids, segment = ids_of_notes(grid, rest, key_shift(key) if key_relative else 0)
+    shift = key_shift(key) if key_relative else 0
+    note_ids, segment = ids_of_notes(grid, rest, shift)
+    words = plan_ids(grid, segment, rest, key, shift)
     note_ids = np.split(note_ids, np.searchsorted(segment, np.arange(1, n_segments)))
     middle_s = np.maximum((np.arange(n_segments) + 0.5)*SEGMENT_S - rest*STEP_S, 0)
     headers = _headers(np.arange(n_segments)[::-1], trajectory.vectors(middle_s))
-    parts = [[BOS, FIRST["SOURCE"] + SOURCES.index(source)], headers[0], [FIRST["MODE"] + MODES.index(key.mode)],
-             note_ids[0][note_ids[0] >= 0]]
-    for header, inside in zip(headers[1:], note_ids[1:]): parts += [header, inside[inside >= 0]]
-    return Encoded(np.concatenate([*parts, [EOS]]).astype(np.uint16), key, margin)
+    parts = [[BOS, FIRST["SOURCE"] + SOURCES.index(source)]]
+    for header, plan, inside in zip(headers, words, note_ids): parts += [header, plan, inside[inside >= 0]]
+    ids = np.concatenate([*parts, [EOS]]).astype(np.uint16)
+    return Encoded(ids if plans else without_plans(ids), key, margin)
 
 # %% ../nbs/music/tokens.ipynb #938f628f
 def decode(
@@ -195,11 +222,52 @@ def window(
     start: int, # Position of the SEG token to start from
 ) -> np.ndarray: # Ids from there to the end, with the opening of a piece in front
     "Let a piece begin at one of its later segments."
-    first = segment_starts(ids)[0]
-    mode = ids[first + HEADER_LENGTH]
-    if start == first: return ids
-    header_end = start + HEADER_LENGTH
-    return np.concatenate([ids[:first], ids[start:header_end], [mode], ids[header_end:]]).astype(ids.dtype)
+    first, header_end = segment_starts(ids)[0], start + HEADER_LENGTH
+    if start == first or has_plans(ids): return np.concatenate([ids[:first], ids[start:]])
+    return np.concatenate([ids[:first], ids[start:header_end], [ids[first + HEADER_LENGTH]], ids[header_end:]])
+
+def has_plans(
+    ids: np.ndarray, # Token ids of a piece, (T,)
+) -> bool:
+    "Whether the first segment has more of a plan than the mode."
+    after = segment_starts(ids)[0] + HEADER_LENGTH + 1
+    return bool((IS_PLAN | (np.arange(len(VOCABULARY)) == UNPLANNED))[ids[after:after + 1]].any())
+
+# %% ../nbs/music/tokens.ipynb #pln00005
+def without_plans(
+    ids: np.ndarray, # Token ids of a piece, (T,)
+) -> np.ndarray: # Without plans, but for the mode of the first segment
+    "Write a piece as version 0.1 did."
+    keep = ~IS_PLAN[ids] & (ids != UNPLANNED)
+    keep[segment_starts(ids)[0] + HEADER_LENGTH] = True
+    return ids[keep]
+
+# %% ../nbs/music/tokens.ipynb #pln00008
+CONDITIONS = (*(d.name.upper() for d in DIMENSIONS), *PLAN) # Families
+CONDITION_COLUMN = np.full(len(VOCABULARY), -1) # Token -> which of CONDITIONS it is of
+for _number, _name in enumerate(CONDITIONS): CONDITION_COLUMN[FAMILY == _name] = _number
+# Token -> row of the table
+CONDITION_ROW = np.where(CONDITION_COLUMN < 0, 0, np.cumsum(CONDITION_COLUMN >= 0))
+N_CONDITION_ROWS = 1 + int(CONDITION_ROW.max())
+
+def conditions(
+    ids: np.ndarray, # Token ids, (..., T)
+) -> np.ndarray: # Rows of the table, (..., T, len(CONDITIONS)); 0 where nothing is given
+    "Say which words hold at each token."
+    place = np.arange(ids.shape[-1])
+    def latest(here): return np.maximum.accumulate(np.where(here, place, -1), axis=-1) # (..., T)
+    begun, column, row = latest(ids == SEG), CONDITION_COLUMN[ids], CONDITION_ROW[ids]
+    last = [latest(column == number) for number in range(len(CONDITIONS))]
+    return np.stack([np.where(at > begun, np.take_along_axis(row, np.maximum(at, 0), -1), 0) for at in last], -1)
+
+def follow_conditions(
+    held: np.ndarray, # What holds after the tokens before, (B, len(CONDITIONS)); changed in place
+    tokens: np.ndarray, # The next of each row, (B,)
+):
+    "The same, a token at a time."
+    held[tokens == SEG] = 0
+    given = np.flatnonzero(CONDITION_COLUMN[tokens] >= 0)
+    held[given, CONDITION_COLUMN[tokens[given]]] = CONDITION_ROW[tokens[given]]
 
 # %% ../nbs/music/tokens.ipynb #2c862041
 MAX_HELD = 32 # Steps that the last sound may stop short of the end
@@ -209,8 +277,11 @@ class Grammar: # In one cell: what may come next, and what follows from it, are 
     def __init__(self,
         left: int, # Segments that follow the one being written; counts down
         shift: int = 0, # `key_shift` of the key it will sound in, so that no note leaves the piano
+        plans: bool = True, # Whether every segment has a plan; else the first has a mode
     ):
-        self.left, self.last, self.position, self.pitch, self.notes = left, "MODE", 0, -1, 0
+        self.left, self.last, self.position, self.pitch, self.notes = left, "PLAN", 0, -1, 0
+        self.plan = PLAN if plans else () # Of the segments that follow this one
+        self.planless = [*(PLAN if plans else PLAN[:1])] # Families that this one's plan lacks
         self.rested = False # Whether the segment before is without a note
         keys = np.array(FAMILIES["PITCH"]) - shift
         # Of each key and of the last, steps from the start of the segment; a key struck again is let go first:
@@ -222,7 +293,8 @@ class Grammar: # In one cell: what may come next, and what follows from it, are 
         mask = np.zeros(len(VOCABULARY), bool)
         def allow(family, upto=None, among=True):
             mask[FIRST[family]:][:len(FAMILIES[family]) if upto is None else upto] = among
-        if self.last == "PITCH": allow("VELOCITY")
+        if self.planless: allow(self.planless[0])
+        elif self.last == "PITCH": allow("VELOCITY")
         elif self.last == "VELOCITY":
             allow("DURATION", min(MAX_DURATION, (self.left + 1)*SEGMENT_STEPS - self.position))
         else:
@@ -236,9 +308,10 @@ class Grammar: # In one cell: what may come next, and what follows from it, are 
         return mask
 
     def push(self,
-        token: int, # The token that was chosen; header tokens other than SEG are not pushed
+        token: int, # The token that was chosen, or given; of a header, SEG alone is pushed
     ):
         "Move on by one token."
+        if self.planless and token != SEG: self.planless.pop(0); return
         family = FAMILY[token]
         value = int(token) - FIRST[family]
         if family == "TIMESHIFT": self.position += value + 1; self.pitch = -1
@@ -246,10 +319,10 @@ class Grammar: # In one cell: what may come next, and what follows from it, are 
         elif family == "DURATION":
             self.notes += 1; self.releases[self.pitch] = self.position + value + 1; self.reach = self.releases.max()
         elif family == "SEG":
-            self.rested = not self.notes; self.left -= 1
+            self.rested = not self.notes; self.left -= 1; self.planless = [*self.plan]
             self.position, self.pitch, self.notes = 0, -1, 0
             self.releases -= SEGMENT_STEPS; self.reach -= SEGMENT_STEPS
-        self.last = "MODE" if family == "SEG" else family
+        self.last = "PLAN" if family == "SEG" else family
 
 # %% ../nbs/music/tokens.ipynb #mtok0001
 MIDITOK_FAMILIES = {"BOS": "TimeSig", "SEG": "Bar", "TIMESHIFT": "TimeShift", "PITCH": "Pitch", "VELOCITY": "Velocity",
@@ -264,16 +337,19 @@ def _miditok_token(family: str, value) -> str: # Such as Duration_1.30.32: quart
         value = f"{quarters}.{steps*MIDITOK_TICKS//_STEPS_A_QUARTER}.{MIDITOK_TICKS}"
     return f"{MIDITOK_FAMILIES.get(family, family)}_{value if value != '' else None}"
 
-def miditok_tokenizer() -> dict: # What MidiTok reads from a tokenizer.json
+def miditok_tokenizer(
+    n_tokens: int = len(VOCABULARY), # Of the model, which may know no plans
+) -> dict: # What MidiTok reads from a tokenizer.json
     "Describe the vocabulary as a tokenizer of MidiTok, with the same ids."
-    tokens = {family: [_miditok_token(family, value) for value in values] for family, values in FAMILIES.items()}
+    tokens = {family: [_miditok_token(family, value) for value in values] for family, values in FAMILIES.items()
+              if FIRST[family] < n_tokens}
     longest, pitches = MAX_DURATION//_STEPS_A_QUARTER, FAMILIES["PITCH"]
     config = dict(
         pitch_range=[pitches[0], pitches[-1]], num_velocities=len(VELOCITIES), use_velocities=True,
         remove_duplicated_notes=True, # which also puts chords in order
         beat_res={f"0_{longest}": _STEPS_A_QUARTER, f"{longest}_{longest + 1}": 1}, # the longest note is whole quarters
         use_time_signatures=True, time_signature_range={"4": [SEGMENT_STEPS//_STEPS_A_QUARTER]},
-        special_tokens=[token for family in FAMILIES if family not in MIDITOK_FAMILIES for token in tokens[family]],
+        special_tokens=[token for family in tokens if family not in MIDITOK_FAMILIES for token in tokens[family]],
         additional_params=dict(ticks_per_quarter=MIDITOK_TICKS, use_microtiming=False, max_microtiming_shift=0))
     vocabulary = {token: i for i, token in enumerate(token for family in tokens.values() for token in family)}
     return dict(tokenization="PerTok", config=config, _vocab_base=vocabulary)

@@ -28,10 +28,10 @@ from tqdm.auto import tqdm
 from .checkpoint import (CHECKPOINT, TrainState, load_checkpoint, provenance, read_checkpoint,
                          save_best, save_checkpoint, stored_run)
 from .contrastive import BalancedSampler, contrastive_loss
-from .dataset import LABELLED, Batch, PreparedDataset, make_batch, scoring_windows, training_batches
+from .dataset import LABELLED, Batch, PreparedDataset, make_batch, read_as, scoring_windows, training_batches
 from .embedding import null_headers
 from .folders import refuse_foreign
-from .model import add_residual_dropout, mixed_precision, multiplies_bf16, pool_notes
+from .model import add_residual_dropout, mixed_precision, multiplies_bf16, pool_notes, shape_of
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 from .train_config import TrainConfig, check_init, start_model
@@ -234,7 +234,7 @@ def evaluate(
     "Score every token of a split once."
     if profiles not in ("true", "null", "shuffled"):
         raise ValueError(f'profiles must be "true", "null" or "shuffled", got {profiles!r}')
-    source = source or data.labelled
+    data, source = read_as(data, shape_of(model).plans), source or data.labelled
     pieces, training = data.pieces.query("split == @split and source == @source and copy == 0"), model.training
     if pieces.empty: raise ValueError(f"{data.folder} has no {source} pieces in its {split} split")
     if n_pieces: pieces = pieces.iloc[np.linspace(0, len(pieces) - 1, min(n_pieces, len(pieces))).astype(int)]
@@ -263,7 +263,7 @@ def count_losses(
     "Add up the losses of each row."
     scored = labels >= 0
     is_note = torch.from_numpy(IS_NOTE)[labels.clamp(min=0)] & scored
-    complete = labels >= FIRST["DURATION"] # a note is counted where its last token is
+    complete = torch.from_numpy(FAMILY == "DURATION")[labels.clamp(min=0)] & scored # where a note's last token is
     return torch.stack([complete.sum(1), (losses*is_note).sum(1), losses.sum(1), scored.sum(1)], 1).numpy()
 
 # %% ../nbs/03_train.ipynb #eva1u006
@@ -461,7 +461,8 @@ class Run:
         config: TrainConfig,
         accelerator: Accelerator,
     ):
-        self.data, self.out, self.config, self.accelerator = data, out, config, accelerator
+        self.out, self.config, self.accelerator = out, config, accelerator
+        self.data = data = read_as(data, config.model.plans)
         self.main, self.fresh = accelerator.is_main_process, not (out/CHECKPOINT).exists()
         self.model, self.origin = start_model(config, data.meta["key_relative"])
         self.model.to(accelerator.device).train()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'ContrastConfig', 'TrainConfig', 'load_config', 'read_config', 'filled', 'check_init', 'load_start',
-           'shape_of', 'start_model']
+           'start_model']
 
 # %% ../nbs/learning/train_config.ipynb #fdebfea3
 import dataclasses
@@ -15,8 +15,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from .config import configuration, nearest_name
 from .contrastive import LOSSES
 from .dataset import DataMix, Share
-from .model import MODEL_CONFIGS, ModelConfig, load_model, make_model
-from .weights import SIZES, read_json
+from .model import MODEL_CONFIGS, ModelConfig, load_model, make_model, shape_of, with_plans
+from .weights import read_json
 
 # %% ../nbs/learning/train_config.ipynb #738b882c
 @configuration
@@ -52,6 +52,7 @@ class TrainConfig:
     patience: NonNegativeInt = 0 # Evaluations without a better one after which it ends; 0 for none
     validate_start: bool = False # Validate the weights it begins with, and keep them unless training does better
     seed: NonNegativeInt = 0
+    learn_plans: bool = False # Where the weights it begins with know none
     init: str|None = None # "packaged" or a checkpoint folder to start from; "" must be replaced by one; None: random
 
 # %% ../nbs/learning/train_config.ipynb #f992373f
@@ -66,6 +67,11 @@ TRAIN_CONFIGS = {
     "turns": TrainConfig(
         dropout=0.3, weight_decay=0.5, init="", max_steps=500, warmup_steps=10, eval_interval=250,
         muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix(
+            batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
+    # From a model that knows no plans to one that follows them
+    "plans": TrainConfig(
+        init="", learn_plans=True, mode_weight=1.0, dropout=0.2, weight_decay=0.1, max_steps=4000, warmup_steps=20,
+        eval_interval=500, muon_lr=1e-3, adamw_lr=1e-3, contrast=ContrastConfig(rows=8, weight=0.1), mix=DataMix(
             batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     # For music of one's own; the rates by bench/finetune.py
     "finetune": TrainConfig(
@@ -85,7 +91,8 @@ def load_config(
     if known: config, has_shape = dataclasses.replace(known, **changes), known.init is None or "model" in changes
     else: config, has_shape = read_config(name, changes)
     if check_init(config).init is None or has_shape: return config
-    return dataclasses.replace(config, model=shape_of(load_start(config.init)[0]))
+    shape = shape_of(load_start(config.init)[0])
+    return dataclasses.replace(config, model=dataclasses.replace(shape, plans=shape.plans or config.learn_plans))
 
 def read_config(name: str, changes: dict) -> "tuple[TrainConfig, bool]": # And whether it says what shape the model has
     "Read a configuration from a file."
@@ -121,10 +128,6 @@ def load_start(
     "Load the weights that a run goes on from."
     return load_model(files("psychoscore")/"assets"/"model" if init == "packaged" else init)
 
-def shape_of(model) -> ModelConfig:
-    "Which shape a model has."
-    return ModelConfig(**{name: getattr(model.config, SIZES[name]) for name in ModelConfig.__dataclass_fields__})
-
 def start_model(
     config: TrainConfig,
     key_relative: bool, # As the data is
@@ -132,6 +135,7 @@ def start_model(
     "Build a model, or load the one to go on from."
     if config.init is None: return make_model(config.model, config.seed), None
     model, about = load_start(config.init)
+    if config.learn_plans and not shape_of(model).plans: model = with_plans(model, config.seed)
     if (shape := shape_of(model)) != config.model:
         raise ValueError(f"init {config.init} is {shape}, the configuration asks for {config.model}: "
                          "give the configuration that it was trained with")

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from psychoscore import cli
-from psychoscore.weights import VOCABULARY_SHA256
+from psychoscore.weights import vocabulary_sha256
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.search import PACKAGED, index_folder
 
@@ -48,7 +48,7 @@ DAMAGE = {
     "about": (lambda c: halve(c/"psychoscore.json"), "psychoscore.json is damaged or cut short"),
     "config": (lambda c: halve(c/"config.json"), "config.json is damaged or cut short"),
     "key_relative": (lambda c: drop(c/"psychoscore.json", "key_relative"), "it lacks key_relative"),
-    "vocabulary": (lambda c: drop(c/"psychoscore.json", "vocabulary_sha256"), f'add "vocabulary_sha256": "{VOCABULARY_SHA256}"')}
+    "vocabulary": (lambda c: drop(c/"psychoscore.json", "vocabulary_sha256"), f'add "vocabulary_sha256": "{vocabulary_sha256}"')}
 
 
 def test_every_command_that_takes_a_model_is_tried():

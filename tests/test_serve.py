@@ -27,7 +27,7 @@ from bench.serve import Soak, verdicts
 from conftest import Server
 from bench.fuzz_serve import fuzz, running, small_composer
 from psychoscore.batching import Engine, Full, Job, Late, close
-from psychoscore.draft import Draft, Sampling
+from psychoscore.draft import Draft, Manner
 from psychoscore.guard import Patient
 from psychoscore.request import Request
 from psychoscore.midi import read_midi
@@ -483,7 +483,7 @@ def test_who_has_gone_keeps_nobody_out():
     "Room for two: given up or too late, both leave it to others, before a decoding thread has looked."
     engine, told, wish = Engine(small_composer, max_waiting=2), [], Request(PsychometricProfile(0.5, 0.5), 4, seed=0)
     until(lambda: engine.composer)
-    given_up, late, *alive, third = [Job(wish, True, Sampling(), told.append) for _ in range(5)]
+    given_up, late, *alive, third = [Job(wish, Manner(), told.append) for _ in range(5)]
     given_up.unwanted, late.deadline = True, time.monotonic() - 1
     with engine.changed: # no thread can take any meanwhile
         for job in (given_up, late, *alive): engine.submit(job)
