@@ -314,6 +314,8 @@ Licences = Annotated[Optional[list[str]], typer.Option(
 MaxUnusable = Annotated[float, typer.Option(min=0, max=1, help="Share of a corpus's files that may be unusable.")]
 Copies = Annotated[int, typer.Option(min=1, help="Times each labelled training piece appears, varied.")]
 MaxStretch = Annotated[float, typer.Option(min=0, max=0.5, help="Of these, up to this share slower or faster.")]
+Relabel = Annotated[bool, typer.Option(
+    "--relabel", help="Let the headers of training pieces say what a listener hears in each segment. It learns from EMOPIA.")]
 Absolute = Annotated[bool, typer.Option("--absolute", help="Keep pitches as they are instead of transposing to C.")]
 
 # %% ../nbs/running/command.ipynb #88d11a6c
@@ -350,6 +352,7 @@ def prepare(
     copies: Copies = 24, # dataset.COPIES
     max_stretch: MaxStretch = 0.1,
     absolute: Absolute = False,
+    relabel: Relabel = False,
     split: Split = "published", placement: Placement = "measured", labels_reading: LabelsReading = "russell",
 ):
     "Tokenise EMOPIA or your own labelled MIDI, and other sources if given, into one folder for training."
@@ -366,12 +369,19 @@ def prepare(
     from psychoscore.dataset import prepare as prepare_dataset
     corpora, limits = _corpora(corpus or [], corpus_licence or ["unknown"]), _limits(no_limits)
     sources = [labelled_pieces(labels, limits, part)] if labels else []
-    if reads_emopia:
+    if reads_emopia or relabel:
         from psychoscore.emopia import load_emopia
-        sources.append(emopia_pieces(load_emopia(root, labels_reading, placement, split)))
+        clips = load_emopia(root, labels_reading, placement, split)
+    if reads_emopia: sources.append(emopia_pieces(clips))
     if synthetic: sources.append(synthetic_pieces(synthetic))
     sources += [read(song_by=song_by, max_unusable=max_unusable, limits=limits) for read in corpora]
-    data = prepare_dataset(chain(*sources), out, copies=copies, max_stretch=max_stretch, key_relative=not absolute)
+    pieces, how = chain(*sources), None
+    if relabel:
+        from psychoscore.relabel import learn_relabelling, relabelled
+        relabelling = learn_relabelling(emopia_pieces(clips[clips.split != "unlisted"]), processes=-1)
+        pieces, how = relabelled(pieces, relabelling, processes=-1), relabelling.summary()
+    data = prepare_dataset(pieces, out, copies=copies, max_stretch=max_stretch, key_relative=not absolute,
+                           relabelling=how)
     typer.echo(data.summary().to_string())
     if not set(LABELLED) & set(data.pieces.source):
         typer.echo("no labelled pieces among them: training needs some to choose its best model by "

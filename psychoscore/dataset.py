@@ -6,9 +6,9 @@
 __all__ = ['SPLITS', 'LABELLED', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_LOUDER', 'COPIES', 'ROWS_IN_MEMORY',
            'WIDTH', 'Share', 'POOL', 'WHOLE', 'SourcePiece', 'source_token', 'emopia_pieces', 'hashed_split',
            'synthetic_pieces', 'corpus_pieces', 'join_problems', 'check_playable', 'labelled_pieces', 'join_versions',
-           'deal_songs', 'deal_fold', 'perform_again', 'prepare', 'PreparedDataset', 'read_as', 'Batch', 'padded',
-           'make_batch', 'vary_profile', 'vary_plan', 'DataMix', 'row_shares', 'draw_window', 'training_batches',
-           'scoring_windows']
+           'deal_songs', 'deal_fold', 'perform_again', 'vary', 'prepare', 'PreparedDataset', 'read_as', 'Batch',
+           'padded', 'make_batch', 'vary_profile', 'vary_plan', 'DataMix', 'row_shares', 'draw_window',
+           'training_batches', 'scoring_windows']
 
 # %% ../nbs/learning/dataset.ipynb #834b88da
 import copy, csv, hashlib, io, itertools, json, os, platform, warnings, zlib
@@ -45,6 +45,7 @@ class SourcePiece(NamedTuple):
     notes: np.ndarray # Note table
     profile: "PsychometricProfile|ProfileTrajectory"
     key: Key|None = None # Estimated when not known
+    label: "PsychometricProfile|ProfileTrajectory|None" = None # What the table of pieces says instead
 
 SPLITS = ("train", "validation", "test")
 LABELLED = ("own", "emopia") # Sources of real music with labels; the first that a folder holds out judges its models
@@ -295,6 +296,14 @@ def perform_again(
     varied["velocity"] = np.rint(varied["velocity"] + louder).clip(1, 127)
     return varied
 
+def vary(piece: SourcePiece, rng: np.random.Generator, max_stretch: float) -> SourcePiece:
+    "Perform a piece again; what moves through it keeps its place in the music."
+    notes = perform_again(piece.notes, rng, max_stretch)
+    if not isinstance(piece.profile, ProfileTrajectory): return piece._replace(notes=notes)
+    stretch = end_s(notes)/end_s(piece.notes)
+    frames = tuple((stretch*t, profile) for t, profile in piece.profile.keyframes)
+    return piece._replace(notes=notes, profile=ProfileTrajectory(frames))
+
 # %% ../nbs/learning/dataset.ipynb #dc7be50c
 PLACED_ELSEWHERE = ( # Of pieces moved, left out, and found in two splits
     "are versions of songs that came before, and go with them",
@@ -377,6 +386,7 @@ def prepare(
     max_stretch: float = 0.1, # Of the varied performances, share of the tempo
     key_relative: bool = True,
     seed: int = 0, # Of the varied performances
+    relabelling: "dict|None" = None, # Noted in meta.json: how headers came to say otherwise than labels
 ) -> "PreparedDataset":
     "Write the prepared folder; a warning says when it held other data before."
     out, rows, offset, count, digest, place = Path(out), [], 0, 0, hashlib.sha256(), Placing()
@@ -387,7 +397,7 @@ def prepare(
                 if (piece := place(piece)) is None: continue
                 rng = np.random.default_rng([seed, number])
                 for copy in range(copies if piece.split == "train" and piece.source in LABELLED else 1):
-                    varied = piece._replace(notes=perform_again(piece.notes, rng, max_stretch)) if copy else piece
+                    varied = vary(piece, rng, max_stretch) if copy else piece
                     row, ids = _encode_piece(varied, key_relative)
                     file.write(data := ids.tobytes()); digest.update(data)
                     rows.append(row := row | dict(copy=copy, offset=offset)); offset += len(ids); count += 1
@@ -399,7 +409,8 @@ def prepare(
         versions = dict(python=platform.python_version(), numpy=np.__version__, pandas=pd.__version__)
         meta = dict(vocabulary=VOCABULARY, key_relative=key_relative, copies=copies, max_stretch=max_stretch,
                     max_louder=MAX_LOUDER, seed=seed, pieces=count, tokens=offset, moved=len(place.moved),
-                    left_out=len(place.left_out), content_sha256=digest.hexdigest(), versions=versions)
+                    left_out=len(place.left_out), content_sha256=digest.hexdigest(), versions=versions,
+                        relabelling=relabelling)
         meta_file.write_text(json.dumps(meta, indent=1) + "\n")
     if before not in (None, digest.hexdigest()):
         warnings.warn(f"{out} held other data, which is replaced: what was trained on that cannot be resumed",
@@ -410,7 +421,8 @@ def prepare(
 def _encode_piece(piece: SourcePiece, key_relative: bool) -> tuple[dict, np.ndarray]:
     "What a row of pieces.parquet says of the piece itself, and the token ids."
     ids, key, margin = encode(piece.notes, piece.profile, source_token(piece.source), piece.key, key_relative)
-    seconds, trajectory = end_s(piece.notes) - float(piece.notes["onset_s"].min()), as_trajectory(piece.profile)
+    seconds = end_s(piece.notes) - float(piece.notes["onset_s"].min())
+    trajectory = as_trajectory(piece.profile if piece.label is None else piece.label)
     about = {name: getattr(piece, name) for name in ("piece_id", "song_id", "source", "split", "licence")}
     about |= {d.name: v for d, v in zip(DIMENSIONS, trajectory.mean(seconds).vector().tolist())}
     return about | dict(length=len(ids), seconds=seconds, notes=len(piece.notes), moves=len(trajectory.keyframes) > 1,
