@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from . import __version__
 from .dataset import PreparedDataset
 from .model import multiplies_bf16, save_model
+from .planner import Planner, save_planner
 from .train_config import TrainConfig
 
 # %% ../nbs/learning/checkpoint.ipynb #603a0484
@@ -135,12 +136,18 @@ def stored_run(
     return data if isinstance(data, PreparedDataset) else PreparedDataset(data), TrainConfig(**run["config"])
 
 # %% ../nbs/learning/checkpoint.ipynb #bests001
-def save_best(model, out: Path, about: dict):
+def save_best(
+    model, # A `LlamaForCausalLM`
+    out: Path,
+    about: dict, # psychoscore.json
+    planner: "Planner|None" = None, # That goes with it
+):
     "Replace the model in a folder, each file in one move."
     folder = out/"saving"
     try:
         with explain_disk(out, f"the model of step {about['step']}", "model.safetensors"):
             save_model(model, folder, about)
+            if planner: save_planner(planner, folder)
             for path in sorted(folder.iterdir()):
                 with open(path, "rb") as file: os.fsync(file.fileno())
                 os.replace(path, out/path.name)
@@ -167,7 +174,8 @@ def provenance(
     device: torch.device, # It is trained on
 ) -> dict: # For psychoscore.json
     "Where a checkpoint comes from, and how it is sampled: as the weights that it began with."
-    sampling = {"sampling": origin["sampling"]} if origin and "sampling" in origin else {}
+    goes_on = origin and not config.learn_plans # a model that plans is sampled as it is
+    sampling = {"sampling": origin["sampling"]} if goes_on and "sampling" in origin else {}
     versions = dict(psychoscore=__version__, torch=torch.__version__, transformers=transformers.__version__,
                     python=platform.python_version())
     return sampling | dict(

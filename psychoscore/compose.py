@@ -17,6 +17,7 @@ from .decoding import Precisions, Sampler
 from .draft import Draft, Manner, Segment, read_sampling
 from .kernel import choose_kernel
 from .piece import Piece
+from .planner import Planner, read_planner
 from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
 from .tokens import SEGMENT_STEPS
 from .weights import LlamaWeights, read_weights, weights_of
@@ -41,11 +42,13 @@ class Composer:
         model: "LlamaWeights|LlamaForCausalLM",
         about: "dict[str, Any]", # psychoscore.json
         folder: "Path|None" = None, # Where both are from; None when they are nowhere
+        planner: "Planner|None" = None, # That goes with the model
     ):
         self.llama = model if isinstance(model, LlamaWeights) else weights_of(model)
         self.about, self.folder = about, folder
         self.weights, self.sampling = Precisions(self.llama), read_sampling(about)
-        self.manner = Manner(about["key_relative"], bool(self.llama.shape.condition_rows), self.sampling)
+        plans = bool(self.llama.shape.condition_rows)
+        self.manner = Manner(about["key_relative"], plans, self.sampling, planner)
 
     def __repr__(self) -> str:
         whose = "in memory" if self.folder is None else "packaged" if self.is_packaged else f"from {self.folder}"
@@ -74,7 +77,7 @@ class Composer:
         choose_kernel() # a wrong choice is told before anything is read
         folder = _PACKAGED if folder is None else Path(folder)
         llama, about = read_weights(folder)
-        try: return cls(llama, about, folder)
+        try: return cls(llama, about, folder, read_planner(folder))
         except ValueError as error: raise ValueError(f"{folder} cannot be used: {error}") from None
 
     def draft(self, request: Request) -> Draft: # With nothing drawn yet
@@ -151,5 +154,7 @@ class Composer:
 def model_digest(composer: Composer) -> str: # SHA-256 in hexadecimal
     "Name a model by its weights and by how they are sampled."
     digest = hashlib.sha256(repr(composer.sampling).encode())
+    if planner := composer.manner.planner:
+        for array in (planner.places, *planner.segments): digest.update(array.tobytes())
     for name, tensor in sorted(composer.llama.tensors.items()): digest.update(name.encode() + tensor.tobytes())
     return digest.hexdigest()

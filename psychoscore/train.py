@@ -32,6 +32,7 @@ from .dataset import LABELLED, Batch, PreparedDataset, make_batch, read_as, scor
 from .embedding import null_headers
 from .folders import refuse_foreign
 from .model import add_residual_dropout, mixed_precision, multiplies_bf16, pool_notes, shape_of
+from .planner import learn_planner
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, FIRST, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
 from .train_config import TrainConfig, check_init, start_model
@@ -479,6 +480,7 @@ class Run:
         self.batches = itertools.chain([next(batches)], batches) # what cannot be drawn is refused
         self.whole, self.before = False, self.state.seconds
         self.began = self.saved = time.perf_counter()
+        self.planner = learn_planner(data, config.seed) if self.main and config.model.plans else None
         self.optimizers[0].register_step_pre_hook(lambda *_: setattr(self, "whole", False))
 
     def step(self):
@@ -520,7 +522,8 @@ def keep_best(run: Run, row: dict, scores: pd.DataFrame):
     if not state.step: state.start_scores = kept
     if not row["val_nats_per_note"] < state.best: return
     if run.main:
-        save_best(run.model, run.out, provenance(run.data, run.config, run.origin, run.model.device) | row)
+        about = provenance(run.data, run.config, run.origin, run.model.device) | row
+        save_best(run.model, run.out, about, run.planner)
     state.best, state.best_step, state.best_scores = row["val_nats_per_note"], state.step, kept
 
 def share(objects: list, accelerator: Accelerator) -> list: # Those of the main process
