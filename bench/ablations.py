@@ -56,7 +56,6 @@ RECIPE = {
     "e-adamw": replace(E, optimizer="adamw"),
     "e-rate": replace(E, adamw_lr=E.muon_lr), # embeddings and norms learn at Muon's rate
     "e-adamw-rate": replace(E, optimizer="adamw", adamw_lr=E.muon_lr),
-    "e-mode": replace(E, mode_weight=1.0), # the token that says major or minor is one of many
     "e-absolute": replace(E, mix=replace(E.mix, transpose=True)), # absolute pitches
     "es-added": replace(E, mix=DataMix(batch_tokens=5632, proportions={"emopia": 0.73, "synthetic": 0.27})), # not equal tokens: as much EMOPIA a step, and pairs beside it
     "e-micro": replace(E, model=ModelConfig(width=64, layers=3, heads=2, mlp_width=192)),

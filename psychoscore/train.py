@@ -89,16 +89,6 @@ def token_losses(
     with mixed_precision(model.device): logits = model.lm_head(hidden)
     return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=-100, reduction="none")
 
-# %% ../nbs/03_train.ipynb #modew002
-def weigh_mode(
-    losses: torch.Tensor, # Nats for each predicted token, (B, T-1)
-    batch: Batch,
-    weight: float, # Of MODE tokens
-) -> torch.Tensor: # (B, T-1)
-    "Let the token that says major or minor count for more."
-    is_mode = torch.from_numpy(FAMILY == "MODE")[batch.input_ids[:, 1:]].to(losses.device, non_blocking=True)
-    return torch.where(is_mode, weight*losses, losses)
-
 # %% ../nbs/03_train.ipynb #6f0d1c2b
 class Contrast(NamedTuple):
     "Rows to be compared."
@@ -185,11 +175,11 @@ def train_step(
     lr_share: float, # Of the full learning rates
     config: TrainConfig,
     accelerator: Accelerator,
-) -> torch.Tensor: # Nats per predicted token, MODE weighted, and the contrastive loss or NaN; (2,), detached
+) -> torch.Tensor: # Nats per predicted token, and the contrastive loss or NaN; (2,), detached
     "One update, to which every process adds the gradients of its own rows."
     predicted = sum(int((b.labels[:, 1:] >= 0).sum()) for b in (batch, *([contrast.batch] if contrast else [])))
     mine = own_rows(batch, accelerator)
-    loss = weigh_mode(token_losses(model, mine), mine, config.mode_weight).sum()/predicted
+    loss = token_losses(model, mine).sum()/predicted
     loss.backward()
     losses = torch.stack([loss.detach(), loss.new_tensor(math.nan)])
     if contrast:

@@ -44,7 +44,6 @@ class TrainConfig:
     muon_lr: PositiveFloat = 3e-3
     adamw_lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.1
-    mode_weight: PositiveFloat = 64.0 # Of the token that says major or minor, beside any other
     dropout: Share = 0.0 # On what each block adds to the residual stream
     grad_clip: PositiveFloat = 1.0
     log_interval: PositiveInt = 10 # Steps; the device is waited for this often
@@ -70,7 +69,7 @@ TRAIN_CONFIGS = {
             batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     # From a model that knows no plans to one that follows them
     "plans": TrainConfig(
-        init="", learn_plans=True, mode_weight=1.0, dropout=0.2, weight_decay=0.1, max_steps=4000, warmup_steps=20,
+        init="", learn_plans=True, dropout=0.2, weight_decay=0.1, max_steps=4000, warmup_steps=20,
         eval_interval=500, muon_lr=1e-3, adamw_lr=1e-3, contrast=ContrastConfig(rows=8, weight=0.1), mix=DataMix(
             batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     # For music of one's own; the rates by bench/finetune.py
