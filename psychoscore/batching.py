@@ -32,6 +32,8 @@ class Unavailable(Refused): "The engine is starting, stopping or broken."
 # %% ../nbs/serving/batching.ipynb #b4b71a16
 class Job(Draft):
     "A draft that reports its segments as they are done."
+    shared = (*Draft.shared, "report")
+
     def __init__(self,
         request: Request,
         key_relative: bool, # As the model was trained

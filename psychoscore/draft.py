@@ -115,6 +115,8 @@ class Material:
 # %% ../nbs/composing/draft.ipynb #a75978be
 class Draft(Sequence):
     "A piece that is being written."
+    shared = (*Sequence.shared, "request", "sampling", "material")
+
     def __init__(self,
         request: Request,
         key_relative: bool, # As the model was trained

@@ -158,10 +158,32 @@ class KernelDecoder:
 
     def drop(self, row: int):
         "Forget a row; the last one takes its place."
-        self.spare.append(self.caches[row])
+        self.spare.append(self.take(row)[0])
+
+    def fork(self, row: int, copies: int):
+        "Add copies of a row, after those there are."
+        for _ in range(copies):
+            self.put((self._cache(), self.lengths[row]))
+            self._written(-1)[:] = self._written(row)
+
+    def take(self, row: int) -> "tuple[np.ndarray, int]": # Its cache and length
+        "Take a row out; the last one takes its place."
+        past = self.caches[row], self.lengths[row]
         self.caches[row], self.lengths[row] = self.caches[-1], self.lengths[-1]
         self.caches.pop()
         self.lengths = self.lengths[:-1].copy()
+        return past
+
+    def put(self,
+        past: "tuple[np.ndarray, int]", # From `take`
+    ):
+        "Add a row that was taken out, after those there are."
+        self.caches.append(past[0])
+        self.lengths = np.append(self.lengths, np.int32(past[1]))
+
+    def _written(self, row): # Keys lie sixteen positions side by side
+        layers, heads, *_, context, _ = self.weights.shape
+        return self.caches[row].reshape(layers, 2*heads, context, -1)[:, :, :-(-self.lengths[row]//16)*16]
 
     def _cache(self): # Keys and values of a whole context; zeros take no memory until they are written
         return self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32)
