@@ -13,7 +13,7 @@ COPY csrc csrc
 # The kernel is optional where psychoscore is installed, but not here. Nothing is installed into an image later, so pip goes.
 RUN python -m venv /opt/psychoscore \
  && /opt/psychoscore/bin/pip install --no-cache-dir --constraint constraints.txt ".[serve]" \
- && cd / && /opt/psychoscore/bin/python -c "import psychoscore._kernel" \
+ && /opt/psychoscore/bin/python -P -c "import psychoscore._kernel" \
  && /opt/psychoscore/bin/pip uninstall --yes setuptools pip
 
 FROM build AS build-train
