@@ -154,6 +154,28 @@ class Decoder:
         self.lengths[row], self.held[row] = used, self.held[-1]
         self.lengths, self.held = self.lengths[:-1], self.held[:-1]
 
+    def fork(self, row: int, copies: int):
+        "Add copies of a row, after those there are."
+        past = self._past(row)
+        for _ in range(copies): self.put(past)
+
+    def take(self, row: int) -> "tuple[np.ndarray, np.ndarray]": # Its past, and what holds
+        "Take a row out; the last one takes its place."
+        past = self._past(row)
+        self.drop(row)
+        return past
+
+    def put(self,
+        past: "tuple[np.ndarray, np.ndarray]", # From `take`
+    ):
+        "Add a row that was taken out, after those there are."
+        cache, held = past
+        used = cache.shape[2]
+        self._make_rows(len(self.lengths) + 1)
+        self.cache[:, len(self.lengths) - 1, :, :used], self.lengths[-1], self.held[-1] = cache, used, held
+
+    def _past(self, row): return self.cache[:, row, :, :self.lengths[row]].copy(), self.held[row].copy()
+
     def _room(self, n_rows): # Keys, then values, of whole contexts; zeros take no memory until they are written
         layers, context, half = len(self.weights.layers), *self.weights.rotary.shape
         return np.zeros((layers, n_rows, 2*self.weights.n_heads, context, 2*half), self.weights.embedding.dtype)

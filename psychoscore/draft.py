@@ -126,6 +126,8 @@ PLACE_OF_PLANS = 2**20 # In the noise, where no note is drawn
 
 class Draft(Sequence):
     "A piece that is being written."
+    shared = (*Sequence.shared, "request", "manner", "sampling", "material")
+
     def __init__(self,
         request: Request,
         manner: Manner = Manner(), # Of the model

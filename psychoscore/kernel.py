@@ -149,8 +149,7 @@ class KernelDecoder:
     ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
         "Begin rows with a prompt each."
         if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
-        while len(self.caches) <= max(rows): # zeros take no memory until they are written
-            self.caches.append(self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32))
+        while len(self.caches) <= max(rows): self.caches.append(self._cache())
         more = len(self.caches) - len(self.lengths)
         self.lengths, self.held = np.pad(self.lengths, (0, more)), np.pad(self.held, ((0, more), (0, 0)))
         self.lengths[list(rows)] = [len(p) for p in prompts]
@@ -167,10 +166,36 @@ class KernelDecoder:
 
     def drop(self, row: int):
         "Forget a row; the last one takes its place."
-        self.spare.append(self.caches[row])
+        self.spare.append(self.take(row)[0])
+
+    def fork(self, row: int, copies: int):
+        "Add copies of a row, after those there are."
+        for _ in range(copies):
+            self.put((self._cache(), self.lengths[row], self.held[row]))
+            self._written(-1)[:] = self._written(row)
+
+    def take(self, row: int) -> "tuple[np.ndarray, int, np.ndarray]": # Its cache, its length, what holds
+        "Take a row out; the last one takes its place."
+        past = self.caches[row], self.lengths[row], self.held[row].copy()
         self.caches[row], self.lengths[row], self.held[row] = self.caches[-1], self.lengths[-1], self.held[-1]
         self.caches.pop()
         self.lengths, self.held = self.lengths[:-1].copy(), self.held[:-1].copy()
+        return past
+
+    def put(self,
+        past: "tuple[np.ndarray, int, np.ndarray]", # From `take`
+    ):
+        "Add a row that was taken out, after those there are."
+        self.caches.append(past[0])
+        self.lengths = np.append(self.lengths, np.int32(past[1]))
+        self.held = np.concatenate([self.held, past[2][None]])
+
+    def _cache(self): # Zeros take no memory until they are written
+        return self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32)
+
+    def _written(self, row): # Keys lie sixteen positions side by side
+        layers, heads, *_, context = self.weights.shape[:6]
+        return self.caches[row].reshape(layers, 2*heads, context, -1)[:, :, :-(-self.lengths[row]//16)*16]
 
     def _read(self, prompt, row):
         caches, held = [self.caches[row]]*len(prompt), conditions(prompt)
