@@ -29,10 +29,18 @@ kernel = Extension(
 
 
 class build_fresh(build_ext):
-    "What an earlier build left is not taken for what could not be compiled."
+    "What an earlier build left is not taken for what could not be compiled; without the kernel, a wheel is for every machine."
+    def run(self):
+        self.in_source = self.inplace # which setuptools hides from what follows
+        super().run()
+        if any(map(os.path.exists, self.get_outputs())): return
+        self.distribution.ext_modules = []
+        if wheel := self.distribution.get_command_obj("bdist_wheel", create=False): wheel.root_is_pure = True
+
     def build_extension(self, ext):
-        for stale in {self.get_ext_fullpath(ext.name), os.path.join(*ext.name.split(".")) + ".abi3.so"}:
-            if os.path.exists(stale): os.unlink(stale)
+        stale = [self.get_ext_fullpath(ext.name)]
+        if self.in_source: stale.append(os.path.join(*ext.name.split(".")) + ".abi3.so")
+        for path in filter(os.path.exists, stale): os.unlink(path)
         super().build_extension(ext)
 
 
