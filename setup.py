@@ -21,11 +21,13 @@ cfg = ini["DEFAULT"]
 def words(key): return shlex.split(cfg.get(key, ""))
 
 
-# No contraction: a product and a sum are fused where the kernel says so and nowhere else, or the bits would differ.
+# No contraction: a product and a sum are fused where the kernel says so and nowhere else, or the bits would differ. So they
+# would with -ffast-math, which may be in somebody's CFLAGS.
 kernel = Extension(
     "psychoscore._kernel", ["csrc/kernel.c", "csrc/module.c"], optional=True, py_limited_api=True,
     depends=[f"csrc/{name}.h" for name in ("kernel", "step", "variant")],
-    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-fvisibility=hidden"])
+    extra_compile_args=["-std=c11", "-O3", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi",
+                        "-fvisibility=hidden"])
 
 
 class build_fresh(build_ext):
