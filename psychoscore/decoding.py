@@ -160,6 +160,7 @@ class Precisions:
         "What continues rows of tokens, in single precision."
         return KernelDecoder(self.kernel) if self.kernel else Decoder(self.single)
 
+# %% ../nbs/composing/decoding.ipynb #slideco1
 def slide(
     ids: "list[int]", # All tokens of a piece
     keep: int, # Tokens, about

@@ -173,7 +173,6 @@ class KernelDecoder:
     def _cache(self): # Keys and values of a whole context; zeros take no memory until they are written
         return self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32)
 
-    def _read(self, prompt, cache):
-        "Logits after a prompt, (V,)."
+    def _read(self, prompt, cache): # Logits after a prompt, (V,)
         places, caches = np.arange(len(prompt)), [cache]*len(prompt)
         return run_kernel(self.weights, self.buffers, prompt, places, caches)[-1]
