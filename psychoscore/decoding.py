@@ -8,6 +8,7 @@ __all__ = ['MARGIN', 'Noise', 'truncate', 'Sequence', 'draw', 'Precisions', 'sli
 # %% ../nbs/composing/decoding.ipynb #0eff25c1
 from copy import deepcopy
 from functools import cached_property
+from threading import Lock
 import numpy as np
 from .decoder import Decoder, Weights, make_weights
 from .kernel import KernelDecoder, KernelWeights, choose_kernel, make_kernel_weights
@@ -137,25 +138,31 @@ def _reach(sequence): # How much guidance magnifies an error of the logits
     return abs(sequence.guidance) + abs(1 - sequence.guidance)
 
 # %% ../nbs/composing/decoding.ipynb #53b56722
+class _laid_out(cached_property):
+    "Made once: threads that ask at the same time wait for one of them."
+    def __get__(self, instance, owner=None):
+        if instance is None: return self
+        with instance.lock: return super().__get__(instance, owner)
+
 class Precisions:
     "The weights of a model in single and in double precision, each laid out when it is first needed."
-    def __init__(self, llama: LlamaWeights): self.llama, self.context = llama, llama.shape.context
+    def __init__(self, llama: LlamaWeights): self.llama, self.context, self.lock = llama, llama.shape.context, Lock()
 
-    def __getstate__(self): # what is laid out here may not fit the machine of another process
-        return {"llama": self.llama, "context": self.context}
+    def __reduce__(self): # what is laid out here may not fit the machine of another process
+        return Precisions, (self.llama,)
 
-    @cached_property
+    @_laid_out
     def kernel(self) -> "KernelWeights|None": # None where numpy decodes
         "float32 or bf16, for the kernel"
         name = choose_kernel(self.llama.shape).name
         return make_kernel_weights(self.llama, name) if name else None
 
-    @cached_property
+    @_laid_out
     def single(self) -> Weights: # For numpy
         "float32"
         return make_weights(self.llama)
 
-    @cached_property
+    @_laid_out
     def double(self) -> Weights: # For the referee
         "float64"
         return make_weights(self.llama, np.float64)
@@ -164,6 +171,7 @@ class Precisions:
         "What continues rows of tokens, in single precision."
         return KernelDecoder(self.kernel) if self.kernel else Decoder(self.single)
 
+# %% ../nbs/composing/decoding.ipynb #slideco1
 def slide(
     ids: "list[int]", # All tokens of a piece
     keep: int, # Tokens, about
