@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODEL_CONFIGS', 'ModelConfig', 'make_model', 'add_residual_dropout', 'multiplies_bf16', 'mixed_precision',
-           'chunked_attention', 'pool_notes', 'embed_windows', 'save_model', 'torch_model', 'load_model']
+           'causal_attention', 'chunked_attention', 'pool_notes', 'embed_windows', 'save_model', 'torch_model',
+           'load_model']
 
 # %% ../nbs/learning/model.ipynb #f6afaf7b
 import json, shutil
@@ -86,6 +87,24 @@ def mixed_precision(
     "Within it, products are bf16 where the device has them, float32 elsewhere."
     return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bf16(device))
 
+# %% ../nbs/learning/model.ipynb #caus0002
+def causal_attention(
+    module, # Of transformers, which calls this
+    query: torch.Tensor, # (B, heads, T, D)
+    key: torch.Tensor, # (B, heads, T, D)
+    value: torch.Tensor, # (B, heads, T, D)
+    attention_mask: None, # Padding is on the right, where causality hides it
+    scaling: float, # That of torch
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, None]: # (B, T, heads, D), and no weights
+    "Causal attention by torch's own kernel."
+    assert attention_mask is None and dropout == 0 and query.shape == key.shape, "for training and scoring only"
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2), None
+
+AttentionInterface.register("causal", causal_attention)
+
 # %% ../nbs/learning/model.ipynb #18e28dff
 def chunked_attention(
     module, # Of transformers, which calls this
@@ -118,7 +137,7 @@ def pool_notes(
     input_ids: Tensor, # Token ids, (B, T)
 ) -> Tensor: # Embeddings, (B, C) float32; NaN for a row without notes
     "Average the hidden states of the note tokens."
-    is_note = torch.from_numpy(IS_NOTE).to(input_ids.device)[input_ids]
+    is_note = torch.from_numpy(IS_NOTE).to(input_ids.device, non_blocking=True)[input_ids]
     # Selected, not multiplied by zero: what stands on padding may be anything.
     return hidden.float().masked_fill(~is_note[..., None], 0).sum(1)/is_note.sum(1, keepdim=True)
 
