@@ -17,7 +17,7 @@ SMALL = TrainConfig(model=ModelConfig(width=32, layers=2, heads=2, mlp_width=64,
 
 @pytest.fixture
 def graphs(monkeypatch):
-    "What is compiled: (graph, whether it is for training), in the order in which it is."
+    "What is compiled: (graph, whether it is for training), in the order in which it is; what embeds may have a graph of its own."
     kept, real = [], torch.nn.Module.compile
     def keep(module, inputs):
         kept.append((module.graph, torch.is_grad_enabled()))
@@ -41,16 +41,32 @@ def shapes(monkeypatch):
     return seen
 
 
-def test_one_graph_takes_all_shapes(data, tmp_path, graphs, shapes, monkeypatch):
+@pytest.fixture
+def made(monkeypatch, graphs):
+    "How many graphs for training there are after each step."
+    counted, real = [], psychoscore.train.train_step
+    def train_step(*given):
+        losses = real(*given)
+        counted.append(sum(is_training for _, is_training in graphs))
+        return losses
+    monkeypatch.setattr(psychoscore.train, "train_step", train_step)
+    return counted
+
+
+def attention(graphs):
+    "The calls of torch's attention in what is compiled for training."
+    return [node for graph, is_training in graphs if is_training for node in graph.nodes if "scaled_dot_product_attention" in str(node.target)]
+
+
+def test_one_graph_takes_all_shapes(data, tmp_path, graphs, shapes, made, monkeypatch):
     compiled = fit(data, tmp_path/"compiled", SMALL, cpu=True, progress=False)
+    assert len(shapes) >= 4 and set(made) == {made[0]} and made[0] >= 1 and not counters["graph_break"], (shapes, made)
+    assert sum(not is_training for _, is_training in graphs) <= 2*made[0] # a batch of a single row is a case of its own
+    calls = attention(graphs)
+    assert len(calls) == SMALL.model.layers # of which a second graph would have more
+    assert all(call.kwargs.get("is_causal") is True and call.kwargs.get("attn_mask") is None and len(call.args) == 3 for call in calls)
     monkeypatch.setattr(psychoscore.train, "is_compiled", lambda device, config: False)
     plain = fit(data, tmp_path/"plain", SMALL, cpu=True, progress=False)
-    kinds = [is_training for _, is_training in graphs]
-    assert len(shapes) >= 4 and kinds.count(True) == 1 and kinds.count(False) <= 2, (shapes, kinds) # a batch of a single row is a case of its own
-    assert kinds[0] and not counters["graph_break"]
-    attention = [node for node in graphs[0][0].nodes if "scaled_dot_product_attention" in str(node.target)]
-    assert len(attention) == SMALL.model.layers
-    assert all(node.kwargs.get("is_causal") is True and node.kwargs.get("attn_mask") is None and len(node.args) == 3 for node in attention)
     assert compiled.train_loss.tolist() == pytest.approx(plain.train_loss.tolist(), rel=1e-5)
     assert plain.train_loss.iloc[0] - plain.train_loss.iloc[-1] > 0.5 # it learnt something, so the losses could have differed
 
@@ -60,5 +76,5 @@ def test_what_transformers_does_by_itself_would_be_slow(data, tmp_path, graphs, 
     real = psychoscore.model.LlamaForCausalLM.set_attn_implementation
     monkeypatch.setattr(psychoscore.model.LlamaForCausalLM, "set_attn_implementation", lambda model, name: real(model, "sdpa"))
     fit(data, tmp_path, replace(SMALL, max_steps=1), cpu=True, progress=False)
-    attention = [node for node in graphs[0][0].nodes if "scaled_dot_product_attention" in str(node.target)]
-    assert attention and all(node.kwargs["attn_mask"] is not None for node in attention)
+    calls = attention(graphs)
+    assert calls and all(call.kwargs["attn_mask"] is not None for call in calls)
