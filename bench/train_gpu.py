@@ -1,10 +1,11 @@
 """How fast training is on a GPU: the share of the matmul peak, and the ratio to transformers.Trainer, compiled and not.
 
-It needs one GPU that multiplies bf16, triton, a C compiler, Python's headers, and a folder that `psychoscore prepare`
-wrote; EMOPIA alone will do, for sources are drawn by their length. So far it has been tried on a CPU only, with
---tiny; memory and minutes are not known, and most minutes will go into compiling. Each size has batches of 32,768 tokens. A round is Trainer, the loop as it is for long runs
-(compiled), and the loop as it is for short runs (not compiled), one after the other; the first round warms up. What
-was measured replaces the sizes that are named, each as it ends. `share_of_peak` and `ratio` are of the compiled loop.
+It needs one GPU that multiplies bf16, triton, a C compiler, Python's headers, and a folder that `psychoscore
+prepare` wrote; EMOPIA alone will do, for sources are drawn by their length. So far it has been tried on a CPU only,
+with --tiny; memory and minutes are not known, and most minutes will go into compiling. Each size has batches of
+32,768 tokens. A round is Trainer, the loop as it is for long runs (compiled), and the loop as it is for short runs
+(not compiled), one after the other; the first round warms up. What was measured replaces the sizes that are named,
+each as it ends. `share_of_peak` and `ratio` are of the compiled loop.
 Usage: python bench/train_gpu.py --data FOLDER [--sizes base small] [--tiny] [--out reports/bench/train_gpu.json]
 """
 import itertools
