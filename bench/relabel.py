@@ -11,16 +11,14 @@ second segment misses; for pairs also how what is heard agrees with what the rul
 time within those that move. A source whose folder is not there is left out, with a word.
 Usage: PSYCHOSCORE_DATA=folder python bench/relabel.py [--only oracle|windows|sources] [--out reports/bench/relabel.csv]
 """
-import os
 import time
 from itertools import product
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 
-from bench.common import make_parser, run_script
+from bench.common import data_folders, make_parser, run_script
 from psychoscore import relabel
 from psychoscore.dataset import emopia_pieces
 from psychoscore.emopia import load_emopia
@@ -124,7 +122,7 @@ def measure(notes, listener, number):
                    "s in all": took*number, "missed by lines": np.abs(np.concatenate(heard) - each).mean()}
 
 
-def sources(listener):
+def sources(listener, root):
     "A row a source."
     pairs, rows = [compose_pair(0, k) for k in range(10*PIECES)], []
     heard, row = measure([pair.notes for pair in pairs], listener, PAIRS)
@@ -138,8 +136,8 @@ def sources(listener):
                 f"{name}, over time": np.corrcoef(of_time[0][:, k], of_time[1][:, k])[0, 1]}
     rows.append({"source": "pairs", **row})
     for name, number in CORPORA.items():
-        if not (folder := Path(os.environ["PSYCHOSCORE_DATA"])/name).is_dir(): print(f"no folder {folder}: {name} is left out"); continue
-        paths = find_midi([folder])
+        if not (root/name).is_dir(): print(f"no folder {root/name}: {name} is left out"); continue
+        paths = find_midi([root/name])
         some = [paths[k] for k in np.random.default_rng(0).permutation(len(paths))[:PIECES]]
         rows.append({"source": name, **measure([read_midi(path).notes for path in some], listener, number or len(paths))[1]})
     return pd.DataFrame(rows).round(3)
@@ -149,14 +147,14 @@ def main():
     parser = make_parser(__doc__, "bench/relabel.csv")
     parser.add_argument("--only", choices=("oracle", "windows", "sources"), help="One table alone.")
     given = parser.parse_args()
-    if not os.environ.get("PSYCHOSCORE_DATA"): parser.error("set PSYCHOSCORE_DATA to a folder that holds emopia")
-    clips = load_emopia()
+    folder, = data_folders(parser, "emopia")
+    clips = load_emopia(folder)
     relabelling = learn_relabelling(emopia_pieces(clips[clips.split != "unlisted"]))
     listeners, scale = relabelling
     pieces = [p for p in emopia_pieces(clips[clips.split == "train"]) if p.song_id in listeners.learned_from[-1]]
     def heard(): return [h for _, h in hear_segments(pieces, listeners.number_of, listeners.models)]
     made = {"oracle": lambda: oracle(pieces, heard(), scale), "windows": lambda: windows(pieces, listeners),
-            "sources": lambda: sources(listeners.models[-1])}
+            "sources": lambda: sources(listeners.models[-1], folder.parent)}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for name, make in made.items():
         if given.only not in (None, name): continue
