@@ -267,10 +267,12 @@ class Relabelling(NamedTuple):
     def summary(self) -> dict: # Ready for JSON
         "What is kept with the data: who heard which song, and the scales."
         tables = {name: np.round(table, 5).T.tolist() for name, table in self.scale._asdict().items()}
-        versions = {song: first for song in self.listeners.known.root if (first := self.listeners.known.first(song)) != song}
+        known = self.listeners.known
+        versions = {song: first for song in known.root if (first := known.first(song)) != song}
         return {"window_s": WINDOW_S, "listened": LISTENED, "part": self.listeners.part, "versions": versions,
                 "scale": tables}
 
+# %% ../nbs/hearing/relabel.ipynb #rlb0rel5
 def learn_relabelling(
     pieces: Iterable[SourcePiece], # EMOPIA's, of all splits, from `emopia_pieces`
     parts: int = SONG_PARTS,
