@@ -353,13 +353,10 @@ def prepare(
     labels: Labels = None, fold: Fold = None,
     synthetic: Synthetic = None,
     corpus: Corpora = None, corpus_licence: Licences = None,
-    song_by: SongBy = "stem",
-    max_unusable: MaxUnusable = 0.05, # dataset.MAX_UNUSABLE
-    no_limits: NoLimits = False,
-    copies: Copies = 24, # dataset.COPIES
+    song_by: SongBy = "stem", max_unusable: MaxUnusable = 0.05, # dataset.MAX_UNUSABLE
+    no_limits: NoLimits = False, copies: Copies = 24, # dataset.COPIES
     max_stretch: MaxStretch = 0.1,
-    absolute: Absolute = False,
-    relabel: Relabel = False,
+    absolute: Absolute = False, relabel: Relabel = False,
     split: Split = "published", placement: Placement = "measured", labels_reading: LabelsReading = "russell",
 ):
     "Tokenise EMOPIA or your own labelled MIDI, and other sources if given, into one folder for training."
