@@ -50,6 +50,9 @@ def bins_of(ids):
     return np.stack([ids[(ids >= first) & (ids <= first + NULL)] - first for first in PROFILE_FIRST], 1)
 
 
+def alike(one, other): return bool(np.abs(one - other).max() < 1e-9) # a label moves what is heard by thousandths
+
+
 # ---- no leak
 
 def check_parts(listeners, pieces):
@@ -70,7 +73,7 @@ def test_an_absurd_label_is_never_heard_in_its_own_song(pieces, relabelling, son
     part = relabelling.listeners.part
     assert misled.listeners.part == part # no label decides who hears whom
     for piece in pieces:
-        same = np.array_equal(hear(relabelling, piece), hear(misled, piece))
+        same = alike(hear(relabelling, piece), hear(misled, piece))
         assert same == (part.get(piece.song_id) == part[planted]), piece.piece_id
 
 
@@ -79,13 +82,13 @@ def test_a_listener_that_had_learned_the_song_would_be_noticed(pieces, relabelli
     listeners = relabelling.listeners
     absurd = learn_relabelling([p._replace(profile=PsychometricProfile(0.9, 0.1)) if p.song_id == "song 0" else p for p in pieces], copies=1).listeners
     one, other = (heard_dials([pieces[0].notes], which.models[-1])[0] for which in (listeners, absurd))
-    assert not np.array_equal(one, other)
+    assert not alike(one, other)
 
 
 def test_labels_of_held_out_pieces_are_never_read(pieces, relabelling):
     changed = learn_relabelling([p._replace(profile=PsychometricProfile(0.5, 0.5)) if p.split != "train" else p for p in pieces], copies=1)
-    for k in range(len(relabelling.scale)): assert np.array_equal(relabelling.scale[k], changed.scale[k])
-    for piece in pieces[::5]: assert np.array_equal(hear(relabelling, piece), hear(changed, piece))
+    for k in range(len(relabelling.scale)): assert alike(relabelling.scale[k], changed.scale[k])
+    for piece in pieces[::5]: assert alike(hear(relabelling, piece), hear(changed, piece))
 
 
 def taught(pieces): return {p.song_id for p in to_learn_from(pieces, KnownSongs(pieces))}
