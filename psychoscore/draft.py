@@ -136,6 +136,8 @@ class Draft(Sequence):
         if request.takes > 1:
             raise ValueError("a draft or a stream is one take: leave takes out, or compose without a stream, "
                              f"got takes {request.takes}")
+        if request.candidates > 1 and not manner.plans:
+            raise ValueError(f"this model knows no plans, by which candidates are compared, got {request.candidates}")
         opening, sampling = [BOS, FIRST["SOURCE"] + SOURCES.index("emopia")], manner.sampling
         guidance = sampling.guidance if request.guidance is None else request.guidance
         super().__init__(opening, request.seed, top_p=request.top_p, min_p=request.min_p, guidance=guidance)
