@@ -104,6 +104,8 @@ class Planner(NamedTuple):
     "Turns dials into plans."
     segments: PlannedSegments
     places: np.ndarray # Of the segments on the dials, (N, P) float32
+    bandwidth: float = BANDWIDTH
+    change: float = CHANGE
 
     def nearness(self,
         dials: np.ndarray, # (P,); NaN where not known
@@ -111,7 +113,7 @@ class Planner(NamedTuple):
         "How near each segment is to what is asked."
         away = np.nan_to_num(self.places - dials)
         squared = (away*away).sum(1)
-        return np.exp((squared.min() - squared)/(2*BANDWIDTH**2))
+        return np.exp((squared.min() - squared)/(2*self.bandwidth**2))
 
     def is_minor(self,
         dials: np.ndarray, # (P,)
@@ -130,7 +132,7 @@ class Planner(NamedTuple):
     ) -> np.ndarray: # (W,) bins
         "Draw a plan."
         weights = self.nearness(dials)
-        if last is not None: weights = weights*closeness(ranks(self.segments.before), ranks(last), CHANGE, True)
+        if last is not None: weights = weights*closeness(ranks(self.segments.before), ranks(last), self.change, True)
         weights = weights*closeness(ranks(self.segments.words), ranks(given), GIVEN, False)
         reached = np.cumsum(weights)
         number = int(np.searchsorted(reached, share*reached[-1], side="right"))
