@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INTERFACE', 'ENVIRONMENT', 'SIDE_BY_SIDE', 'AT_ONCE', 'why_missing', 'Choice', 'choose_kernel', 'KernelWeights',
-           'halved', 'make_kernel_weights', 'Buffers', 'make_buffers', 'run_kernel', 'KernelDecoder']
+           'halved', 'make_kernel_weights', 'Buffers', 'make_buffers', 'run_kernel', 'KernelRows', 'KernelDecoder']
 
 # %% ../nbs/composing/kernel.ipynb #krnl0004
 import os
@@ -129,32 +129,13 @@ def run_kernel(
                      lengths[some], caches[some], logits[some], buffers.work)
     return logits[:, :weights.shape[4]]
 
-# %% ../nbs/composing/kernel.ipynb #krnl0015
-class KernelDecoder:
-    "Rows of tokens that a model continues side by side."
+# %% ../nbs/composing/kernel.ipynb #krnl0032
+class KernelRows:
+    "Keys and values of rows of tokens."
     def __init__(self, weights: KernelWeights):
         self.weights, self.lengths = weights, np.zeros(0, np.int32) # Tokens so far, (B,)
         self.caches, self.spare = [], [] # Of rows, and of rows that were dropped
         self.buffers = make_buffers(weights)
-
-    def prefill(self,
-        prompts: list, # Token ids of each row, at least one, at most the context
-        rows: "list[int]|None" = None, # Rows to begin anew; by default new ones, after those there are
-    ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
-        "Begin rows with a prompt each."
-        if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
-        while len(self.caches) <= max(rows): self.caches.append(self._cache())
-        self.lengths = np.pad(self.lengths, (0, len(self.caches) - len(self.lengths)))
-        self.lengths[list(rows)] = [len(p) for p in prompts]
-        return np.stack([self._read(prompt, self.caches[row]) for row, prompt in zip(rows, prompts, strict=True)])
-
-    def step(self,
-        tokens, # The next token of each row, (B,)
-    ) -> np.ndarray: # Logits after it, (B, V)
-        "Add a token to every row."
-        logits = run_kernel(self.weights, self.buffers, tokens, self.lengths, self.caches)
-        self.lengths = self.lengths + np.int32(1)
-        return logits
 
     def drop(self, row: int):
         "Forget a row; the last one takes its place."
@@ -187,6 +168,29 @@ class KernelDecoder:
 
     def _cache(self): # Keys and values of a whole context; zeros take no memory until they are written
         return self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32)
+
+
+# %% ../nbs/composing/kernel.ipynb #krnl0015
+class KernelDecoder(KernelRows):
+    "Rows of tokens that a model continues side by side."
+    def prefill(self,
+        prompts: list, # Token ids of each row, at least one, at most the context
+        rows: "list[int]|None" = None, # Rows to begin anew; by default new ones, after those there are
+    ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
+        "Begin rows with a prompt each."
+        if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
+        while len(self.caches) <= max(rows): self.caches.append(self._cache())
+        self.lengths = np.pad(self.lengths, (0, len(self.caches) - len(self.lengths)))
+        self.lengths[list(rows)] = [len(p) for p in prompts]
+        return np.stack([self._read(prompt, self.caches[row]) for row, prompt in zip(rows, prompts, strict=True)])
+
+    def step(self,
+        tokens, # The next token of each row, (B,)
+    ) -> np.ndarray: # Logits after it, (B, V)
+        "Add a token to every row."
+        logits = run_kernel(self.weights, self.buffers, tokens, self.lengths, self.caches)
+        self.lengths = self.lengths + np.int32(1)
+        return logits
 
     def _read(self, prompt, cache):
         "Logits after a prompt, (V,)."
