@@ -13,7 +13,7 @@ from .descriptors import bin_of, describe_segments
 from .draft import Draft
 from .notes import make_notes
 from .planner import NOT_KNOWN, ranks, words_of
-from .tokens import HEADER_LENGTH, PLAN, SEGMENT_S, SEGMENT_STEPS, STEP_S, VELOCITIES, note_rows
+from .tokens import HEADER_LENGTH, PLAN, SEGMENT_S, SEGMENT_STEPS, STEP_S, VELOCITIES, written_notes
 
 # %% ../nbs/composing/candidates.ipynb #cand0006
 def played_values(
@@ -22,7 +22,7 @@ def played_values(
 ) -> np.ndarray: # In the order of DESCRIPTORS, (8,); NaN for what a segment without notes cannot have
     "Measure what a segment plays."
     first, ends = max(number - 1, 0), [*draft.starts[1:], len(draft.ids)] # harmony is heard with the segment before
-    onset, duration, pitch, level = note_rows(draft.ids[draft.starts[first]:ends[number]]).T
+    onset, duration, pitch, level = written_notes(draft.ids[draft.starts[first]:ends[number]]).T
     notes = make_notes(onset*STEP_S, duration*STEP_S, pitch, VELOCITIES[level])
     tonic = 0 if draft.manner.key_relative else draft.key.tonic
     first_s = SEGMENT_S - draft.rest*STEP_S if first == 0 else SEGMENT_S
@@ -85,6 +85,7 @@ class Chooser:
             held = None if draft.done or not piece.is_forked else self.sampler.hold(draft)
             piece.ended.append((draft, held))
         if piece.running: return
-        best, held = min(piece.ended, key=lambda of: mismatch(of[0], piece.number)) if piece.is_forked else piece.ended[0]
+        off = [mismatch(draft, piece.number) for draft, _ in piece.ended] if piece.is_forked else [0]
+        best, held = piece.ended[off.index(min(off))]
         if held: self.sampler.resume(held)
         piece.running, piece.ended, piece.is_forked, piece.number = [best], [], False, len(best.starts) - 1

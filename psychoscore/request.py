@@ -39,7 +39,8 @@ def _check_numbers(request):
 
 def check_candidates(candidates: int) -> int: # As given
     "Refuse what is no number of candidates."
-    if isinstance(candidates, bool) or not isinstance(candidates, (int, np.integer)) or not 1 <= candidates <= MAX_CANDIDATES:
+    is_whole = isinstance(candidates, (int, np.integer)) and not isinstance(candidates, bool)
+    if not is_whole or not 1 <= candidates <= MAX_CANDIDATES:
         raise ValueError(f"candidates must be a whole number from 1 to {MAX_CANDIDATES}, got {candidates!r}")
     return candidates
 
@@ -252,7 +253,8 @@ def _asked(row: "dict[str, Any]") -> "dict[str, Any]": # For a `Request`
     return row | {"profile": PsychometricProfile(**profile)}
 
 # %% ../nbs/composing/request.ipynb #comndco1
-_ON_A_LINE = {"temperature", "key", "mode", "guidance", "top_p", "min_p", "no_repeat", "takes", "candidates", "schedule", "keep"}
+_ON_A_LINE = {"temperature", "key", "mode", "guidance", "top_p", "min_p", "no_repeat", "candidates", "takes",
+              "schedule", "keep"}
 
 def command_options(request: Request) -> "list[str]": # For `psychoscore compose`
     "Write a request as options of the command, numbers to the last digit."

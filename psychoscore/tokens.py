@@ -8,8 +8,9 @@ __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 
            'PLAN', 'PLAN_FIRST', 'UNPLANNED', 'IS_PLAN', 'IS_NOTE', 'IS_PREDICTED', 'IS_END', 'IS_MODE', 'IS_PITCH',
            'IS_WAIT', 'PASSES', 'NULLED', 'CONDITIONS', 'CONDITION_COLUMN', 'CONDITION_ROW', 'N_CONDITION_ROWS',
            'MAX_HELD', 'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'TokenGrid', 'quantise', 'Encoded', 'key_shift',
-           'header_ids', 'ids_of_notes', 'plan_ids', 'encode', 'note_rows', 'decode', 'with_profile', 'segment_starts',
-           'window', 'has_plans', 'without_plans', 'conditions', 'follow_conditions', 'Grammar', 'miditok_tokenizer']
+           'header_ids', 'ids_of_notes', 'plan_ids', 'encode', 'written_notes', 'decode', 'with_profile',
+           'segment_starts', 'window', 'has_plans', 'without_plans', 'conditions', 'follow_conditions', 'Grammar',
+           'miditok_tokenizer']
 
 # %% ../nbs/music/tokens.ipynb #a2198295
 from typing import NamedTuple
@@ -173,7 +174,7 @@ def encode(
     return Encoded(ids if plans else without_plans(ids), key, margin)
 
 # %% ../nbs/music/tokens.ipynb #938f628f
-def note_rows(
+def written_notes(
     ids, # Token ids of a piece, or of some of its segments, (T,)
 ) -> np.ndarray: # Onset and duration, steps; pitch, MIDI number as written; index into VELOCITIES; (N, 4) int
     "Read the notes as they are written; a segment begins at SEG, and time at the first."
@@ -198,7 +199,7 @@ def decode(
 ) -> np.ndarray: # Note table; time 0 is the first onset
     "Read tokens as music."
     shift = key_shift(key) if key_relative else 0
-    onset, duration, pitch, level = note_rows(ids).T
+    onset, duration, pitch, level = written_notes(ids).T
     pitch, velocity = pitch - shift, VELOCITIES[level]
     for p in np.unique(pitch):
         mine = np.flatnonzero(pitch == p)
