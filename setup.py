@@ -21,18 +21,28 @@ cfg = ini["DEFAULT"]
 def words(key): return shlex.split(cfg.get(key, ""))
 
 
-# No contraction: a product and a sum are fused where the kernel says so and nowhere else, or the bits would differ.
+# No contraction: a product and a sum are fused where the kernel says so and nowhere else, or the bits would differ. So they
+# would with -ffast-math, which may be in somebody's CFLAGS.
 kernel = Extension(
     "psychoscore._kernel", ["csrc/kernel.c", "csrc/module.c"], optional=True, py_limited_api=True,
     depends=[f"csrc/{name}.h" for name in ("kernel", "step", "variant")],
-    extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-fvisibility=hidden"])
+    extra_compile_args=["-std=c11", "-O3", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi",
+                        "-fvisibility=hidden"])
 
 
 class build_fresh(build_ext):
-    "What an earlier build left is not taken for what could not be compiled."
+    "What an earlier build left is not taken for what could not be compiled; without the kernel, a wheel is for every machine."
+    def run(self):
+        self.in_source = self.inplace # which setuptools hides from what follows
+        super().run()
+        if any(map(os.path.exists, self.get_outputs())): return
+        self.distribution.ext_modules = []
+        if wheel := self.distribution.get_command_obj("bdist_wheel", create=False): wheel.root_is_pure = True
+
     def build_extension(self, ext):
-        for stale in {self.get_ext_fullpath(ext.name), os.path.join(*ext.name.split(".")) + ".abi3.so"}:
-            if os.path.exists(stale): os.unlink(stale)
+        stale = [self.get_ext_fullpath(ext.name)]
+        if self.in_source: stale.append(os.path.join(*ext.name.split(".")) + ".abi3.so")
+        for path in filter(os.path.exists, stale): os.unlink(path)
         super().build_extension(ext)
 
 

@@ -1,7 +1,7 @@
 """How fast tokens come: our decoding against transformers.generate, what composing costs, and how near it is to the limit.
 
 Both sides get the same weights, prompts, number of tokens, threads (OMP_NUM_THREADS) and sampling settings, and take turns.
-The kernel takes turns with numpy. The limit is how fast one core reads memory, measured in the same run: a step reads all
+The kernel takes turns with numpy, and eight candidates of every segment with eight takes of a whole piece. The limit is how fast one core reads memory, measured in the same run: a step reads all
 weights once, and the keys and values of every row.
 Usage: OMP_NUM_THREADS=2 python bench/decode.py [--rounds 5] [--tokens 256] [--out reports/bench/decode.json]
 """
@@ -109,6 +109,40 @@ def against_numpy(composer, rounds):
                 times_numpy_wanted=4.0, takes_music_s_per_s=8*30/cost["takes"]["median"], takes_wanted=20)
 
 
+def by_segments(composer, request, n):
+    "A piece of which every segment is one of n candidates: (draft, tokens of all candidates, lengths of all prompts that were read, seconds of forking)."
+    sampler, draft, drawn, read, forking = Sampler(composer.weights), composer.draft(request), 0, [], 0.0
+    prefill = sampler.decoder.prefill
+    sampler.decoder.prefill = lambda prompts, *rows: read.extend(map(len, prompts)) or prefill(prompts, *rows)
+    sampler.add([draft])
+    while not draft.done:
+        before, number, began = len(draft.ids), len(draft.starts), time.thread_time()
+        candidates = sampler.fork(draft, n)
+        forking += time.thread_time() - began
+        under_way, draft = [*candidates], candidates[number % n]  # which one is kept is of no account here
+        while under_way:
+            sampler.step()
+            for s in [s for s in under_way if s.done or len(s.starts) > number]:
+                under_way.remove(s)
+                if s is draft: aside = sampler.hold(s)
+                else: sampler.drop(s)
+        sampler.resume(aside)
+        drawn += sum(len(s.ids) - before for s in candidates)
+    return draft, drawn, read, forking
+
+
+def forks(composer, rounds, n=8, seconds=30):
+    "What candidates of every segment cost, against as many takes of a whole piece; seconds of computing."
+    def request(turn): return Request(PROFILE, seconds, seed=turn)
+    def takes(turn): return sum(len(p.ids) for p in composer.compose_batch([Request(PROFILE, seconds, seed=8*turn + i) for i in range(n)]))
+    log = alternate(rounds, candidates=lambda turn: by_segments(composer, request(turn), n), takes=takes)
+    found = [dict(s_per_piece=spent, ms_per_token=1000*spent/drawn, forking=forking/spent, read=sum(read), kept=len(draft.ids), drawn=drawn)
+             for _, spent, (draft, drawn, read, forking) in log["candidates"]]
+    of_takes = statistics.median(1000*spent/tokens for _, spent, tokens in log["takes"])
+    medians = {name: statistics.median(turn[name] for turn in found) for name in found[0]}
+    return dict(candidates=n, seconds=seconds, **medians, takes_ms_per_token=of_takes, to_takes=medians["ms_per_token"]/of_takes)
+
+
 def share_of_the_limit(composer, length=300, steps=40, rounds=5):
     "Bytes that a step must read, over its time, over what one core reads from memory; at a length of so many tokens."
     memory, shape = np.ones(64_000_000, np.float32), composer.llama.shape
@@ -154,13 +188,14 @@ def main():
     by_length, summary = composing(composer, args.rounds)
     report = dict(threads=torch.get_num_threads(), cpus=os.cpu_count(), cpu=platform.processor() or platform.machine(), torch=torch.__version__,
                   transformers=transformers.__version__, rounds=args.rounds, tokens=args.tokens, rows=rows, by_length=by_length,
-                  composing=summary, grammar_ms_per_token=grammar_cost(composer), kernel=against_numpy(composer, args.rounds),
+                  composing=summary, grammar_ms_per_token=grammar_cost(composer), kernel=against_numpy(composer, args.rounds), forks=forks(composer, args.rounds),
                   limit=share_of_the_limit(composer) if composer.weights.kernel else None)
     print(pd.DataFrame(rows).drop(columns=["tokens_per_s", "tokens_per_s_computing"]).round(1).to_string(index=False))
     print(pd.DataFrame(by_length).round(2).to_string(index=False))
     print(pd.Series({k: v for k, v in summary.items() if not isinstance(v, dict)} | {"first_segment_s": summary["first_segment_s"]["median"], "first_segment_s_computing": summary["first_segment_s_computing"]["median"],
                     "grammar_ms_per_token": report["grammar_ms_per_token"]}).round(3).to_string())
     print(pd.Series({k: v for k, v in report["kernel"].items() if not isinstance(v, dict)}).to_string())
+    print(pd.Series(report["forks"]).round(3).to_string())
     if report["limit"]: print(f"one core reads {report['limit']['read_gb_per_s']:.1f} GB/s\n{pd.DataFrame(report['limit']['shares']).round(3).to_string(index=False)}")
     write_json(report, args.out)
 

@@ -1,4 +1,4 @@
-"""How the server does under load, over loopback: speed, fairness, first segment, and a soak with a kill.
+"""How the server does under load, over loopback: speed, fairness, first segments, and a soak with a kill.
 
 The soak has hostile and cancelled requests, too. One run measures both sides of a ratio in turn, on the same server. The
 server gets two cores' worth of decoding threads (--workers). What was wanted stands beside what was measured, with a
@@ -31,9 +31,13 @@ from psychoscore.notes import make_notes, midi_bytes
 CLIENTS = 16
 WARM_UP = 300  # requests of all kinds, before memory is measured: each process loads what it needs when it first meets a kind
 SECONDS = 10  # of music in a request
+LONG = 120  # of music in a piece that keeps the server at work
 BARS = {  # what is wanted of each
     "speed of sixteen clients over one at a time": (">=", 3.0),
-    "slowest of ten first segments, s": ("<", 1.0),
+    "slowest of ten first segments, s": ("<", 0.3),
+    "first segments of sixteen clients, p95, s": ("<", 0.3),
+    "pieces of sixteen clients, p95, s": ("<", 2.0),
+    "slowest of ten first segments beside sixteen long pieces, s": ("<", 0.3),
     "requests neither answered nor cleanly refused": ("<=", 0),
     "growth of memory after warm-up": ("<=", 0.10)}
 
@@ -58,11 +62,18 @@ class Server:
         lines = [line for line in httpx.get(f"{self.url}/metrics", timeout=60).text.splitlines() if re.match(rf"{name}(\{{|\s)", line)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
+    def _children(self): return [int(pid) for thread in Path(f"/proc/{self.process.pid}/task").iterdir() for pid in (thread/"children").read_text().split()]
+
+    def computing_s(self):
+        "Seconds of computing of the server and its processes."
+        fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in (self.process.pid, *self._children())]
+        return sum(int(ticks) for field in fields for ticks in field[11:15])/os.sysconf("SC_CLK_TCK")  # of what has ended, too
+
     def idle_memory_mb(self):
         "Resident memory of the server and, as they come and go, of its processes on average, once nothing is decoded."
         while self.metric("psychoscore_rows") + self.metric("psychoscore_waiting"): time.sleep(0.1)
         time.sleep(2)
-        children = [int(pid) for thread in Path(f"/proc/{self.process.pid}/task").iterdir() for pid in (thread/"children").read_text().split()]
+        children = self._children()
         return dict(server=resident_mb(self.process.pid), processes=len(children), a_process=statistics.mean(map(resident_mb, children)) if children else 0)
 
 
@@ -107,31 +118,66 @@ async def unfairness(client, seed):
 
 
 async def first_segment(client, seed):
-    "Seconds until the first segment is there."
-    start = time.perf_counter()
+    "Seconds until the first segment is there; the piece is read to its end."
+    start, first = time.perf_counter(), None
     async with client.stream("POST", "/v1/stream", json=wish(seed)) as answer:
+        answer.raise_for_status()
         async for line in answer.aiter_lines():
-            if json.loads(line)["event"] == "segment": return time.perf_counter() - start
+            if first is None and json.loads(line)["event"] == "segment": first = time.perf_counter() - start
+    return first
 
 
-async def speed(url, rounds, per_client=4):
+async def first_segments(client, seeds):
+    "The same of sixteen clients, each of which asks for a next piece when it has the last."
+    left, found = iter(seeds), []
+    async def one():
+        for seed in left: found.append(await first_segment(client, seed))
+    await asyncio.gather(*(one() for _ in range(CLIENTS)))
+    return found
+
+
+async def newcomers(client, n=10):
+    "First segments of one piece after another, while sixteen long ones are drawn."
+    async def long(seed):
+        async with client.stream("POST", "/v1/stream", json=wish(seed, LONG)) as answer:
+            answer.raise_for_status()
+            async for line in answer.aiter_lines():
+                if json.loads(line)["event"] == "segment": begun.add(seed)
+    begun, tasks = set(), [asyncio.create_task(long(seed)) for seed in range(CLIENTS)]
+    while len(begun) < CLIENTS and not any(task.done() for task in tasks): await asyncio.sleep(0.01)
+    found = [await first_segment(client, seed) for seed in range(n)]
+    assert not any(task.done() for task in tasks), "the long pieces are too short"
+    for task in tasks: task.cancel()  # which hangs up
+    await asyncio.wait(tasks)
+    return found
+
+
+def summary(times): return dict(median=float(np.median(times)), p95=float(np.quantile(times, 0.95)), max=max(times), n=len(times))
+
+
+async def speed(server, rounds, per_client=4):
     "Both ways in turn, with the same seeds."
-    alone, together, latencies, unfair = [], [], [], []
-    async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=None)) as client:
+    alone, together, latencies, unfair, streamed, costs = [], [], [], [], [], []
+    async with httpx.AsyncClient(base_url=server.url, timeout=300, limits=httpx.Limits(max_connections=None)) as client:
         await side_by_side(client, range(CLIENTS)) # warm
         first = [await first_segment(client, seed) for seed in range(10)]
         for turn in range(rounds):
-            seeds = list(range(100*turn, 100*turn + per_client*CLIENTS))
-            alone.append(await one_at_a_time(client, seeds[:CLIENTS]))
-            rate, measured = await side_by_side(client, seeds)
+            seeds, clock = [*range(100*turn, 100*turn + CLIENTS)], [server.computing_s()]
+            alone.append(await one_at_a_time(client, seeds))
+            clock.append(server.computing_s())
+            rate, measured = await side_by_side(client, seeds*per_client)
+            clock.append(server.computing_s())
+            costs.append(np.diff(clock)/[len(seeds), per_client*len(seeds)])
             together.append(rate)
             latencies += measured
+            streamed += await first_segments(client, seeds*per_client)
             unfair.append(await unfairness(client, turn))
-    ratios = [b/a for a, b in zip(alone, together)]
+        beside = await newcomers(client)
+    ratios, cost = [b/a for a, b in zip(alone, together)], np.median(costs, 0).tolist()
     return dict(pieces_per_s=dict(one_at_a_time=statistics.median(alone), sixteen=statistics.median(together)), speedup=statistics.median(ratios), speedups=ratios,
-                latency_s=dict(median=float(np.median(latencies)), p95=float(np.quantile(latencies, 0.95)), max=max(latencies), n=len(latencies)),
+                computing_s_per_piece=dict(one_at_a_time=cost[0], sixteen=cost[1]), latency_s=summary(latencies),
                 same_piece_slowest_to_fastest=statistics.median(unfair),
-                first_segment_s=dict(median=statistics.median(first), max=max(first), n=len(first)))
+                first_segment_s=summary(first), first_segment_of_sixteen_s=summary(streamed), first_segment_beside_long_s=summary(beside))
 
 
 # --- soak
@@ -245,7 +291,15 @@ async def stopped_at_work(server):
 def verdicts(measured):
     "Each bar: what is wanted, what was measured, and whether it is met; nothing where it was not measured."
     meets = {">=": operator.ge, "<": operator.lt, "<=": operator.le}
-    return {bar: dict(wanted=f"{sign} {wanted:g}", measured=value, met=None if value is None else meets[sign](value, wanted)) for (bar, (sign, wanted)), value in zip(BARS.items(), measured)}
+    values = {bar: measured.get(bar) for bar in BARS}
+    return {bar: dict(wanted=f"{sign} {wanted:g}", measured=values[bar], met=None if values[bar] is None else meets[sign](values[bar], wanted)) for bar, (sign, wanted) in BARS.items()}
+
+
+def measured(report):
+    "What there is for each bar."
+    fast, soaked = report.get("speed"), report.get("soak")
+    found = [fast["speedup"], fast["first_segment_s"]["max"], fast["first_segment_of_sixteen_s"]["p95"], fast["latency_s"]["p95"], fast["first_segment_beside_long_s"]["max"]] if fast else [None]*5
+    return dict(zip(BARS, found + ([soaked["unclean"], max(soaked["growth"].values())] if soaked else [None]*2), strict=True))
 
 
 def main():
@@ -258,14 +312,13 @@ def main():
     try:
         report = dict(cpus=os.cpu_count(), workers=args.workers, clients=CLIENTS, seconds=SECONDS, load_average=os.getloadavg()[0])
         if args.rounds:
-            report["speed"] = asyncio.run(speed(server.url, args.rounds))
+            report["speed"] = asyncio.run(speed(server, args.rounds))
             print(pd.json_normalize(report["speed"]).T.to_string(header=False))
         if args.soak:
             report["soak"] = asyncio.run(soak(server, args.workers, args.soak))
             print(json.dumps(report["soak"], indent=1))
     finally: server.process.kill()
-    soaked, fast = report.get("soak", {}), report.get("speed", {})
-    report["verdicts"] = verdicts([fast.get("speedup"), fast.get("first_segment_s", {}).get("max"), soaked.get("unclean"), max(soaked["growth"].values()) if soaked else None])
+    report["verdicts"] = verdicts(measured(report))
     print(pd.DataFrame(report["verdicts"]).T.to_string())
     print("missed:", "; ".join(bar for bar, said in report["verdicts"].items() if said["met"] is False) or "none")
     write_json(report, args.out)

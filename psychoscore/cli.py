@@ -490,8 +490,6 @@ def pipeline(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    device: Annotated[str, typer.Option(
-        help="Where music is embedded for search: cpu, cuda or cuda:N. Decoding is on the CPU.")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode; one a core is plenty.")] = 1,
     model: Model = None,
     index: Annotated[Optional[Path], typer.Option(help="File written by `psychoscore index`, for /v1/search.")] = None,
@@ -517,7 +515,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise ValueError(f"serving needs {error.name}, which composing does not: "
                          "pip install 'psychoscore[serve]'") from None
-    settings = Settings(model, index, device, workers, max_seconds, max_waiting=max_waiting, deadline_s=deadline,
+    settings = Settings(model, index, workers, max_seconds, max_waiting=max_waiting, deadline_s=deadline,
                         api_key=api_key, cors_origins=tuple(cors_origin or ()), hosts=tuple(allow_host or ()),
                         public=tuple(public or ()), client_share=client_share)
     serve_forever(settings, host, port)

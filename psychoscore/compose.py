@@ -77,7 +77,7 @@ class Composer:
         choose_kernel() # a wrong choice is told before anything is read
         folder = _PACKAGED if folder is None else Path(folder)
         llama, about = read_weights(folder)
-        try: return cls(llama, about, folder, read_planner(folder))
+        try: choose_kernel(llama.shape); return cls(llama, about, folder, read_planner(folder))
         except ValueError as error: raise ValueError(f"{folder} cannot be used: {error}") from None
 
     def draft(self, request: Request) -> Draft: # With nothing drawn yet

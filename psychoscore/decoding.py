@@ -6,7 +6,9 @@
 __all__ = ['MARGIN', 'Noise', 'truncate', 'Sequence', 'draw', 'Precisions', 'slide', 'Sampler']
 
 # %% ../nbs/composing/decoding.ipynb #0eff25c1
+from copy import deepcopy
 from functools import cached_property
+from threading import Lock
 import numpy as np
 from .decoder import Decoder, Weights, make_weights
 from .kernel import KernelDecoder, KernelWeights, choose_kernel, make_kernel_weights
@@ -22,9 +24,10 @@ class Noise:
 
     def at(self,
         place: "tuple[int, int, int]", # Whole numbers, 0 or more
+        branch: int = 0, # Below 2**32
     ) -> np.ndarray: # (V,)
         "The noise of all tokens at a place."
-        self.state["state"]["counter"][:] = (0, *place)
+        self.state["state"]["counter"][:] = (branch << 32, *place) # what is below counts the draws at one place
         self.state["buffer_pos"], self.bits.state = 4, self.state # nothing left over from another place
         return -np.log(self.generator.standard_exponential(len(VOCABULARY)))
 
@@ -46,6 +49,8 @@ def truncate(
 # %% ../nbs/composing/decoding.ipynb #7bd90fc1
 class Sequence:
     "Tokens being drawn one after another."
+    shared = ("noise",) # What forks need not copy
+
     def __init__(self,
         ids: "list[int]", # To begin with
         seed: int, # Of the noise
@@ -56,7 +61,7 @@ class Sequence:
     ):
         self.ids, self.view = list(ids), list(ids) # All tokens, and those the model sees
         self.noise, self.temperature, self.top_p, self.min_p = Noise(seed), temperature, top_p, min_p
-        self.asked_guidance = guidance
+        self.asked_guidance, self.branch = guidance, 0
 
     @property
     def guidance(self) -> float: # 1 samples the model as it is
@@ -92,6 +97,13 @@ class Sequence:
         "Take the token that was drawn."
         self.append([token])
 
+    def fork(self, branch: int) -> "Sequence":
+        "Copy what there is so far, to go on under other noise."
+        shared = [getattr(self, name) for name in self.shared]
+        copy = deepcopy(self, {id(value): value for value in shared})
+        copy.branch = branch
+        return copy
+
     @property
     def done(self) -> bool: # True when nothing is left to draw
         "Whether the sequence has ended."
@@ -126,25 +138,31 @@ def _reach(sequence): # How much guidance magnifies an error of the logits
     return abs(sequence.guidance) + abs(1 - sequence.guidance)
 
 # %% ../nbs/composing/decoding.ipynb #53b56722
+class _laid_out(cached_property):
+    "Made once: threads that ask at the same time wait for one of them."
+    def __get__(self, instance, owner=None):
+        if instance is None: return self
+        with instance.lock: return super().__get__(instance, owner)
+
 class Precisions:
     "The weights of a model in single and in double precision, each laid out when it is first needed."
-    def __init__(self, llama: LlamaWeights): self.llama, self.context = llama, llama.shape.context
+    def __init__(self, llama: LlamaWeights): self.llama, self.context, self.lock = llama, llama.shape.context, Lock()
 
-    def __getstate__(self): # what is laid out here may not fit the machine of another process
-        return {"llama": self.llama, "context": self.context}
+    def __reduce__(self): # what is laid out here may not fit the machine of another process
+        return Precisions, (self.llama,)
 
-    @cached_property
+    @_laid_out
     def kernel(self) -> "KernelWeights|None": # None where numpy decodes
         "float32 or bf16, for the kernel"
         name = choose_kernel(self.llama.shape).name
         return make_kernel_weights(self.llama, name) if name else None
 
-    @cached_property
+    @_laid_out
     def single(self) -> Weights: # For numpy
         "float32"
         return make_weights(self.llama)
 
-    @cached_property
+    @_laid_out
     def double(self) -> Weights: # For the referee
         "float64"
         return make_weights(self.llama, np.float64)
@@ -153,6 +171,7 @@ class Precisions:
         "What continues rows of tokens, in single precision."
         return KernelDecoder(self.kernel) if self.kernel else Decoder(self.single)
 
+# %% ../nbs/composing/decoding.ipynb #slideco1
 def slide(
     ids: "list[int]", # All tokens of a piece
     keep: int, # Tokens, about
@@ -179,7 +198,7 @@ class Sampler:
 
     def step(self):
         "Feed one token of every sequence, draw where all are fed, and let go of those that are done."
-        self._slide_full()
+        self._slide(self.sequences)
         fed = self.decoder.lengths.tolist()
         tokens = np.array([s.view[n] for (s, _), n in zip(self.rows, fed)])
         logits = _of_all_tokens(self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)))
@@ -188,7 +207,35 @@ class Sampler:
             sequences = [self.sequences[i] for i in due]
             guidance = np.array([[s.guidance] for s in sequences])
             self._draw(sequences, _guided(guidance, logits[self.given[due]], logits[self.null[due]]))
-        if any(s.done for s in self.sequences): self._let_go()
+        if done := [s for s in self.sequences if s.done]: self.drop(*done)
+
+    def drop(self, *sequences: Sequence):
+        "Let go of sequences, whether they are done or not."
+        self._remove(sequences, self.decoder.drop)
+
+    def fork(self,
+        sequence: Sequence, # One of `sequences`
+        n: int, # Candidates
+    ) -> "list[Sequence]": # The sequence as branch 0, and its copies
+        "Let candidates go on from one sequence, under noise of their own."
+        self._slide([sequence], room=self.weights.context//4)
+        copies = [sequence.fork(branch) for branch in range(1, n)]
+        sequence.branch, added = 0, []
+        for i, (s, hidden) in enumerate(self.rows):
+            if s is sequence: self.decoder.fork(i, n - 1); added += [(copy, hidden) for copy in copies]
+        self._arrange(self.rows + added)
+        return [sequence, *copies]
+
+    def hold(self, sequence: Sequence) -> list: # For `resume`
+        "Set a sequence aside as it is."
+        return self._remove([sequence], self.decoder.take)
+
+    def resume(self,
+        held: list, # From `hold`
+    ):
+        "Go on with a sequence that was set aside."
+        for _, past in held: self.decoder.put(past)
+        self._arrange(self.rows + [row for row, _ in held])
 
     def _arrange(self, rows):
         "Note which rows of the decoder belong to which sequence."
@@ -199,28 +246,30 @@ class Sampler:
         row_of = {id(s): i for i, (s, _) in sorted(enumerate(rows), key=lambda row: self.hidden[row[0]])}
         self.null = np.array([row_of[id(s)] for s in self.sequences], int) # Its hidden row, or its only one
 
-    def _let_go(self):
-        rows = list(self.rows)
+    def _remove(self, sequences, out):
+        "Take rows out of the decoder; each with what `out` returns."
+        rows, gone = list(self.rows), []
         for i in range(len(rows) - 1, -1, -1):
-            if rows[i][0].done: self.decoder.drop(i); rows[i] = rows[-1]; rows.pop()
+            if any(rows[i][0] is s for s in sequences): gone.append((rows[i], out(i))); rows[i] = rows[-1]; rows.pop()
         self._arrange(rows)
+        return gone
 
-    def _fit(self, sequence) -> bool: # Whether it had to
-        "Forget the older segments of a sequence that outgrows the context."
+    def _fit(self, sequence, room=0) -> bool: # Whether it had to
+        "Forget the older segments of a sequence that outgrows the context, or would with so many tokens more."
         context = self.weights.context
-        if len(sequence.view) <= context: return False
+        if len(sequence.view) + room <= context: return False
         sequence.view = slide(sequence.ids, context//2)
         if len(sequence.view) > context:
             raise ValueError(f"a segment of {len(sequence.view)} tokens does not fit into a context of {context}")
         return True
 
-    def _slide_full(self):
-        grown = {id(s) for s in self.sequences if self._fit(s)}
+    def _slide(self, sequences, room=0):
+        grown = {id(s) for s in sequences if self._fit(s, room)}
         full = [i for i, (s, _) in enumerate(self.rows) if id(s) in grown]
         if full: self.decoder.prefill([_seen(*self.rows[i])[:-1] for i in full], full)
 
     def _draw(self, due, logits):
-        allowed, noise = np.stack([s.allowed() for s in due]), np.stack([s.noise.at(s.place) for s in due])
+        allowed, noise = np.stack([s.allowed() for s in due]), np.stack([s.noise.at(s.place, s.branch) for s in due])
         winners, lead = draw(due, logits, allowed, noise, self.margin)
         close = lead < self.margin*np.array([_reach(s) for s in due])
         if any(s.top_p < 1 or s.min_p > 0 for s in due):

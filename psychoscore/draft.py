@@ -127,6 +127,8 @@ NO_PLANS = "plan must be left out: this model knows no plans" # Those of version
 
 class Draft(Sequence):
     "A piece that is being written."
+    shared = (*Sequence.shared, "request", "manner", "sampling", "material")
+
     def __init__(self,
         request: Request,
         manner: Manner = Manner(), # Of the model

@@ -11,6 +11,7 @@ import os
 from importlib import import_module
 from typing import NamedTuple
 import numpy as np
+from .decoder import check_prompts
 from .tokens import CONDITIONS, conditions, follow_conditions
 from .weights import CONDITION, EMBEDDING, LM_HEAD, LAST_NORM, LlamaWeights, Shape, rotary_angles
 try: _kernel, MISSING = import_module("psychoscore._kernel"), None
@@ -46,7 +47,7 @@ def _sizes(shape: Shape): # As the kernel takes them
 def choose_kernel(
     shape: "Shape|None" = None, # Of a model, which may be one that the kernel does not take
 ) -> Choice:
-    "Decide what decodes; ValueError when the environment asks for what is not there."
+    "Decide what decodes; ValueError when the environment asks for what cannot be had."
     asked, found = os.environ.get(ENVIRONMENT, ""), _instruction_sets()
     if asked not in ("", "numpy", *found):
         raise ValueError(f"{ENVIRONMENT} must be one of {', '.join(['numpy', *found])} on this machine, got {asked!r}")
@@ -54,7 +55,10 @@ def choose_kernel(
     if why := why_missing(): return Choice(None, why)
     try:
         if shape is not None: _kernel.sizes(_sizes(shape), 1)
-    except (ValueError, OverflowError) as error: return Choice(None, f"the kernel does not take this model: {error}")
+    except (ValueError, OverflowError) as error:
+        why = f"the kernel does not take this model: {error}"
+        if asked: raise ValueError(f"{ENVIRONMENT} asks for {asked}, but {why}") from None
+        return Choice(None, why)
     return Choice(asked or found[0], f"{ENVIRONMENT} asks for it" if asked else "it is the best of this machine")
 
 # %% ../nbs/composing/kernel.ipynb #krnl0010
@@ -126,6 +130,8 @@ def run_kernel(
 ) -> np.ndarray: # Logits, (B, V) float32
     "Feed a token to every row."
     tokens, lengths = np.asarray(tokens, np.int32), np.asarray(lengths, np.int32)
+    if not len(tokens) == len(lengths) == len(caches):
+        raise ValueError(f"expected a token for every row, got {len(tokens)} for {len(caches)}")
     held = np.ascontiguousarray(held[:, :weights.shape[6]], np.int32)
     logits = np.empty((len(tokens), buffers.logits_size), np.float32)
     for at in range(0, len(tokens), AT_ONCE):
@@ -149,8 +155,8 @@ class KernelDecoder:
     ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
         "Begin rows with a prompt each."
         if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
-        while len(self.caches) <= max(rows): # zeros take no memory until they are written
-            self.caches.append(self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32))
+        check_prompts(prompts, rows, self.weights.shape[5])
+        while len(self.caches) <= max(rows): self.caches.append(self._cache())
         more = len(self.caches) - len(self.lengths)
         self.lengths, self.held = np.pad(self.lengths, (0, more)), np.pad(self.held, ((0, more), (0, 0)))
         self.lengths[list(rows)] = [len(p) for p in prompts]
@@ -160,17 +166,43 @@ class KernelDecoder:
         tokens, # The next token of each row, (B,)
     ) -> np.ndarray: # Logits after it, (B, V)
         "Add a token to every row."
-        follow_conditions(self.held, np.asarray(tokens))
-        logits = run_kernel(self.weights, self.buffers, tokens, self.held, self.lengths, self.caches)
-        self.lengths = self.lengths + np.int32(1)
+        held = follow_conditions(self.held, np.asarray(tokens))
+        logits = run_kernel(self.weights, self.buffers, tokens, held, self.lengths, self.caches)
+        self.lengths, self.held = self.lengths + np.int32(1), held
         return logits
 
     def drop(self, row: int):
         "Forget a row; the last one takes its place."
-        self.spare.append(self.caches[row])
+        self.spare.append(self.take(row)[0])
+
+    def fork(self, row: int, copies: int):
+        "Add copies of a row, after those there are."
+        for _ in range(copies):
+            self.put((self._cache(), self.lengths[row], self.held[row]))
+            self._written(-1)[:] = self._written(row)
+
+    def take(self, row: int) -> "tuple[np.ndarray, int, np.ndarray]": # Its cache, its length, what holds
+        "Take a row out; the last one takes its place."
+        past = self.caches[row], self.lengths[row], self.held[row].copy()
         self.caches[row], self.lengths[row], self.held[row] = self.caches[-1], self.lengths[-1], self.held[-1]
         self.caches.pop()
         self.lengths, self.held = self.lengths[:-1].copy(), self.held[:-1].copy()
+        return past
+
+    def put(self,
+        past: "tuple[np.ndarray, int, np.ndarray]", # From `take`
+    ):
+        "Add a row that was taken out, after those there are."
+        self.caches.append(past[0])
+        self.lengths = np.append(self.lengths, np.int32(past[1]))
+        self.held = np.concatenate([self.held, past[2][None]])
+
+    def _cache(self): # Zeros take no memory until they are written
+        return self.spare.pop() if self.spare else np.zeros(self.buffers.cache_size, np.float32)
+
+    def _written(self, row): # Keys lie sixteen positions side by side
+        layers, heads, *_, context = self.weights.shape[:6]
+        return self.caches[row].reshape(layers, 2*heads, context, -1)[:, :, :-(-self.lengths[row]//16)*16]
 
     def _read(self, prompt, row):
         caches, held = [self.caches[row]]*len(prompt), conditions(prompt)

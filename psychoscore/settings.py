@@ -55,7 +55,6 @@ class Settings:
     "How to serve."
     model: Path|None = None # Checkpoint folder; the packaged model when not given
     index: Path|None = None # File of a search index; without one, /v1/search answers 503
-    device: str = "cpu" # Where pieces are embedded for search; decoding is on the CPU
     workers: Annotated[int, Field(ge=1, le=64)] = 1 # Threads that decode
     max_seconds: Annotated[float, Field(ge=1, le=MAX_SECONDS)] = 300 # Of music in a request
     max_body_bytes: Annotated[int, Field(ge=1000)] = 2*Limits().size # Room for the largest MIDI file in base64

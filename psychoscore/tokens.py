@@ -261,13 +261,16 @@ def conditions(
     return np.stack([np.where(at > begun, np.take_along_axis(row, np.maximum(at, 0), -1), 0) for at in last], -1)
 
 def follow_conditions(
-    held: np.ndarray, # What holds after the tokens before, (B, len(CONDITIONS)); changed in place
+    before: np.ndarray, # What holds after the tokens before, (B, len(CONDITIONS))
     tokens: np.ndarray, # The next of each row, (B,)
-):
+) -> np.ndarray: # What holds after it
     "The same, a token at a time."
-    held[tokens == SEG] = 0
+    if len(before) != len(tokens):
+        raise ValueError(f"expected a token for every row, got {len(tokens)} for {len(before)}")
+    held = np.where((tokens == SEG)[:, None], 0, before).astype(before.dtype)
     given = np.flatnonzero(CONDITION_COLUMN[tokens] >= 0)
     held[given, CONDITION_COLUMN[tokens[given]]] = CONDITION_ROW[tokens[given]]
+    return held
 
 # %% ../nbs/music/tokens.ipynb #2c862041
 MAX_HELD = 32 # Steps that the last sound may stop short of the end

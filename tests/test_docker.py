@@ -1,5 +1,6 @@
 "The image and its services: the files everywhere, what is built of them where there is an engine."
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,13 +36,18 @@ def read(name): return yaml.safe_load((ROOT/name).read_text())["services"]
 
 def test_services_are_what_they_promise():
     services, gpu = map(read, COMPOSE)
-    assert services.keys() == gpu.keys() == {"psychoscore-train", "psychoscore-inference", "psychoscore-folders"}
+    assert services.keys() == gpu.keys() | {"psychoscore-inference"} == {"psychoscore-train", "psychoscore-inference", "psychoscore-folders"}
     for name, service in services.items():
         assert service["healthcheck"] and service["volumes"] and service["read_only"], name
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"], name
-        assert gpu[name]["image"] != service["image"], name # a build for another device replaces none
+        assert name not in gpu or gpu[name]["image"] != service["image"], name # a build for another device replaces none
+    assert gpu["psychoscore-train"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    stages = re.findall(r"^FROM .+ AS (\S+)$", (ROOT/"Dockerfile").read_text(), re.MULTILINE)
+    targets = {name: service["build"]["target"] for name, service in services.items()}
+    assert targets["psychoscore-inference"] == "serve" == stages[-1] # what `docker build .` makes
+    assert targets["psychoscore-train"] == targets["psychoscore-folders"] == "train" in stages
+    assert all(service["build"]["target"] == "train" for service in gpu.values())
     for name in ("psychoscore-train", "psychoscore-inference"):
-        assert gpu[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
         assert services[name]["user"] == "${UID:-1000}:${GID:-1000}" and "cap_add" not in services[name]
     assert all(port.startswith("127.0.0.1:") for port in services["psychoscore-inference"]["ports"])
 
@@ -57,9 +63,9 @@ def test_the_image_runs_as_nobody_special_and_copies_what_exists():
 
 def test_no_build_of_torch_stands_in_for_another():
     "Torch is taken from the index of one build, and pinned to it where the rest is installed from PyPI."
-    installs = [step for step in (ROOT/"Dockerfile").read_text().split("\nRUN ") if "pip install" in step]
-    assert "--index-url" in installs[0] and 's/^torch==.*/&+$TORCH/' in installs[0]
-    assert all("extra-index-url" not in step and "--constraint constraints.txt" in step for step in installs)
+    serve, train = (step for step in (ROOT/"Dockerfile").read_text().split("\nRUN ") if " install --no-cache-dir" in step)
+    for step in (serve, train): assert "extra-index-url" not in step and step.count("--constraint constraints.txt") == step.count(" install --no-cache-dir")
+    assert train.index('s/^torch==.*/&+$TORCH/') < train.index("--index-url") < train.index('".[train]"') and "[serve]" in serve
     assert any(line.startswith("torch==") for line in (ROOT/"constraints.txt").read_text().splitlines())
 
 
@@ -120,7 +126,7 @@ class Services:
 @pytest.fixture(scope="module")
 def image():
     if not has_engine(): pytest.skip("no Docker engine with compose here")
-    run("docker", "compose", "build", "psychoscore-inference")
+    run("docker", "compose", "--profile", "train", "build")
     return "psychoscore"
 
 
@@ -189,6 +195,6 @@ print(urlopen(Request("http://127.0.0.1:8000/v1/generate", body, headers)).read(
 @slow
 @pytest.mark.skipif(not has_engine(), reason="no Docker engine with compose here")
 def test_a_build_that_torch_was_not_published_for_is_refused():
-    refused = subprocess.run(["docker", "build", "--build-arg", "TORCH=cu1", "."], cwd=ROOT, capture_output=True, text=True)
+    refused = subprocess.run(["docker", "build", "--target", "train", "--build-arg", "TORCH=cu1", "."], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode != 0
     assert "give --build-arg TORCH= a build that torch was published for" in refused.stdout + refused.stderr

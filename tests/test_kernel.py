@@ -1,6 +1,8 @@
 "The kernel: it draws what numpy draws, it reads and writes nowhere else, and whoever has no compiler goes without."
+import ast
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +62,7 @@ def test_a_margin_above_twice_the_error(monkeypatch):
     assert 0 < 2*worst < MARGIN
 
 
+FLAGS = ast.literal_eval(re.search(r"extra_compile_args=(\[.*?\])", (ROOT/"setup.py").read_text(encoding="utf-8"), re.DOTALL)[1])
 LOGITS = "12 rounds, logits 1d02767f10f63e23\n" # of random models, whatever compiles and runs the kernel
 
 
@@ -104,9 +107,23 @@ def test_a_wrong_choice_is_told_before_a_server_listens(command, monkeypatch):
         assert (result.returncode, result.stderr.count("\n")) == (2, 1) and "must be one of numpy" in result.stderr, result.stderr
 
 
+@kernel
+def test_a_kernel_that_is_asked_for_and_cannot_be_had_is_told(command, monkeypatch, tmp_path):
+    "A model that is too narrow for it: an error when it is forced, numpy else."
+    from psychoscore.model import ModelConfig, make_model, save_model
+    save_model(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=64, context=512)), tmp_path/"narrow", {"key_relative": True})
+    compose = ["compose", "--trauma", 0.5, "--seconds", 1, "--model", tmp_path/"narrow", "-o", tmp_path/"piece.mid"]
+    monkeypatch.setenv(ENVIRONMENT, SETS[-1])
+    said = command(*compose)
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1) and f"asks for {SETS[-1]}, but the kernel does not take this model: width" in said.stderr, said.stderr
+    for allowed in ("", "numpy"):
+        monkeypatch.setenv(ENVIRONMENT, allowed)
+        assert command(*compose).returncode == 0
+
+
 @compiler
 @pytest.mark.skipif(not SETS, reason="this processor runs no variant of the kernel")
-@pytest.mark.parametrize("options", [["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ["-O3", "-fno-math-errno"], ["-O0"]])
+@pytest.mark.parametrize("options", [["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ["-ffast-math", *FLAGS], ["-O0"]])
 def test_sanitizers_find_nothing_and_bits_do_not_depend_on_the_compiler(tmp_path, options):
     said = compile_and_run(tmp_path, "gcc", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", *options)
     if said is None: pytest.skip("the sanitizers' libraries are not installed")
@@ -155,7 +172,9 @@ def build(out, **environment):
     "The wheel of this checkout, from a copy: building leaves folders behind."
     source = out/"source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv", "nbs", "tests", "reports", "bench", "build", "*.so", "*.egg-info", "out", "data", "_docs"))
+    (in_place := source/"psychoscore/_kernel.abi3.so").write_bytes(b"an editable install's")
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, source], check=True, env=os.environ | environment)
+    assert in_place.read_bytes() == b"an editable install's"
     return next(out.glob("psychoscore-*.whl"))
 
 
@@ -164,7 +183,7 @@ def test_without_a_compiler_the_wheel_decodes_with_numpy(tmp_path, environment):
     wheel = build(tmp_path, **environment)
     names = zipfile.ZipFile(wheel).namelist()
     assert "psychoscore/kernel.py" in names and not [name for name in names if name.endswith(".so")]
-    if "PSYCHOSCORE_PURE" in environment: assert wheel.name.endswith("-py3-none-any.whl")
+    assert wheel.name.endswith("-py3-none-any.whl"), "it would be refused where it works"
     zipfile.ZipFile(wheel).extractall(tmp_path/"site")
     script = """
 import psychoscore

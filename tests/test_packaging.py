@@ -71,11 +71,11 @@ save_model(make_model(ModelConfig(width=16, layers=1, heads=2, mlp_width=16)), {
     assert (tmp_path/"tokenizer.json").read_bytes() == packaged.read_bytes()
 
 
-def run_time_distributions():
-    "What `pip install psychoscore` brings, without extras, as it is installed here."
+def run_time_distributions(extra=None):
+    "What `pip install psychoscore` brings, without extras or with one, as it is installed here."
     settings = ConfigParser(delimiters=["="])
     settings.read(ROOT/"settings.ini")
-    found, waiting = {}, [(Requirement(r), "") for r in settings["DEFAULT"]["requirements"].split()]
+    found, waiting = {}, [(Requirement(r), "") for of in ("requirements", extra and f"{extra}_requirements") if of for r in settings["DEFAULT"][of].split()]
     while waiting:
         requirement, extra = waiting.pop()
         if requirement.marker and not requirement.marker.evaluate(dict(extra=extra)): continue
@@ -147,9 +147,12 @@ def test_a_missing_extra_is_named(bare, tmp_path, extra, command):
     assert {path.name for path in tmp_path.iterdir()} == {"index", "data"} # no trace
 
 
-def test_what_composes_and_listens_is_small():
-    size = sum(Path(file.locate()).stat().st_size for name in run_time_distributions() for file in distribution(name).files or [] if Path(file.locate()).is_file())
-    assert 100e6 < size < 400e6, f"{size/1e6:.0f} MB"
+@pytest.mark.parametrize(("extra", "most"), [(None, 400e6), ("serve", 850e6)])
+def test_what_composes_and_what_serves_is_small(extra, most):
+    names = run_time_distributions(extra)
+    assert not {"torch", "transformers", "accelerate", "scikit-learn"} & set(names) and ("fastapi" in names) == (extra == "serve")
+    size = sum(Path(file.locate()).stat().st_size for name in names for file in distribution(name).files or [] if Path(file.locate()).is_file())
+    assert 100e6 < size < most, f"{size/1e6:.0f} MB"
 
 
 def test_without_its_extra_the_server_says_what_to_install(bare):
