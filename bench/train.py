@@ -2,11 +2,12 @@
 
 throughput  real tokens a second, ours against transformers.Trainer, on the same model, data, precision and batch; share of the matmul peak in that precision
 folder      time of a step, and memory, with 10,000 and with 1,000,000 pieces; of a model so small that drawing the batch shows
+update      Muon's share of a step: matrices one by one, all of a shape at once, and torch's own
 memory      resident memory of a run over its steps, the tiny model, rows that are compared included
 optimizers  Muon against AdamW at equal minutes, the tiny model
 
 What was measured is kept in one file, part by part, as each ends; --only replaces the parts that it names. All take a
-quarter of an hour.
+quarter of an hour. `bench/train_gpu.py` measures what a GPU is for.
 Usage: python bench/train.py --data FOLDER [--only throughput ...] [--tiny] [--out reports/bench/train.json]
 """
 import itertools
@@ -26,12 +27,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from bench.common import make_parser, run_script, write_json
 from psychoscore.dataset import POOL, DataMix, PreparedDataset, draw_window, make_batch, row_shares, training_batches
-from psychoscore.model import ModelConfig, add_residual_dropout, make_model, multiplies_bf16
+from psychoscore.model import ModelConfig, make_model, multiplies_bf16
 from psychoscore.tokens import PAD
-from psychoscore.train import contrasts, fit, lr_at, make_accelerator, make_optimizers, train_step
+from psychoscore.train import Muon, contrasts, fit, lr_at, make_accelerator, make_optimizers, make_ready, train_step
 from psychoscore.train_config import ContrastConfig, load_config
 
-PARTS = ["throughput", "folder", "memory", "optimizers"]
+PARTS = ["throughput", "folder", "update", "memory", "optimizers"]
 MICRO = ModelConfig(width=32, layers=1, heads=2, mlp_width=64)
 DEVICE = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 WARM_UP = 2 # Steps that are not counted: the first ones allocate
@@ -139,9 +140,8 @@ def simulated(data, n_pieces, folder):
 def started(data, config):
     "A model in training, its optimisers, and what steps are made of."
     accelerator = make_accelerator(Path(tempfile.gettempdir()))
-    model = make_model(config.model).to(accelerator.device).train()
-    if DEVICE.type == "cpu" and multiplies_bf16(DEVICE): model.set_attn_implementation("chunked")
-    add_residual_dropout(model, config.dropout)
+    model = make_model(config.model)
+    make_ready(model, config, accelerator.device)
     return accelerator, model, make_optimizers(model, config), zip(training_batches(data, config.mix), contrasts(data, config), strict=False)
 
 
@@ -161,6 +161,33 @@ def folder_size(data, config, sizes, pools):
             result[n] = dict(open_s=opened, draw_ms=1e3*statistics.median(draws), step_ms=1e3*statistics.median(steps), steps_ms=[1e3*s for s in steps], rss_mb=rss_mb())
             del big, stream, drawn
     return result
+
+
+def kinds_of_muon(matrices, config):
+    "Ways to make the same update."
+    settings, dtype = dict(lr=config.muon_lr, weight_decay=config.weight_decay), torch.bfloat16 if multiplies_bf16(DEVICE) else torch.float32
+    return {"one by one": Muon(matrices, dtype, False, **settings), "together": Muon(matrices, dtype, True, **settings),
+            "torch.optim.Muon": torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **settings)}
+
+
+def update(data, config, steps):
+    "The usual time of each kind of Muon, step by step in turn; what is the quicker here is the one that trains."
+    accelerator, model, made, stream = started(data, replace(config, contrast=ContrastConfig(rows=0)))
+    kinds, marks = kinds_of_muon(made[0].param_groups[0]["params"], config), []
+    for optimizer in kinds.values():
+        for group in optimizer.param_groups: group["full_lr"] = group["lr"]
+        optimizer.register_step_pre_hook(lambda *_: marks.append(now()))
+        optimizer.register_step_post_hook(lambda *_: marks.append(now()))
+    rows = []
+    for step in range(len(kinds)*(WARM_UP + steps)):
+        name, batch = list(kinds)[step % len(kinds)], next(stream)
+        marks.clear(); start = now()
+        train_step(model, [kinds[name], made[1]], *batch, lr_at(step, config), config, accelerator)
+        rows.append((name, now() - start, marks[1] - marks[0]))
+    rows = rows[WARM_UP*len(kinds):]
+    rest = statistics.median(step - muon for _, step, muon in rows)
+    usual = {name: statistics.median(muon for kind, _, muon in rows if kind == name) for name in kinds}
+    return dict(rest_ms=1e3*rest, kinds={name: dict(muon_ms=1e3*muon, share=muon/(muon + rest)) for name, muon in usual.items()}, products="bf16" if multiplies_bf16(DEVICE) else "float32")
 
 
 def memory(data, config, steps, every):
@@ -213,6 +240,7 @@ def main():
         measured[name] = conditions | dict(
             throughput=lambda: throughput(data, config, *((2, 3) if tiny else (5, 12))),
             folder=lambda: dict(pieces=folder_size(data, config, (1000, 3000) if tiny else (10_000, 1_000_000), 2 if tiny else 5)),
+            update=lambda: update(data, config, 2 if tiny else 20),
             memory=lambda: memory(data, smaller, *((20, 5) if tiny else (500, 10))),
             optimizers=lambda: dict(arms=optimizers(data, smaller, 0.02 if tiny else args.minutes, 3 if tiny else 30)))[name]()
         write_json(measured, args.out)

@@ -89,12 +89,12 @@ def _rank_n_contrast(embeddings: Tensor, profiles: Tensor, similarity_temperatur
     "Rank-N-Contrast (Zha 2023, eq. 1 and 2); `margin` plays no part."
     # Rounded, so that 0.3 - 0.1 and 0.5 - 0.3 tie as they should.
     distance = off_diagonal(squared_distances(profiles, profiles).sqrt()).round(decimals=5)
-    far_first = distance.argsort(1, descending=True).to(embeddings.device)
+    far_first = distance.argsort(1, descending=True).to(embeddings.device, non_blocking=True)
     at_least_as_far = distance.shape[1] - torch.searchsorted(distance.sort(1).values, distance)
     apart = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")
     logits = -off_diagonal(apart)/similarity_temperature
     running = logits.gather(1, far_first).logcumsumexp(1)
-    return (running.gather(1, at_least_as_far.to(embeddings.device) - 1) - logits).mean()
+    return (running.gather(1, at_least_as_far.to(embeddings.device, non_blocking=True) - 1) - logits).mean()
 
 # %% ../nbs/02_contrastive.ipynb #5cc11b5a
 LOSSES = {"info_nce": _info_nce, "rank_n_contrast": _rank_n_contrast, "y_aware": _y_aware}
@@ -123,7 +123,8 @@ def contrastive_loss(
         raise ValueError("a contrastive loss needs at least 3 pieces with a full profile, "
                          f"got {len(known)} of {len(profiles)}")
     with torch.autocast(embeddings.device.type, enabled=False):
-        embeddings = embeddings[known.to(embeddings.device)].to(torch.promote_types(embeddings.dtype, torch.float32))
+        embeddings = embeddings[known.to(embeddings.device, non_blocking=True)] # nothing waits for a GPU
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         return LOSSES[kind](embeddings, profiles[known], similarity_temperature, margin)
 
 # %% ../nbs/02_contrastive.ipynb #8ac9b0b7
