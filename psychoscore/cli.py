@@ -570,15 +570,16 @@ def asked_trajectory(
 def asked_plan(
     plan: dict[str, float], # At the beginning; descriptors that are given
     moves: "list[tuple[float, dict[str, float]]]", # Time of each --at, s, and what follows it
-) -> "dict[str, list[tuple[float, float]]]": # Keyframes of each descriptor
+): # A `PlanTrajectory`; None where nothing is asked
     "What the options ask of descriptors."
+    from psychoscore.plan import as_plan
     courses, names = {name: [(0.0, value)] for name, value in plan.items()}, {d.name for d in DESCRIPTORS}
     for time, changed in moves:
         for name in names & changed.keys():
             if name not in courses:
                 raise ValueError(f"--{name} must stand before the first --at, too: it says what it moves from")
             courses[name].append((time, changed[name]))
-    return courses
+    return as_plan(courses)
 
 def moves_of_dials(
     moves: "list[tuple[float, dict[str, float]]]", # Time of each --at, s, and what follows it
@@ -663,21 +664,18 @@ def compose(
     temperature: Temperature = None, schedule: Schedule = None,
     guidance: Guidance = None,
     top_p: TopP = 1.0, min_p: MinP = 0.0,
-    no_repeat: NoRepeat = 0,
-    takes: Takes = 1,
+    no_repeat: NoRepeat = 0, takes: Takes = 1,
     key: Tonic = None, mode: KeyMode = None,
     plan: dict,
-    prompt: Prompt = None, vary: Vary = None,
-    keep: Keep = None,
+    prompt: Prompt = None, vary: Vary = None, keep: Keep = None,
     format: Format = "mid",
     soundfont: SoundFont = None, model: Model = None,
     no_limits: NoLimits = False,
 ):
     "Compose a piece for a profile, or for one that moves."
-    from psychoscore.plan import as_plan
     moves = [*zip(at or [], context.meta["later"])]
     trajectory = asked_trajectory(dials, *moves_of_dials(moves), arc) # checked before anything slow is loaded
-    planned = as_plan(asked_plan(plan, moves))
+    planned = asked_plan(plan, moves)
     if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
     kinds = _kinds_of(out, format, soundfont)
     from psychoscore.compose import Composer

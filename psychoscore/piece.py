@@ -54,7 +54,7 @@ class Piece(ByValue):
                 f"mean velocity {velocity:.0f}, temperature {coolest:.2f} to {hottest:.2f}, seed {self.seed}")
 
     @property
-    def plan(self) -> "DataFrame": # A row a segment: `loudness_from`, `loudness_to` (asked), `loudness_played` and so on
+    def plan(self) -> "DataFrame": # A row a segment, as `plan_table` makes it
         "What was asked of each segment, and what was played."
         return plan_table(self.ids, self.notes, self.key.tonic, self.seconds)
 

@@ -9,7 +9,6 @@ __all__ = ['MAX_KEYFRAMES', 'PlanLike', 'PlanTrajectory', 'as_plan']
 import difflib, numbers, reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 import numpy as np
 from .descriptors import DESCRIPTORS, Descriptor, bin_of

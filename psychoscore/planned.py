@@ -56,7 +56,7 @@ def plan_table(
     notes: np.ndarray, # As it sounds; the first begins at 0
     tonic: int, # It sounds on, 0 to 11
     seconds: float, # Its length
-) -> "DataFrame": # A row a segment: start_s, end_s, mode, and from, to (asked, NaN where open) and played of each descriptor
+) -> "DataFrame": # A row a segment: start_s, end_s, mode, and of each descriptor from, to and played
     "What was asked of each segment, and what was played."
     import pandas as pd # only here: composing needs none
     played = played_segments(notes, tonic, seconds)
