@@ -100,39 +100,42 @@ class Turns:
 
     def step(self) -> "list[Job]": # Those whose turn it was
         "Draw a token of every job whose turn it is."
-        self._forget_gone()
-        while self._begin_turn(): pass
+        _forget_gone(self)
+        while _begin_turn(self): pass
         jobs, began = [*self.drawn], time.thread_time()
         if jobs: self.sampler.step()
         for job in jobs:
             job.spent_s += (time.thread_time() - began)/len(jobs)
             if job.done: del self.drawn[job]
-            elif len(job.starts) > self.drawn[job][0] and (self.new or self.aside): self.aside.append(self._end_turn(job))
+            elif len(job.starts) > self.drawn[job][0] and (self.new or self.aside):
+                self.aside.append(self._end_turn(job))
         return jobs
-
-    def _begin_turn(self) -> bool: # Whether there was room, and somebody to begin
-        is_new = bool(self.new) and (self.in_a_row < IN_A_ROW or not self.aside)
-        if len(self.sampler.rows) + 2 > self.abreast:
-            may_wait = [job for job, (_, may_wait) in self.drawn.items() if may_wait]
-            if not (is_new and may_wait): return False
-            self.aside.appendleft(self._end_turn(may_wait[-1]))
-        elif not (self.new or self.aside): return False
-        self.in_a_row = self.in_a_row + 1 if is_new else 0
-        if is_new: self.sampler.add([job := self.new.popleft()])
-        else: job, held = self.aside.popleft(); self.sampler.resume(held)
-        self.drawn[job] = len(job.starts), not (is_new or self.new)
-        return True
 
     def _end_turn(self, job):
         del self.drawn[job]
         return job, self.sampler.hold(job)
 
-    def _forget_gone(self):
-        gone = [job for job in self.drawn if job.done]
-        self.sampler.drop(*gone)
-        for job in gone: del self.drawn[job]
-        self.new = deque(job for job in self.new if not job.done)
-        self.aside = deque(pair for pair in self.aside if not pair[0].done)
+
+# %% ../nbs/serving/batching.ipynb #turnco04
+def _begin_turn(turns) -> bool: # Whether there was room, and somebody to begin
+    is_new = bool(turns.new) and (turns.in_a_row < IN_A_ROW or not turns.aside)
+    if len(turns.sampler.rows) + 2 > turns.abreast:
+        may_wait = [job for job, (_, may_wait) in turns.drawn.items() if may_wait]
+        if not (is_new and may_wait): return False
+        turns.aside.appendleft(turns._end_turn(may_wait[-1]))
+    elif not (turns.new or turns.aside): return False
+    turns.in_a_row = turns.in_a_row + 1 if is_new else 0
+    if is_new: turns.sampler.add([job := turns.new.popleft()])
+    else: job, held = turns.aside.popleft(); turns.sampler.resume(held)
+    turns.drawn[job] = len(job.starts), not (is_new or turns.new)
+    return True
+
+def _forget_gone(turns):
+    gone = [job for job in turns.drawn if job.done]
+    turns.sampler.drop(*gone)
+    for job in gone: del turns.drawn[job]
+    turns.new = deque(job for job in turns.new if not job.done)
+    turns.aside = deque(pair for pair in turns.aside if not pair[0].done)
 
 
 # %% ../nbs/serving/batching.ipynb #7a24faf5

@@ -16,7 +16,7 @@ from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any, Callable, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Iterable, Literal, Optional
 import typer
 from . import __version__
 from .descriptors import DESCRIPTORS
@@ -326,7 +326,7 @@ MaxUnusable = Annotated[float, typer.Option(min=0, max=1, help="Share of a corpu
 Copies = Annotated[int, typer.Option(min=1, help="Times each labelled training piece appears, varied.")]
 MaxStretch = Annotated[float, typer.Option(min=0, max=0.5, help="Of these, up to this share slower or faster.")]
 Relabel = Annotated[bool, typer.Option(
-    "--relabel", help="Let the headers of training pieces say what a listener hears in each segment. It learns from EMOPIA.")]
+    "--relabel", help="Let the headers of training pieces say what a listener hears. It learns from EMOPIA.")]
 Absolute = Annotated[bool, typer.Option("--absolute", help="Keep pitches as they are instead of transposing to C.")]
 
 # %% ../nbs/running/command.ipynb #88d11a6c
@@ -337,6 +337,13 @@ def _fold(text: Optional[str], labels: Optional[Path]) -> "Optional[tuple[int, i
     k, _, n = text.partition("/")
     if not (k.isdecimal() and n.isdecimal()): raise ValueError(f"--fold must be K/N, such as 2/5, got {text!r}")
     return int(k), int(n)
+
+def _relabelled(pieces: Iterable, clips) -> "tuple[Iterable, dict]": # Clips of EMOPIA; pieces, and how they were heard
+    "Let a listener that learns from clips hear pieces."
+    from psychoscore.dataset import emopia_pieces
+    from psychoscore.relabel import learn_relabelling, relabelled
+    relabelling = learn_relabelling(emopia_pieces(clips[clips.split != "unlisted"]), processes=-1)
+    return relabelled(pieces, relabelling, processes=-1), relabelling.summary()
 
 def _corpora(folders: list[Path], licences: list[str]) -> list[Callable]: # `corpus_pieces` for each
     from psychoscore.dataset import corpus_pieces
@@ -357,13 +364,10 @@ def prepare(
     labels: Labels = None, fold: Fold = None,
     synthetic: Synthetic = None,
     corpus: Corpora = None, corpus_licence: Licences = None,
-    song_by: SongBy = "stem",
-    max_unusable: MaxUnusable = 0.05, # dataset.MAX_UNUSABLE
-    no_limits: NoLimits = False,
-    copies: Copies = 24, # dataset.COPIES
+    song_by: SongBy = "stem", max_unusable: MaxUnusable = 0.05, # dataset.MAX_UNUSABLE
+    no_limits: NoLimits = False, copies: Copies = 24, # dataset.COPIES
     max_stretch: MaxStretch = 0.1,
-    absolute: Absolute = False,
-    relabel: Relabel = False,
+    absolute: Absolute = False, relabel: Relabel = False,
     split: Split = "published", placement: Placement = "measured", labels_reading: LabelsReading = "russell",
 ):
     "Tokenise EMOPIA or your own labelled MIDI, and other sources if given, into one folder for training."
@@ -386,13 +390,8 @@ def prepare(
     if reads_emopia: sources.append(emopia_pieces(clips))
     if synthetic: sources.append(synthetic_pieces(synthetic))
     sources += [read(song_by=song_by, max_unusable=max_unusable, limits=limits) for read in corpora]
-    pieces, how = chain(*sources), None
-    if relabel:
-        from psychoscore.relabel import learn_relabelling, relabelled
-        relabelling = learn_relabelling(emopia_pieces(clips[clips.split != "unlisted"]), processes=-1)
-        pieces, how = relabelled(pieces, relabelling, processes=-1), relabelling.summary()
-    data = prepare_dataset(pieces, out, copies=copies, max_stretch=max_stretch, key_relative=not absolute,
-                           relabelling=how)
+    pieces, how = _relabelled(chain(*sources), clips) if relabel else (chain(*sources), None)
+    data = prepare_dataset(pieces, out, copies, max_stretch, key_relative=not absolute, relabelling=how)
     typer.echo(data.summary().to_string())
     if not set(LABELLED) & set(data.pieces.source):
         typer.echo("no labelled pieces among them: training needs some to choose its best model by "

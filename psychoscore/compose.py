@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 from tqdm.auto import tqdm
-from .decoding import Precisions, Sampler
+from .candidates import Chooser
+from .decoding import Precisions
 from .draft import Draft, Manner, Segment, read_sampling
 from .kernel import choose_kernel
 from .piece import Piece
@@ -96,17 +97,19 @@ class Composer:
         "Compose many pieces side by side."
         takes = [takes_of(request) for request in requests]
         drafts = [self.draft(take) for of_one in takes for take in of_one]
-        sampler, waiting = Sampler(self.weights), drafts
+        chooser, waiting, done = Chooser(self.weights), drafts, {}
+        widest = max((request.candidates for request in requests), default=1)
         is_shown = is_watched() if progress is None else progress
         with tqdm(total=len(drafts), unit="piece", desc="compose", disable=not is_shown) as bar:
-            while waiting or sampler.rows:
-                free = max(MAX_ROWS - len(sampler.rows), 0)//2 # two rows each, with guidance
-                if waiting and free: sampler.add(waiting[:free]); waiting = waiting[free:]
-                sampler.step()
-                bar.update(len(drafts) - len(waiting) - len(sampler.sequences) - bar.n)
-        if len(drafts) == len(requests): return [draft.piece() for draft in drafts]
+            while waiting or chooser.pieces:
+                free = max(MAX_ROWS - chooser.n_rows, 0)//(2*widest) # two rows each, with guidance
+                if not chooser.pieces: free = max(free, 1)
+                if waiting and free: chooser.add(waiting[:free]); waiting = waiting[free:]
+                done |= chooser.step()
+                bar.update(len(done) - bar.n)
+        pieces = (done[number].piece() for number in range(len(drafts)))
+        if len(drafts) == len(requests): return [*pieces]
         from psychoscore.audition import best_of # only here: single takes need no listener
-        pieces = (draft.piece() for draft in drafts)
         return [best_of([*islice(pieces, len(of_one))]) for of_one in takes]
 
     @with_options("profile")
@@ -125,10 +128,12 @@ class Composer:
         return self._segments(self.draft(request)) # what is wrong with the request is said now
 
     def _segments(self, draft):
-        sampler = Sampler(self.weights)
-        sampler.add([draft])
-        for number in range(-(-draft.request.steps//SEGMENT_STEPS)):
-            while len(draft.starts) == number + 1 and not draft.done: sampler.step()
+        chooser, count = Chooser(self.weights), -(-draft.request.steps//SEGMENT_STEPS)
+        chooser.add([draft])
+        for number in range(count):
+            while chooser.pieces and chooser.pieces[0].number == number:
+                done = chooser.step()
+                draft = done[0] if done else chooser.pieces[0].running[0]
             yield draft.segment(number)
         return draft.piece()
 

@@ -226,6 +226,11 @@ class Sampler:
         self._arrange(self.rows + added)
         return [sequence, *copies]
 
+    def is_fed(self, sequence: Sequence) -> bool:
+        "Whether the next step draws a token of it."
+        row = next(i for i, (s, hidden) in enumerate(self.rows) if s is sequence and not hidden)
+        return self.decoder.lengths[row] + 1 == len(sequence.view)
+
     def hold(self, sequence: Sequence) -> list: # For `resume`
         "Set a sequence aside as it is."
         return self._remove([sequence], self.decoder.take)

@@ -20,8 +20,9 @@ from .profile import CIRCUMPLEX, PsychometricProfile
 from .request import Request
 from .temperature import SCHEDULES
 from .tokens import (
-    BOS, FAMILY, FIRST, HEADER_LENGTH, IS_END, IS_PITCH, IS_WAIT, PASSES, PLAN, PLAN_FIRST, SEG, SEGMENT_S, SEGMENT_STEPS, SOURCES,
-    STEP_S, UNPLANNED, VOCABULARY, Grammar, decode, header_ids, ids_of_notes, key_shift, plan_ids, quantise)
+    BOS, FAMILY, FIRST, HEADER_LENGTH, IS_END, IS_PITCH, IS_WAIT, PASSES, PLAN, PLAN_FIRST, SEG, SEGMENT_S,
+    SEGMENT_STEPS, SOURCES, STEP_S, UNPLANNED, VOCABULARY, Grammar, decode, header_ids, ids_of_notes, key_shift,
+    plan_ids, quantise)
 
 # %% ../nbs/composing/draft.ipynb #samp0co1
 @checked_dataclass(frozen=True, config=dict(extra="forbid", allow_inf_nan=False, strict=True))
@@ -136,6 +137,8 @@ class Draft(Sequence):
         if request.takes > 1:
             raise ValueError("a draft or a stream is one take: leave takes out, or compose without a stream, "
                              f"got takes {request.takes}")
+        if request.candidates > 1 and not manner.plans:
+            raise ValueError(f"this model knows no plans, by which candidates are compared, got {request.candidates}")
         if request.plan and not manner.plans: raise ValueError(NO_PLANS)
         opening, sampling = [BOS, FIRST["SOURCE"] + SOURCES.index("emopia")], manner.sampling
         guidance = sampling.guidance if request.guidance is None else request.guidance

@@ -67,8 +67,7 @@ class Songs: # In one cell: looking up, adding and sorting in share one store
         "Recognise a piece."
         owners = self.owners_of(hashes)
         songs, shared = np.unique(owners[owners >= 0], return_counts=True)
-        fewer = np.minimum(np.array(self.sizes, int)[songs], len(hashes))
-        like = (shared >= SHARED) & (shared >= SHARE*fewer)
+        like = (shared >= SHARED) & (shared >= SHARE*np.minimum(np.array(self.sizes, int)[songs], len(hashes)))
         return songs[like][np.argsort(-shared[like], kind="stable")].tolist()
 
     def add(self,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INTERFACE', 'ENVIRONMENT', 'SIDE_BY_SIDE', 'AT_ONCE', 'why_missing', 'Choice', 'choose_kernel', 'KernelWeights',
-           'halved', 'make_kernel_weights', 'Buffers', 'make_buffers', 'run_kernel', 'KernelDecoder']
+           'halved', 'make_kernel_weights', 'Buffers', 'make_buffers', 'run_kernel', 'KernelRows', 'KernelDecoder']
 
 # %% ../nbs/composing/kernel.ipynb #krnl0004
 import os
@@ -140,36 +140,14 @@ def run_kernel(
                      held[some], lengths[some], caches[some], logits[some], buffers.work)
     return logits[:, :weights.shape[4]]
 
-# %% ../nbs/composing/kernel.ipynb #krnl0015
-class KernelDecoder:
-    "Rows of tokens that a model continues side by side."
+# %% ../nbs/composing/kernel.ipynb #krnl0032
+class KernelRows:
+    "Keys and values of rows of tokens."
     def __init__(self, weights: KernelWeights):
         self.weights, self.buffers = weights, make_buffers(weights)
         self.lengths = np.zeros(0, np.int32) # Tokens so far, (B,)
         self.held = np.zeros((0, len(CONDITIONS)), np.int32) # What holds after them
         self.caches, self.spare = [], [] # Keys and values of rows, and of rows that were dropped
-
-    def prefill(self,
-        prompts: list, # Token ids of each row, at least one, at most the context
-        rows: "list[int]|None" = None, # Rows to begin anew; by default new ones, after those there are
-    ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
-        "Begin rows with a prompt each."
-        if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
-        check_prompts(prompts, rows, self.weights.shape[5])
-        while len(self.caches) <= max(rows): self.caches.append(self._cache())
-        more = len(self.caches) - len(self.lengths)
-        self.lengths, self.held = np.pad(self.lengths, (0, more)), np.pad(self.held, ((0, more), (0, 0)))
-        self.lengths[list(rows)] = [len(p) for p in prompts]
-        return np.stack([self._read(np.asarray(prompt), row) for row, prompt in zip(rows, prompts, strict=True)])
-
-    def step(self,
-        tokens, # The next token of each row, (B,)
-    ) -> np.ndarray: # Logits after it, (B, V)
-        "Add a token to every row."
-        held = follow_conditions(self.held, np.asarray(tokens))
-        logits = run_kernel(self.weights, self.buffers, tokens, held, self.lengths, self.caches)
-        self.lengths, self.held = self.lengths + np.int32(1), held
-        return logits
 
     def drop(self, row: int):
         "Forget a row; the last one takes its place."
@@ -203,6 +181,31 @@ class KernelDecoder:
     def _written(self, row): # Keys lie sixteen positions side by side
         layers, heads, *_, context = self.weights.shape[:6]
         return self.caches[row].reshape(layers, 2*heads, context, -1)[:, :, :-(-self.lengths[row]//16)*16]
+
+# %% ../nbs/composing/kernel.ipynb #krnl0015
+class KernelDecoder(KernelRows):
+    "Rows of tokens that a model continues side by side."
+    def prefill(self,
+        prompts: list, # Token ids of each row, at least one, at most the context
+        rows: "list[int]|None" = None, # Rows to begin anew; by default new ones, after those there are
+    ) -> np.ndarray: # Logits after each prompt, (len(prompts), V)
+        "Begin rows with a prompt each."
+        if rows is None: rows = range(len(self.lengths), len(self.lengths) + len(prompts))
+        check_prompts(prompts, rows, self.weights.shape[5])
+        while len(self.caches) <= max(rows): self.caches.append(self._cache())
+        more = len(self.caches) - len(self.lengths)
+        self.lengths, self.held = np.pad(self.lengths, (0, more)), np.pad(self.held, ((0, more), (0, 0)))
+        self.lengths[list(rows)] = [len(p) for p in prompts]
+        return np.stack([self._read(np.asarray(prompt), row) for row, prompt in zip(rows, prompts, strict=True)])
+
+    def step(self,
+        tokens, # The next token of each row, (B,)
+    ) -> np.ndarray: # Logits after it, (B, V)
+        "Add a token to every row."
+        held = follow_conditions(self.held, np.asarray(tokens))
+        logits = run_kernel(self.weights, self.buffers, tokens, held, self.lengths, self.caches)
+        self.lengths, self.held = self.lengths + np.int32(1), held
+        return logits
 
     def _read(self, prompt, row):
         caches, held = [self.caches[row]]*len(prompt), conditions(prompt)

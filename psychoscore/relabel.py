@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['HEARD_EVERY', 'WINDOWS_AT_ONCE', 'SONG_PARTS', 'LISTENED', 'SHARES', 'PIECES_AT_ONCE', 'segment_middles',
-           'heard_windows', 'Hears', 'heard_dials', 'bridge', 'deal_parts', 'to_learn_from', 'Listeners',
+           'heard_windows', 'Hears', 'heard_dials', 'bridge', 'KnownSongs', 'deal_parts', 'to_learn_from', 'Listeners',
            'learn_listeners', 'ranked', 'Scale', 'weigh', 'fit_scale', 'with_heard', 'hear_batch', 'hear_segments',
            'Relabelling', 'learn_relabelling', 'relabelled', 'plot_moving_dials']
 
 # %% ../nbs/hearing/relabel.ipynb #rlb0impx
-import warnings, zlib
+import zlib
 from collections import deque
 from itertools import islice
 from typing import Callable, Iterable, Iterator, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 from .augment import LEAST_NOTES
-from .dataset import SourcePiece, join_versions
+from .dataset import SourcePiece
 from .duplicates import Songs, fingerprint
 from .emopia import published_split
 from .estimators import CLIP_COPIES, Ridge, Rows, augmented_rows, learn
@@ -75,6 +75,33 @@ def bridge(
     if not len(known): return heard
     return np.stack([np.interp(np.arange(len(heard)), known, column[known]) for column in heard.T], 1)
 
+# %% ../nbs/hearing/relabel.ipynb #rlb0kno1
+class KnownSongs:
+    "Songs by name and by their music; versions of one another are one song."
+    def __init__(self, pieces: Iterable[SourcePiece]):
+        self.known, self.names, self.root, numbers = Songs(), [], {}, {}
+        for piece in pieces:
+            hashes, song = fingerprint(piece.notes), piece.song_id
+            self.root.setdefault(song, song)
+            for number in self.known.find(hashes): self.root[self.first(song)] = self.first(self.names[number])
+            number = self.known.add(hashes, numbers.get(song))
+            if number == len(self.names): self.names.append(song); numbers[song] = number
+
+    def first(self,
+        song: str, # That has come by
+    ) -> str: # The name under which all its versions go
+        "Find the first of a song's versions."
+        while self.root[song] != song: song = self.root[song]
+        return song
+
+    def find(self,
+        piece: SourcePiece,
+    ) -> "str|None": # The first version; None for a song that has not come by
+        "Recognise a piece, by its song's name or by its music."
+        if piece.song_id in self.root: return self.first(piece.song_id)
+        like = self.known.find(fingerprint(piece.notes))
+        return self.first(self.names[like[0]]) if like else None
+
 # %% ../nbs/hearing/relabel.ipynb #rlb0fol1
 SONG_PARTS = 6 # Of the songs that are learned from
 
@@ -88,32 +115,28 @@ def deal_parts(
 
 def to_learn_from(
     pieces: "list[SourcePiece]", # EMOPIA's, of all splits
-) -> "list[SourcePiece]": # Training pieces, versions under one song
+    known: KnownSongs, # Theirs
+) -> "list[SourcePiece]": # Of the training songs
     "Leave out the songs of the judges, and versions of them."
     listed = published_split()
-    judged = set(listed.index[listed.isin(["validation", "test"])])
-    with warnings.catch_warnings(action="ignore", category=UserWarning): # of versions: `prepare` tells of them
-        joined = join_versions(pieces)
-    apart = {piece.song_id for piece in joined if piece.split != "train" or piece.piece_id in judged}
-    return [piece for piece in joined if piece.song_id not in apart]
+    judged = set(listed.index[listed.isin(["validation", "test"])]) # whatever another split says
+    apart = {known.first(p.song_id) for p in pieces if p.split != "train" or p.piece_id in judged}
+    return [piece for piece in pieces if known.first(piece.song_id) not in apart]
 
 # %% ../nbs/hearing/relabel.ipynb #rlb0lis1
 class Listeners(NamedTuple):
     "Who hears which song."
     models: "list[Ridge]" # Of each part, learned from the others; the last one from all
     learned_from: "list[frozenset[str]]" # Songs of each
-    part: "dict[str, int]" # Song to its part
-    known: Songs # The songs that were learned from, to recognise versions
-    names: "list[str]" # Of the songs in `known`
+    part: "dict[str, int]" # Song to its part; of versions, the first
+    known: KnownSongs # EMOPIA's
 
     def number_of(self,
         piece: SourcePiece,
     ) -> int: # Of the model that hears it
         "Find the listener that did not learn from a piece's song, or from a version of it."
-        if piece.song_id in self.part: return self.part[piece.song_id]
-        if piece.source == "synthetic": return len(self.models) - 1
-        like = self.known.find(fingerprint(piece.notes))
-        return self.part[self.names[like[0]]] if like else len(self.models) - 1
+        song = None if piece.source == "synthetic" else self.known.find(piece)
+        return self.part.get(song, len(self.models) - 1)
 
 def learn_listeners(
     pieces: "list[SourcePiece]", # EMOPIA's, of all splits
@@ -121,20 +144,15 @@ def learn_listeners(
     copies: int = CLIP_COPIES, # Of each clip, as other sources would have written it
 ) -> Listeners:
     "Learn a listener for each part of the songs, and one for what is no song of EMOPIA."
-    own = to_learn_from(pieces)
-    profiles = np.stack([piece.profile.vector()[:len(CIRCUMPLEX)] for piece in own])
+    known = KnownSongs(pieces)
+    own = to_learn_from(pieces, known)
+    part, profiles = deal_parts((known.first(p.song_id) for p in own), parts), [p.profile.vector()[:2] for p in own]
     clips = pd.DataFrame(profiles, columns=[d.name for d in CIRCUMPLEX]).assign(song_id=[p.song_id for p in own])
-    part, rows = deal_parts(clips.song_id, parts), augmented_rows(clips, [piece.notes for piece in own], copies)
-    of_row = np.array([part[song] for song in rows.songs])
-    kept = [of_row != number for number in range(parts + 1)]
+    rows = augmented_rows(clips, [piece.notes for piece in own], copies)
+    of_row = np.array([part[known.first(song)] for song in rows.songs])
+    kept = [of_row != number for number in range(parts + 1)] # no row is of the last number
     models = [learn(Rows(*(column[of_model] for column in rows))) for of_model in kept]
-    song_of = {piece.piece_id: piece.song_id for piece in own} # versions go by one name there
-    part |= {piece.song_id: part[song_of[piece.piece_id]] for piece in pieces if piece.piece_id in song_of}
-    known, names, numbers = Songs(), [], {}
-    for piece in own:
-        number = known.add(fingerprint(piece.notes), numbers.get(piece.song_id))
-        if number == len(names): names.append(piece.song_id); numbers[piece.song_id] = number
-    return Listeners(models, [frozenset(rows.songs[of_model]) for of_model in kept], part, known, names)
+    return Listeners(models, [frozenset(rows.songs[of_model]) for of_model in kept], part, known)
 
 # %% ../nbs/hearing/relabel.ipynb #rlb0sca1
 LISTENED = 2/3 # Weight of what is heard, beside the label
@@ -249,8 +267,12 @@ class Relabelling(NamedTuple):
     def summary(self) -> dict: # Ready for JSON
         "What is kept with the data: who heard which song, and the scales."
         tables = {name: np.round(table, 5).T.tolist() for name, table in self.scale._asdict().items()}
-        return {"window_s": WINDOW_S, "listened": LISTENED, "part": self.listeners.part, "scale": tables}
+        known = self.listeners.known
+        versions = {song: first for song in known.root if (first := known.first(song)) != song}
+        return {"window_s": WINDOW_S, "listened": LISTENED, "part": self.listeners.part, "versions": versions,
+                "scale": tables}
 
+# %% ../nbs/hearing/relabel.ipynb #rlb0rel5
 def learn_relabelling(
     pieces: Iterable[SourcePiece], # EMOPIA's, of all splits, from `emopia_pieces`
     parts: int = SONG_PARTS,
@@ -259,7 +281,7 @@ def learn_relabelling(
 ) -> Relabelling:
     "Learn listeners, and hear EMOPIA's training segments for the scale."
     listeners = learn_listeners(pieces := list(pieces), parts, copies)
-    own = [piece for piece in pieces if piece.song_id in listeners.part]
+    own = [piece for piece in pieces if listeners.known.find(piece) in listeners.part]
     label, heard = [], []
     for piece, dials in hear_segments(own, listeners.number_of, listeners.models, processes):
         if np.isnan(dials).any(): continue

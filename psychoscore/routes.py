@@ -183,7 +183,7 @@ async def unless_gone(
     finally:
         for task in tasks: task.cancel() # those that are done do not mind
         await asyncio.wait(tasks) # what it took is known
-    if work in done and not work.cancelled(): return work.result()
+    if not work.cancelled(): return work.result() # or its own refusal, though it came while it was given up
     if gone in done: raise HTTPException(499, "the client closed the connection")
     raise Late("there was no answer by the deadline")
 

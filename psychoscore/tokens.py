@@ -8,8 +8,9 @@ __all__ = ['STEP_S', 'SEGMENT_STEPS', 'SEGMENT_S', 'MAX_DURATION', 'MAX_NOTES', 
            'PLAN', 'PLAN_FIRST', 'UNPLANNED', 'IS_PLAN', 'IS_NOTE', 'IS_PREDICTED', 'IS_END', 'IS_MODE', 'IS_PITCH',
            'IS_WAIT', 'PASSES', 'NULLED', 'CONDITIONS', 'CONDITION_COLUMN', 'CONDITION_ROW', 'N_CONDITION_ROWS',
            'MAX_HELD', 'MIDITOK_FAMILIES', 'MIDITOK_TICKS', 'TokenGrid', 'quantise', 'Encoded', 'key_shift',
-           'header_ids', 'ids_of_notes', 'plan_ids', 'encode', 'decode', 'with_profile', 'segment_starts', 'window',
-           'has_plans', 'without_plans', 'conditions', 'follow_conditions', 'Grammar', 'miditok_tokenizer']
+           'header_ids', 'ids_of_notes', 'plan_ids', 'encode', 'written_notes', 'decode', 'with_profile',
+           'segment_starts', 'window', 'has_plans', 'without_plans', 'conditions', 'follow_conditions', 'Grammar',
+           'miditok_tokenizer']
 
 # %% ../nbs/music/tokens.ipynb #a2198295
 from typing import NamedTuple
@@ -173,6 +174,24 @@ def encode(
     return Encoded(ids if plans else without_plans(ids), key, margin)
 
 # %% ../nbs/music/tokens.ipynb #938f628f
+def written_notes(
+    ids, # Token ids of a piece, or of some of its segments, (T,)
+) -> np.ndarray: # Onset and duration, steps; pitch, MIDI number as written; index into VELOCITIES; (N, 4) int
+    "Read the notes as they are written; a segment begins at SEG, and time at the first."
+    rows, clock, segment, pitch, level = [], 0, -1, None, None
+    for token in map(int, ids):
+        family = FAMILY[token]
+        value = token - FIRST[family]
+        if family == "SEG": segment += 1; clock = segment*SEGMENT_STEPS
+        elif family == "TIMESHIFT": clock += value + 1
+        elif family == "PITCH": pitch = FAMILIES["PITCH"][value]
+        elif family == "VELOCITY": level = value
+        elif family == "DURATION":
+            if pitch is None or level is None:
+                raise ValueError(f"DURATION without PITCH and VELOCITY before it, after {len(rows)} notes")
+            rows.append((clock, value + 1, pitch, level)); pitch = level = None
+    return np.array(rows, dtype=int).reshape(-1, 4)
+
 def decode(
     ids, # Token ids of a whole piece, (T,)
     key: Key = Key(0, "major"), # Key to sound in
@@ -180,19 +199,8 @@ def decode(
 ) -> np.ndarray: # Note table; time 0 is the first onset
     "Read tokens as music."
     shift = key_shift(key) if key_relative else 0
-    rows, clock, segment, pitch, level = [], 0, -1, None, None
-    for token in map(int, ids):
-        family = FAMILY[token]
-        value = token - FIRST[family]
-        if family == "SEG": segment += 1; clock = segment*SEGMENT_STEPS
-        elif family == "TIMESHIFT": clock += value + 1
-        elif family == "PITCH": pitch = FAMILIES["PITCH"][value] - shift
-        elif family == "VELOCITY": level = value
-        elif family == "DURATION":
-            if pitch is None or level is None:
-                raise ValueError(f"DURATION without PITCH and VELOCITY before it, after {len(rows)} notes")
-            rows.append((clock, value + 1, pitch, VELOCITIES[level])); pitch = level = None
-    onset, duration, pitch, velocity = np.array(rows, dtype=int).reshape(-1, 4).T
+    onset, duration, pitch, level = written_notes(ids).T
+    pitch, velocity = pitch - shift, VELOCITIES[level]
     for p in np.unique(pitch):
         mine = np.flatnonzero(pitch == p)
         duration[mine[:-1]] = np.minimum(duration[mine[:-1]], np.diff(onset[mine]).clip(1))

@@ -69,8 +69,8 @@ TRAIN_CONFIGS = {
             batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     # From a model that knows no plans to one that follows them
     "plans": TrainConfig(
-        init="", learn_plans=True, dropout=0.2, weight_decay=0.1, max_steps=4000, warmup_steps=20,
-        eval_interval=500, muon_lr=1e-3, adamw_lr=1e-3, contrast=ContrastConfig(rows=8, weight=0.1), mix=DataMix(
+        init="", learn_plans=True, dropout=0.2, weight_decay=0.1, max_steps=1500, warmup_steps=20,
+        eval_interval=300, muon_lr=1e-3, adamw_lr=1e-3, contrast=ContrastConfig(rows=8, tokens=128), mix=DataMix(
             batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
     # For music of one's own; the rates by bench/finetune.py
     "finetune": TrainConfig(

@@ -93,7 +93,7 @@ class LlamaWeights(NamedTuple):
 EMBEDDING, LM_HEAD, LAST_NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 CONDITION = "condition.weight" # Vectors that are added to embeddings
 
-# %% ../nbs/learning/weights.ipynb #wght00cd
+# %% ../nbs/learning/weights.ipynb #wght00x1
 def expected_tensors(shape: Shape) -> "dict[str, tuple[int, ...]]": # Name -> shape
     "What a Llama consists of."
     c, m, v = shape.width, shape.mlp_width, shape.vocabulary

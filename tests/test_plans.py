@@ -119,6 +119,33 @@ def test_models_without_plans_have_none(planner):
     assert piece.ids.max() < old.llama.shape.vocabulary
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_candidates_come_nearer_to_their_plan(model, planner, guidance):
+    "Each segment is the nearest of its candidates; a piece does not depend on its company, and a stream is the piece."
+    from psychoscore.candidates import mismatch
+    made, profile = composer(model, planner), PsychometricProfile(0.4, 0.7)
+    wishes = [Request(profile, 12, seed, candidates=n, guidance=guidance) for seed in range(2) for n in (1, 6)]
+    def away(wish):
+        draft = made.draft(wish.again(candidates=1))
+        draft.ids = made.compose_batch([wish])[0].ids.tolist()
+        draft.starts = np.flatnonzero(np.array(draft.ids) == SEG).tolist()
+        return np.mean([mismatch(draft, number) for number in range(len(draft.starts))])
+    alone = [made.compose_batch([wish])[0] for wish in wishes]
+    assert [p.ids.tobytes() for p in made.compose_batch(wishes)] == [p.ids.tobytes() for p in alone]
+    assert np.mean([away(w) for w in wishes[1::2]]) < np.mean([away(w) for w in wishes[::2]]) - 0.02
+    stream = made.stream(profile, 12, seed=1, candidates=6, guidance=guidance)
+    while True:
+        try: next(stream)
+        except StopIteration as over: piece = over.value; break
+    assert np.array_equal(piece.ids, alone[3].ids)
+
+
+def test_without_plans_candidates_cannot_be_compared():
+    old = Composer(make_model(ModelConfig(width=64, layers=1, heads=2, mlp_width=64, plans=False), seed=1), {"key_relative": True})
+    with pytest.raises(ValueError, match="knows no plans"): old.compose(PsychometricProfile(0.5, 0.5), candidates=2)
+    with pytest.raises(ValueError, match="candidates must be"): Request(candidates=0, profile=PsychometricProfile())
+
+
 # --- words that are given
 
 LOUD_AND_LOUDER = {"density": 6.0, "loudness": [(0, 40), (30, 90)]}

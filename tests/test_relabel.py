@@ -5,12 +5,13 @@ import os
 import numpy as np
 import pytest
 
+from psychoscore import relabel
 from psychoscore.contrastive import BalancedSampler
-from psychoscore.dataset import SourcePiece, emopia_pieces, prepare, vary
+from psychoscore.dataset import PreparedDataset, SourcePiece, emopia_pieces, prepare, vary
 from psychoscore.emopia import load_emopia, published_split
 from psychoscore.notes import make_notes
 from psychoscore.profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, profile_bins
-from psychoscore.relabel import SHARES, SONG_PARTS, deal_parts, hear_segments, heard_dials, learn_relabelling, relabelled, segment_middles, to_learn_from
+from psychoscore.relabel import SHARES, SONG_PARTS, KnownSongs, deal_parts, hear_segments, heard_dials, learn_relabelling, relabelled, segment_middles, to_learn_from
 from psychoscore.tokens import PROFILE_FIRST, NULL, encode
 
 needs_emopia = pytest.mark.skipif("PSYCHOSCORE_DATA" not in os.environ, reason="PSYCHOSCORE_DATA is not set: no EMOPIA files here")
@@ -40,24 +41,28 @@ def hear(relabelling, piece):
     return heard
 
 
-def header_bins(piece):
-    "Bins that the headers ask for, (S, P)."
-    ids = encode(piece.notes, piece.profile, "emopia").ids.astype(int)
+def header_bins(piece): return bins_of(encode(piece.notes, piece.profile, "emopia").ids)
+
+
+def bins_of(ids):
+    "Bins that headers ask for, (S, P)."
+    ids = ids.astype(int)
     return np.stack([ids[(ids >= first) & (ids <= first + NULL)] - first for first in PROFILE_FIRST], 1)
+
+
+def alike(one, other): return bool(np.abs(one - other).max() < 1e-9) # a label moves what is heard by thousandths
 
 
 # ---- no leak
 
-def check_parts(listeners, held_out):
-    for song, part in listeners.part.items(): assert song not in listeners.learned_from[part], song
+def check_parts(listeners, pieces):
+    for piece in pieces: assert piece.song_id not in listeners.learned_from[listeners.number_of(piece)], piece.song_id
     assert len(listeners.models) == len(listeners.learned_from) == SONG_PARTS + 1
     assert set().union(*listeners.learned_from[:-1]) == listeners.learned_from[-1]
-    assert not listeners.learned_from[-1] & held_out
+    assert not listeners.learned_from[-1] & {p.song_id for p in pieces if p.split != "train"}
 
 
-def test_nobody_hears_a_song_that_they_learned_from(pieces, relabelling):
-    check_parts(relabelling.listeners, {p.song_id for p in pieces if p.split != "train"})
-    for piece in pieces: assert piece.song_id not in relabelling.listeners.learned_from[relabelling.listeners.number_of(piece)]
+def test_nobody_hears_a_song_that_they_learned_from(pieces, relabelling): check_parts(relabelling.listeners, pieces)
 
 
 @pytest.mark.parametrize("song", [0, 5])
@@ -68,7 +73,7 @@ def test_an_absurd_label_is_never_heard_in_its_own_song(pieces, relabelling, son
     part = relabelling.listeners.part
     assert misled.listeners.part == part # no label decides who hears whom
     for piece in pieces:
-        same = np.array_equal(hear(relabelling, piece), hear(misled, piece))
+        same = alike(hear(relabelling, piece), hear(misled, piece))
         assert same == (part.get(piece.song_id) == part[planted]), piece.piece_id
 
 
@@ -77,19 +82,22 @@ def test_a_listener_that_had_learned_the_song_would_be_noticed(pieces, relabelli
     listeners = relabelling.listeners
     absurd = learn_relabelling([p._replace(profile=PsychometricProfile(0.9, 0.1)) if p.song_id == "song 0" else p for p in pieces], copies=1).listeners
     one, other = (heard_dials([pieces[0].notes], which.models[-1])[0] for which in (listeners, absurd))
-    assert not np.array_equal(one, other)
+    assert not alike(one, other)
 
 
 def test_labels_of_held_out_pieces_are_never_read(pieces, relabelling):
     changed = learn_relabelling([p._replace(profile=PsychometricProfile(0.5, 0.5)) if p.split != "train" else p for p in pieces], copies=1)
-    for k in range(len(relabelling.scale)): assert np.array_equal(relabelling.scale[k], changed.scale[k])
-    for piece in pieces[::5]: assert np.array_equal(hear(relabelling, piece), hear(changed, piece))
+    for k in range(len(relabelling.scale)): assert alike(relabelling.scale[k], changed.scale[k])
+    for piece in pieces[::5]: assert alike(hear(relabelling, piece), hear(changed, piece))
+
+
+def taught(pieces): return {p.song_id for p in to_learn_from(pieces, KnownSongs(pieces))}
 
 
 def test_songs_that_the_judges_learned_from_teach_nobody_whatever_the_split_says(pieces):
     listed = published_split()
     judged = pieces[0]._replace(piece_id=listed.index[listed == "test"][0])
-    assert judged.split == "train" and judged.song_id not in {p.song_id for p in to_learn_from([judged, *pieces[3:]])}
+    assert judged.split == "train" and judged.song_id not in taught([judged, *pieces[1:]])
 
 
 def moved(piece, **other):
@@ -100,9 +108,10 @@ def moved(piece, **other):
 
 
 def test_versions_of_a_song_are_one_song(pieces):
-    listeners = learn_relabelling([*pieces, moved(pieces[4])], copies=1).listeners
-    assert listeners.part["another name"] == listeners.part[pieces[4].song_id]
-    assert "another name" not in {p.song_id for p in to_learn_from([*pieces, moved(pieces[-1], split="train")])} # of a held-out song
+    listeners = learn_relabelling(both := [*pieces, moved(pieces[4])], copies=1).listeners
+    assert listeners.number_of(both[-1]) == listeners.number_of(pieces[4]) < SONG_PARTS
+    check_parts(listeners, both)
+    assert "another name" not in taught([*pieces, moved(pieces[-1], split="train")]) # of a held-out song
 
 
 def test_a_version_in_a_corpus_is_heard_by_who_did_not_hear_the_song(pieces, relabelling):
@@ -216,20 +225,28 @@ def test_a_varied_performance_keeps_its_dials_in_place():
     piece = made(0, 0)._replace(profile=ProfileTrajectory([(8, PsychometricProfile(0.1, 0.2)), (16, PsychometricProfile(0.9, 0.7))]))
     for seed in range(3):
         varied = vary(piece, np.random.default_rng(seed), 0.1)
-        assert abs(varied.notes["onset_s"][-1]/piece.notes["onset_s"][-1] - 1) > 0.005
+        assert abs(varied.notes["onset_s"][-1]/piece.notes["onset_s"][-1] - 1) > 0.001
         assert np.allclose(varied.profile.vectors(varied.notes["onset_s"]), piece.profile.vectors(piece.notes["onset_s"]), equal_nan=True)
 
 
 # ---- on EMOPIA
 
 @needs_emopia
-def test_no_leak_on_emopia():
-    clips = load_emopia()
-    pieces = [*emopia_pieces(clips[clips.split != "unlisted"])]
-    held_out = {p.song_id for p in pieces if p.split != "train"}
-    relabelling = learn_relabelling(pieces, copies=0)
-    check_parts(relabelling.listeners, held_out)
-    own = [p for p in pieces if p.split == "train"]
-    assert len(relabelling.listeners.part) > 0.97*len({p.song_id for p in own}) # versions of held-out songs teach nobody
-    done = [*relabelled(own[:20], relabelling)]
-    assert all(p.label is not None and np.isfinite(p.profile.vectors(segment_middles(p.notes))[:, :2]).all() for p in done)
+def test_the_command_relabels_emopia_without_a_leak(tmp_path, command, monkeypatch):
+    learned, learn = [], relabel.learn_relabelling
+    def quickly(*arguments, **options):
+        learned.append(learn(*arguments, copies=0, **options))
+        return learned[0]
+    monkeypatch.setattr(relabel, "learn_relabelling", quickly)
+    done = command("prepare", "--relabel", "--copies", "1", "--out", tmp_path/"data")
+    assert done.returncode == 0, done.stderr
+    data, clips = PreparedDataset(tmp_path/"data"), load_emopia().set_index("clip_id")
+    pieces, listeners = data.pieces.set_index("piece_id"), learned[0].listeners
+    check_parts(listeners, [*emopia_pieces(load_emopia().query("split != 'unlisted'"))])
+    assert len(listeners.learned_from[-1]) == 288 and pieces.song_id[pieces.split == "train"].nunique() == 290 # two have versions that validate
+    assert np.allclose(pieces[["trauma", "entropy"]], clips.loc[pieces.index, ["trauma", "entropy"]]) and not pieces.moves.any()
+    assert data.meta["relabelling"] == learned[0].summary()
+    def asked(row): return {tuple(bins) for bins in bins_of(data.ids(row))}
+    still = [len(asked(row)) == 1 for row in range(len(pieces))]
+    assert all(still[k] for k in np.flatnonzero(pieces.split != "train")) # who judges keeps the label
+    assert np.mean([still[k] for k in np.flatnonzero(pieces.split == "train")]) < 0.2
