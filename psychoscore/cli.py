@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Placement', 'LabelsReading', 'Corpus', 'SongBy', 'Figure',
            'Steps', 'ProcessCount', 'Repeats', 'Length', 'Music', 'AsJson', 'AsCsv', 'Every', 'Table', 'FirstSeed',
-           'Guidances', 'Temperatures', 'Schedules', 'HeardTable', 'Gate', 'about', 'main', 'with_dials',
+           'Guidances', 'Temperatures', 'Schedules', 'HeardTable', 'Gate', 'about', 'main', 'with_dials', 'with_plan',
            'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train',
            'pipeline', 'serve', 'compose', 'listen', 'calibrate', 'explain', 'report', 'validate', 'listening_test']
 
@@ -19,6 +19,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Iterable, Literal, Optional
 import typer
 from . import __version__
+from .descriptors import DESCRIPTORS
 from .extras import require
 from .profile import CIRCUMPLEX, DIMENSIONS, PsychometricProfile
 if TYPE_CHECKING: # --help is quick
@@ -112,15 +113,25 @@ def with_dials(
     default: Any = None, # Of each; `Parameter.empty` when it must be given
 ) -> Callable: # A decorator
     "Put an option a dimension in the place of a command's parameter `dials`, a dict of those that are given."
+    return _in_place_of("dials", {d.name: annotation for d in DIMENSIONS}, default)
+
+def with_plan() -> Callable: # A decorator
+    "Put an option a descriptor in the place of a command's parameter `plan`, a dict of those that are given."
+    def option(d):
+        says = f"{d.meaning[0].upper()}{d.meaning[1:]}, {d.low:g} to {d.high:g} ({d.unit}); left open when not given."
+        return Annotated[Optional[float], typer.Option(help=says)]
+    return _in_place_of("plan", {d.name: option(d) for d in DESCRIPTORS}, None)
+
+def _in_place_of(parameter, annotations, default): # Its name, and those of the options that take its place
     def spread(command):
         @wraps(command)
         def run(**given):
-            dials = {d.name: given.pop(d.name) for d in DIMENSIONS}
-            return command(dials={name: value for name, value in dials.items() if value is not None}, **given)
+            values = {name: given.pop(name) for name in annotations}
+            return command(**{parameter: {n: value for n, value in values.items() if value is not None}}, **given)
         parameters = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(command).parameters.values()]
-        place = [p.name for p in parameters].index("dials")
-        parameters[place:place + 1] = [Parameter(d.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-                                       for d in DIMENSIONS]
+        place = [p.name for p in parameters].index(parameter)
+        parameters[place:place + 1] = [Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                                       for name, annotation in annotations.items()]
         run.__signature__ = Signature(parameters)
         return run
     return spread
@@ -510,21 +521,22 @@ def serve(
 
 # %% ../nbs/running/command.ipynb #c1f00990
 class InOrder(typer.core.TyperCommand):
-    "A command in which dials belong to the `--at` before them."
+    "A command in which dials and descriptors belong to the `--at` before them."
     def parse_args(self, ctx, args):
         rest, ctx.meta["later"] = dials_by_time(args)
         return super().parse_args(ctx, rest)
 
 def dials_by_time(
     args: list[str], # As typed
-) -> tuple[list[str], list[dict]]: # What is left for the parser, and the dials after each --at
-    "Take the dials that follow an --at out of the arguments."
-    dials, later, rest, words = {f"--{d.name}": d.name for d in DIMENSIONS}, [], [], iter(args)
+) -> tuple[list[str], list[dict]]: # What is left for the parser, and what holds after each --at
+    "Take the dials and descriptors that follow an --at out of the arguments."
+    known = {f"--{d.name}": d.name for d in (*DIMENSIONS, *DESCRIPTORS)}
+    later, rest, words = [], [], iter(args)
     for word in words:
         name, joined, value = word.partition("=")
         if name == "--at": later.append({})
-        if name not in dials or not later: rest.append(word); continue
-        later[-1][dials[name]] = _number(name, value if joined else next(words, ""))
+        if name not in known or not later: rest.append(word); continue
+        later[-1][known[name]] = _number(name, value if joined else next(words, ""))
     return rest, later
 
 def _number(name, text):
@@ -553,6 +565,30 @@ def asked_trajectory(
     for time, changed in zip(at, later): dials |= changed; frames.append((time, dict(dials)))
     return as_trajectory([(time, PsychometricProfile(**dial)) for time, dial in frames])
 
+# %% ../nbs/running/command.ipynb #askplnco
+def asked_plan(
+    plan: dict[str, float], # At the beginning; descriptors that are given
+    moves: "list[tuple[float, dict[str, float]]]", # Time of each --at, s, and what follows it
+): # A `PlanTrajectory`; None where nothing is asked
+    "What the options ask of descriptors."
+    from psychoscore.plan import as_plan
+    courses, names = {name: [(0.0, value)] for name, value in plan.items()}, {d.name for d in DESCRIPTORS}
+    for time, changed in moves:
+        for name in names & changed.keys():
+            if name not in courses:
+                raise ValueError(f"--{name} must stand before the first --at, too: it says what it moves from")
+            courses[name].append((time, changed[name]))
+    return as_plan(courses)
+
+def moves_of_dials(
+    moves: "list[tuple[float, dict[str, float]]]", # Time of each --at, s, and what follows it
+) -> "tuple[list[float], list[dict[str, float]]]": # Times, and dials
+    "The --at that speak of dials; one that names nothing holds them."
+    names = {d.name for d in DIMENSIONS}
+    dials = [(time, {n: v for n, v in changed.items() if n in names}) for time, changed in moves]
+    kept = [(time, named) for (time, named), (_, changed) in zip(dials, moves) if named or not changed]
+    return [time for time, _ in kept], [named for _, named in kept]
+
 # %% ../nbs/running/command.ipynb #8bc08b74
 Takes = Annotated[int, typer.Option(
     help="Compose this many times, 1 to 32, and keep what the listener hears nearest to the profile.")]
@@ -565,7 +601,7 @@ Files = Annotated[list[Path], typer.Option(
     "--out", "-o", help="File to write: .mid, .wav, .mp3, .musicxml, .png (piano roll) or .json (tokens); - for "
                         "stdout. A file that exists is overwritten, and its folder is made. May be repeated.")]
 At = Annotated[Optional[list[float]], typer.Option(
-    help="Seconds; the dials that follow hold at that time, and move there before. May be repeated.")]
+    help="Seconds; the dials and descriptors that follow hold at that time, and move there before. May be repeated.")]
 Arc = Annotated[Optional[str], typer.Option(
     help="Instead of dials: healing, descent, storm, arch, awakening, struggle, or a .json or .yaml file of "
          "keyframes.")]
@@ -617,26 +653,28 @@ def _write(piece: "Piece", out: list[Path], kinds: list[str], instrument):
 @app.command(cls=InOrder)
 @with_dials(Annotated[Optional[float], typer.Option(
     help="In [0, 1]; left to the model when not given. After an --at, from then on.")])
+@with_plan()
 def compose(
     context: typer.Context,
     out: Files,
-    dials: dict,
+    dials: dict, *,
     at: At = None, arc: Arc = None,
     seconds: Seconds = None, seed: Seed = None,
     temperature: Temperature = None, schedule: Schedule = None,
     guidance: Guidance = None,
     top_p: TopP = 1.0, min_p: MinP = 0.0,
-    no_repeat: NoRepeat = 0,
-    takes: Takes = 1,
+    no_repeat: NoRepeat = 0, takes: Takes = 1,
     key: Tonic = None, mode: KeyMode = None,
-    prompt: Prompt = None, vary: Vary = None,
-    keep: Keep = None,
+    plan: dict,
+    prompt: Prompt = None, vary: Vary = None, keep: Keep = None,
     format: Format = "mid",
     soundfont: SoundFont = None, model: Model = None,
     no_limits: NoLimits = False,
 ):
     "Compose a piece for a profile, or for one that moves."
-    trajectory = asked_trajectory(dials, at or [], context.meta["later"], arc) # checked before anything slow is loaded
+    moves = [*zip(at or [], context.meta["later"])]
+    trajectory = asked_trajectory(dials, *moves_of_dials(moves), arc) # checked before anything slow is loaded
+    planned = asked_plan(plan, moves)
     if keep is not None and vary is None: raise ValueError("--keep is about the notes of --vary: give that, too")
     kinds = _kinds_of(out, format, soundfont)
     from psychoscore.compose import Composer
@@ -645,7 +683,7 @@ def compose(
     prompt, vary = (_notes_of(path, _limits(no_limits)) for path in (prompt, vary))
     request = Request(trajectory, seconds, seed, temperature, schedule=schedule, guidance=guidance, top_p=top_p,
                       min_p=min_p, no_repeat=no_repeat, key=key, mode=mode, prompt=prompt, vary=vary,
-                      keep=Request.keep if keep is None else keep, takes=takes)
+                      keep=Request.keep if keep is None else keep, takes=takes, plan=planned)
     from psychoscore.sound import read_soundfont
     instrument = soundfont and read_soundfont(soundfont)
     if said := request.left_out(): typer.echo(said, err=True)

@@ -16,24 +16,26 @@ class Descriptor(NamedTuple):
     name: str
     unit: str
     meaning: str
+    low: float # What may be asked for, at least
+    high: float # And at most
     edges: tuple[float, ...] # Between bins, rising
 
 DESCRIPTORS = (
-    Descriptor("brightness", "correlation", "best major key minus best minor key, whatever the tonic", 
+    Descriptor("brightness", "correlation", "best major key minus best minor key, whatever the tonic", -1, 1,
                (-0.234, -0.162, -0.102, -0.0374, 0.0273, 0.0976, 0.166, 0.226, 0.289)),
-    Descriptor("colour", "correlation", "major minus minor key on the tonic of the piece", 
+    Descriptor("colour", "correlation", "major minus minor key on the tonic of the piece", -1, 1,
                (-0.474, -0.341, -0.203, -0.0334, 0.219, 0.356, 0.433, 0.504, 0.579)),
-    Descriptor("loudness", "MIDI velocity", "mean velocity", 
+    Descriptor("loudness", "MIDI velocity", "mean velocity", 1, 127,
                (40.1, 45.4, 49.3, 53.3, 57.4, 61.9, 66.9, 71.4, 76.5, 81.9, 88.3)),
-    Descriptor("density", "notes/s", "notes that begin in a second", 
+    Descriptor("density", "notes/s", "notes that begin in a second", 0, 40,
                (2.25, 3.25, 4.0, 4.5, 5.25, 6.0, 7.0, 8.0, 9.5, 11.2, 13.8)),
-    Descriptor("sustain", "s", "median duration of a note", 
+    Descriptor("sustain", "s", "median duration of a note", 0.03, 6,
                (0.312, 0.438, 0.531, 0.609, 0.719, 0.844, 1.03, 1.28, 1.88)),
-    Descriptor("chord", "notes", "notes that begin together", 
+    Descriptor("chord", "notes", "notes that begin together", 1, 10,
                (1.14, 1.28, 1.42, 1.57, 1.75, 2.0, 2.38)),
-    Descriptor("register", "MIDI pitch", "mean pitch", 
+    Descriptor("register", "MIDI pitch", "mean pitch", 21, 108,
                (54.1, 57.0, 59.2, 61.2, 63.3, 65.8, 69.4)),
-    Descriptor("spread", "semitones", "standard deviation of pitch", 
+    Descriptor("spread", "semitones", "standard deviation of pitch", 0, 40,
                (6.53, 7.85, 8.87, 10.0, 11.2, 12.6, 14.6)))
 
 # %% ../nbs/music/descriptors.ipynb #dsc00008

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from .musicxml import musicxml_bytes
 from .notes import Key, end_s, midi_bytes, note_density, to_pretty_midi
+from .planned import plan_table
 from .plots import plot_piano_roll, png_of, themed
 from .profile import DIMENSIONS, ProfileTrajectory
 from .request import ByValue, Request
 from .sound import mp3_bytes, player_html, wav_bytes
 if TYPE_CHECKING: # matplotlib takes a second to load
     from matplotlib.axes import Axes
+    from pandas import DataFrame
     from pretty_midi import PrettyMIDI
-else: Axes = PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the names
+else: Axes = DataFrame = PrettyMIDI = Any # what reads hints at run time, as the docs do, finds the names
 
 # %% ../nbs/composing/piece.ipynb #bde4877a
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,11 @@ class Piece(ByValue):
         return (f"asked for {self.trajectory.course(self.seconds)}, {self.seconds:g} s; "
                 f"got {len(self.notes)} notes in {self.key}, {end_s(self.notes):.2f} s, {density:.1f} notes/s, "
                 f"mean velocity {velocity:.0f}, temperature {coolest:.2f} to {hottest:.2f}, seed {self.seed}")
+
+    @property
+    def plan(self) -> "DataFrame": # A row a segment, as `plan_table` makes it
+        "What was asked of each segment, and what was played."
+        return plan_table(self.ids, self.notes, self.key.tonic, self.seconds)
 
     def save(self,
         path: "str|Path", # .mid, .wav, .mp3, .musicxml, .png (its piano roll) or .json (its tokens)

@@ -13,7 +13,9 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Concatenate, ParamSpec, TypeVar
 import numpy as np
+from .descriptors import DESCRIPTORS
 from .notes import MODES, TONICS, ByValue, estimate_key
+from .plan import PlanLike, as_plan
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
 from .temperature import SCHEDULES
 from .tokens import STEP_S, quantise
@@ -104,6 +106,7 @@ class Request(ByValue):
     arc: str|Path|None = None # Instead of profile: healing, descent, storm, arch, awakening, struggle, or .json/.yaml
     candidates: int = 1 # Of each segment, up to 16; the one that keeps to its plan is kept
     takes: int = 1 # Compose so many times, up to 32, and keep what the listener hears nearest to the profile
+    plan: PlanLike|None = None # Words that are given, such as {"density": 6.0, "loudness": [(0, 40), (30, 90)]}
 
     def __post_init__(self):
         whose = " of the notes to vary" if self.seconds is None and self.vary is not None else ""
@@ -111,6 +114,7 @@ class Request(ByValue):
         _check_numbers(self); _check_choices(self); check_takes(self.takes); check_candidates(self.candidates)
         self.schedule, self.use_dynamic_temperature = _schedule_of(self.schedule, self.use_dynamic_temperature)
         self.profile, self.arc = _trajectory_of(self.profile, self.arc, self.seconds), None
+        self.plan = as_plan(self.plan)
         self.seed = int(np.random.default_rng().integers(2**31) if self.seed is None else self.seed)
         self.steps, self.tonic = round(self.seconds/STEP_S), None if self.key is None else TONICS[self.key]
         if self.tonic is None: self.tonic = int(np.random.default_rng([self.seed, 1]).integers(12))
@@ -229,12 +233,13 @@ def requests_of(
 # %% ../nbs/composing/request.ipynb #2c6288dc
 def _rows(table: DataFrame) -> "list[tuple[str, dict[str, Any]]]": # Name of each row, and what it asks for
     import pandas as pd # only here: whoever has a table has it
-    dials, known = [d.name for d in DIMENSIONS], [f.name for f in fields(Request) if f.name != "profile"]
+    dials, words = [d.name for d in DIMENSIONS], [d.name for d in DESCRIPTORS]
+    known = [*words, *(f.name for f in fields(Request) if f.name != "profile")]
     for column in table.columns:
         if column not in {*dials, *known}:
             near = difflib.get_close_matches(str(column), [*dials, *known], 1)
             hint = f", did you mean {near[0]!r}? Rename or drop it" if near else ": rename or drop it"
-            raise ValueError(f"a table of profiles has the columns {', '.join(dials)}, arc, or options, "
+            raise ValueError(f"a table of profiles has the columns {', '.join(dials)}, arc, descriptors, or options, "
                              f"got {column!r}{hint}")
     if not {*dials, "arc"} & {*table.columns}:
         there = ", ".join(map(str, table.columns)) or "none"
@@ -249,6 +254,9 @@ def _rows(table: DataFrame) -> "list[tuple[str, dict[str, Any]]]": # Name of eac
 
 def _asked(row: "dict[str, Any]") -> "dict[str, Any]": # For a `Request`
     profile = {d.name: row.pop(d.name) for d in DIMENSIONS if d.name in row}
+    plan = {d.name: row.pop(d.name) for d in DESCRIPTORS if d.name in row}
+    if plan and "plan" in row: raise ValueError(f"plan must be left out beside {', '.join(plan)}, or name them, too")
+    row |= {"plan": plan} if plan else {}
     if "profile" in row or ("arc" in row and not profile): return row
     return row | {"profile": PsychometricProfile(**profile)}
 
@@ -259,10 +267,13 @@ _ON_A_LINE = {"temperature", "key", "mode", "guidance", "top_p", "min_p", "no_re
 def command_options(request: Request) -> "list[str]": # For `psychoscore compose`
     "Write a request as options of the command, numbers to the last digit."
     words, given = [], lambda name, value: [f"--{name.replace('_', '-')}", str(value).removesuffix(".0")]
-    for number, (at, profile) in enumerate(request.profile.keyframes):
-        if number or at: words += given("at", at)
-        for d in DIMENSIONS:
-            if (value := getattr(profile, d.name)) is not None: words += given(d.name, value)
+    courses = {} if request.plan is None else {name: dict(course) for name, course in request.plan.courses}
+    profiles = dict(request.profile.keyframes)
+    for at in sorted({*profiles, *(time for course in courses.values() for time in course)}):
+        dials = [(d.name, getattr(profiles[at], d.name)) for d in DIMENSIONS] if at in profiles else []
+        asked = [*dials, *((name, course[at]) for name, course in courses.items() if at in course)]
+        said = [word for name, value in asked if value is not None for word in given(name, value)]
+        words += [*given("at", at), *said] if at and said else said
     words += given("seconds", float(request.seconds)) + given("seed", request.seed)
     for f in fields(request):
         value = getattr(request, f.name)

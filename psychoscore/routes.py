@@ -24,6 +24,7 @@ from .aside import Lost
 from .audition import mismatches
 from .batching import TAKES, Job, Late, Refused, Unavailable
 from .compose import Composer
+from .descriptors import DESCRIPTORS
 from .draft import Segment
 from .evaluate import estimate_profile, too_short
 from .guard import Private, Work
@@ -212,7 +213,8 @@ async def read_request(
         request.state.bill.expect(UPLOAD_S)
         data = from_base64(body.prompt_midi, "prompt_midi")
         prompt, remarks = await read_upload(request, data, "prompt_midi")
-    asked = await in_thread(state.pool, make_request, body, state.settings, state.engine.pace, prompt)
+    plans = state.engine.composer.manner.plans
+    asked = await in_thread(state.pool, make_request, body, state.settings, state.engine.pace, prompt, plans)
     request.state.bill.expect(asked.seconds*float(np.interp(takes, TAKES, state.engine.pace)))
     return asked, remarks
 
@@ -392,6 +394,8 @@ async def model(request: HTTPRequest) -> dict:
         trained={name: composer.about.get(name) for name in TOLD},
         dimensions=[dict(name=d.name, low=d.low_label, high=d.high_label, source=d.source, estimated=d in CIRCUMPLEX)
                     for d in DIMENSIONS],
+        plan=[dict(name=d.name, unit=d.unit, meaning=d.meaning, low=d.low, high=d.high) for d in DESCRIPTORS
+              if composer.manner.plans], # empty: this model knows none
         formats=list(WRITERS), streams=list(STREAMS),
         limits=dict(
             seconds=longest_s(settings, pace),

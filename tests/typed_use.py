@@ -46,6 +46,8 @@ piece: Piece = composer.compose(profile, seconds=30, seed=0, key="D")
 named: Piece = composer.compose(arc="healing", takes=8, key="Db")
 table: list[Piece] = composer.compose_many(pd.DataFrame({"trauma": [0.8]}), seed=0, guidance=1.5)
 again: str = composer.command(named)
+worded: Piece = composer.compose(profile, plan={"density": 6.0, "loudness": [(0, 40), (30, 90)]})
+asked_and_played: pd.DataFrame = worded.plan
 pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
 kept: Piece = best_of(composer.compose_batch([Request(profile)]))
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
@@ -91,6 +93,7 @@ calculate_dynamic_temperature(0.5)  # type: ignore[arg-type]
 estimate_profile(30)  # type: ignore[arg-type]
 composer.compose(profile, seconds="30")  # type: ignore[arg-type]
 piece.plot("piece.png")  # type: ignore[arg-type]
+composer.compose(profile, plan={"density": "high"})  # type: ignore[dict-item]
 composer.compose(profile, guidence=2)  # type: ignore[call-arg]
 composer.stream(profile, key=1)  # type: ignore[arg-type]
 composer.vary(piece, 0.5)  # type: ignore[arg-type]
