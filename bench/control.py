@@ -1,46 +1,51 @@
 """How well one take does what the dials ask, and what each part of the mechanism gives: one row an arm and judge.
 
-Every arm composes the square (five by five points) and the arcs of single dials with seeds of the development protocol,
-which may be looked at as often as one likes. A row of every judge is written as an arm ends, and arms that have rows are
-not composed again. Beside the dial it says how well the words of the plan are followed, and how far pieces are from
-real clips.
+Every arm composes the square (five by five points, half a minute each) and the arcs of single dials, with seeds of the
+development protocol, which may be looked at as often as one likes. Rows are written as an arm ends, and arms that have
+rows are not composed again. Beside the dial a row says how far arcs are heard to move it, how well the words of the
+plan are followed, how far pieces are from real clips in seven statistics, and what a piece costs.
 Usage: python bench/control.py --model FOLDER [--only ARM ...] [--repeats 4] [--arcs 12] [--processes 2] [--out reports/bench/control.csv]
 """
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
 from bench.common import make_parser, run_script
-from psychoscore.arcs import compose_arcs, hear_ends
+from psychoscore.arcs import compose_arcs, measure_arcs
 from psychoscore.candidates import played_values
 from psychoscore.compose import Composer
 from psychoscore.descriptors import DESCRIPTORS, bin_of
-from psychoscore.dial import AXES, Grid, compose_grid, summarise_dial
+from psychoscore.dial import Grid, compose_grid, distance, summarise_dial
+from psychoscore.estimators import STATISTICS, reference
 from psychoscore.judges import judges
 from psychoscore.measure import hear_all
 from psychoscore.planner import words_of
 from psychoscore.protocol import DEVELOPMENT_SEED
 from psychoscore.tokens import segment_starts
 
-SECONDS = 30
+SECONDS, ARC_SECONDS = 30, 40
 # Arm -> what is changed of the composer's planner (None for no planner), and options of every request
 ARMS = {
     "as it comes": ({}, {}),
     "drawn plans": (None, {}),
-    "2 candidates": ({}, dict(candidates=2)), "4 candidates": ({}, dict(candidates=4)), "8 candidates": ({}, dict(candidates=8)),
+    "2 candidates": ({}, dict(candidates=2)), "4 candidates": ({}, dict(candidates=4)),
+    "8 candidates": ({}, dict(candidates=8)),
     "guidance 2": ({}, dict(guidance=2.0)),
     "bandwidth .04": (dict(bandwidth=0.04), {}), "bandwidth .1": (dict(bandwidth=0.1), {}),
     "change .1": (dict(change=0.1), {}), "change .3": (dict(change=0.3), {})}
 
 
-def arm_of(composer, name):
-    "The composer of an arm, and the options of its requests."
-    planner, options = ARMS[name]
-    changed = composer.manner.planner and planner is not None and composer.manner.planner._replace(**planner)
-    return Composer(composer.llama, composer.about, composer.folder, changed or None), options
+class Arm(Composer):
+    "A composer whose requests have options of their own."
+    def __init__(self, whole, name):
+        changes, self.options = ARMS[name]
+        planner = None if changes is None or whole.manner.planner is None else whole.manner.planner._replace(**changes)
+        super().__init__(whole.llama, whole.about, whole.folder, planner)
+
+    def compose_batch(self, requests, progress=False):
+        return super().compose_batch([request.again(**self.options) for request in requests], progress)
 
 
 def follows(composer, pieces):
@@ -53,12 +58,22 @@ def follows(composer, pieces):
         played.append(bin_of(np.stack([played_values(draft, number) for number in range(len(draft.starts))])))
     asked, played = np.concatenate(asked), np.concatenate(played)
     both = (asked >= 0) & (played >= 0)
-    return {f"follows {d.name}": spearmanr(asked[both[:, k], k], played[both[:, k], k]).statistic for k, d in enumerate(DESCRIPTORS)}
+    return {f"follows {d.name}": spearmanr(asked[both[:, k], k], played[both[:, k], k]).statistic
+            for k, d in enumerate(DESCRIPTORS)}
 
 
-def arc_moves(composer, n, judge, processes, options):
-    "Of each dial: half of the difference between arcs that rise and arcs that fall, and between steady pieces."
-    raise NotImplementedError
+def dial_figures(table):
+    "The figures of a dial, each with its interval."
+    return {f"{figure}{end}": at[column] for figure, at in summarise_dial(table).iterrows()
+            for column, end in (("value", ""), ("low", ", low"), ("high", ", high"))}
+
+
+def arc_figures(composed, judge):
+    "Of each dial: how far its arcs are heard to move it, drift taken off, and how far steady pieces differ."
+    arcs = measure_arcs(composed, judge)
+    own = arcs[[row.arc.startswith(f"{row.dial} from") for row in arcs.itertuples()]]
+    names = ("net", "net_low", "net_high", "steady")
+    return {f"{row.arc}, {name}": getattr(row, name) for row in own.itertuples() for name in names}
 
 
 def main():
@@ -66,26 +81,27 @@ def main():
     parser.add_argument("--model", help="folder of a model; the packaged one by default")
     parser.add_argument("--only", nargs="*", choices=ARMS, default=list(ARMS))
     parser.add_argument("--repeats", type=int, default=4, help="pieces at each of 25 points")
-    parser.add_argument("--arcs", type=int, default=12, help="pieces of each arc")
+    parser.add_argument("--arcs", type=int, default=12, help="pieces of each arc; 0 for none")
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     whole, ears = Composer.from_pretrained(args.model), judges()
     rows = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
+    real = reference()["train"]
     for name in args.only:
         if any(row["arm"] == name for row in rows): continue
-        composer, options = arm_of(whole, name)
-        began = time.process_time()
-        asked, pieces, _ = compose_grid(composer, Grid(5, args.repeats, SECONDS, DEVELOPMENT_SEED), processes=args.processes, **options)
-        spent = (time.process_time() - began)/len(pieces)
+        composer, began = Arm(whole, name), time.perf_counter()
+        asked, pieces, _ = compose_grid(composer, Grid(5, args.repeats, SECONDS, DEVELOPMENT_SEED), processes=args.processes)
+        spent = args.processes*(time.perf_counter() - began)/len(pieces)
         followed = follows(composer, pieces) if composer.manner.plans else {}
+        arcs = compose_arcs(composer, args.arcs, ARC_SECONDS, DEVELOPMENT_SEED, args.processes) if args.arcs else {}
         for judge, table in hear_all(asked, pieces, ears).items():
-            figures = summarise_dial(table)
-            row = {"arm": name, "judge": judge, "pieces": len(pieces), "s a piece": round(spent, 2) if args.processes == 1 else None}
-            for figure, at in figures.iterrows(): row |= {figure: round(at.value, 3), f"{figure}, low": round(at.low, 3), f"{figure}, high": round(at.high, 3)}
-            rows.append(row | {word: round(value, 3) for word, value in followed.items()})
+            far = {f"distance, {said}": distance(table[column].to_numpy(), real[column].to_numpy()) for said, column in STATISTICS.items()}
+            moved = arc_figures(arcs, ears[judge]) if arcs else {}
+            found = dial_figures(table) | moved | followed | far
+            rows.append({"arm": name, "judge": judge, "pieces": len(pieces), "s a piece and core": round(spent, 2)} | {figure: round(value, 3) for figure, value in found.items()})
         args.out.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(args.out, index=False)
-        print(pd.DataFrame(rows)[lambda t: t.arm == name][["judge", *(c for c in rows[-1] if c.startswith(("rank", "corners", "cross")) and not c.endswith(("low", "high")))]].to_string(), flush=True)
+        print(pd.DataFrame(rows[-len(ears):]).T.to_string(), flush=True)
 
 
 if __name__ == "__main__": run_script(main)

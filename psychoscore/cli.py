@@ -592,6 +592,8 @@ def moves_of_dials(
 # %% ../nbs/running/command.ipynb #8bc08b74
 Takes = Annotated[int, typer.Option(
     help="Compose this many times, 1 to 32, and keep what the listener hears nearest to the profile.")]
+Candidates = Annotated[int, typer.Option(
+    help="Draw this many of each segment, 1 to 16, and keep the one nearest to its plan; for models that plan.")]
 GUIDANCE = ("From 0 to 10. 0: the profile does not count; 1: as in training; above, for more. "
             "By default as stored with the checkpoint.")
 FORMATS = ("mid", "wav", "mp3", "musicxml", "png", "json")
@@ -663,7 +665,7 @@ def compose(
     temperature: Temperature = None, schedule: Schedule = None,
     guidance: Guidance = None,
     top_p: TopP = 1.0, min_p: MinP = 0.0,
-    no_repeat: NoRepeat = 0, takes: Takes = 1,
+    no_repeat: NoRepeat = 0, candidates: Candidates = 1, takes: Takes = 1,
     key: Tonic = None, mode: KeyMode = None,
     plan: dict,
     prompt: Prompt = None, vary: Vary = None, keep: Keep = None,
@@ -683,7 +685,7 @@ def compose(
     prompt, vary = (_notes_of(path, _limits(no_limits)) for path in (prompt, vary))
     request = Request(trajectory, seconds, seed, temperature, schedule=schedule, guidance=guidance, top_p=top_p,
                       min_p=min_p, no_repeat=no_repeat, key=key, mode=mode, prompt=prompt, vary=vary,
-                      keep=Request.keep if keep is None else keep, takes=takes, plan=planned)
+                      keep=Request.keep if keep is None else keep, candidates=candidates, takes=takes, plan=planned)
     from psychoscore.sound import read_soundfont
     instrument = soundfont and read_soundfont(soundfont)
     if said := request.left_out(): typer.echo(said, err=True)

@@ -111,7 +111,7 @@ assert len(piece.notes) and "dominance" in str(piece.trajectory.mean(8)) and "in
 from dataclasses import replace
 from psychoscore.profile import as_trajectory
 same = [replace(piece, trajectory=as_trajectory(P(0.1, 0.2, dominance))) for dominance in (None, 0, 1)]
-assert len(set(mismatches(same))) == 1 and mismatches(same)[0] > 0
+assert np.ptp(mismatches(same)) < 1e-6 < mismatches(same)[0] # sums differ in their last digit
 
 with TestClient(make_app(Settings(model="run", index="pieces.index"), composer)) as client:
     while client.get("/readyz").status_code != 200: pass
