@@ -296,7 +296,9 @@ def _passes(sequence): # Whether the profile is hidden, for each row it takes
 def _seen(sequence, hidden): return NULLED[sequence.view] if hidden else np.array(sequence.view)
 
 def _of_all_tokens(logits): # A model without plans has none to draw
-    return np.pad(logits.astype(float), ((0, 0), (0, len(VOCABULARY) - logits.shape[1])), constant_values=-1e9)
+    every = np.full((len(logits), len(VOCABULARY)), -1e9)
+    every[:, :logits.shape[1]] = logits
+    return every
 
 def _guided(guidance, given, null): # exact at 0, and at 1 where both are the same row
     return null + guidance*(given - null)
