@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 from .compose import MAX_ROWS, Composer
 from .draft import Draft, Manner
 from .request import Request
+from .candidates import Chooser, drop_pieces, go_on, set_aside
 from .decoding import Precisions, Sampler
 from .profile import PsychometricProfile
 from .tokens import SEGMENT_S, SEGMENT_STEPS, STEP_S
@@ -33,6 +34,7 @@ class Unavailable(Refused): "The engine is starting, stopping or broken."
 class Job(Draft):
     "A draft that reports its segments as they are done."
     shared = (*Draft.shared, "report")
+    own = (*Draft.own, "n_reported", "unwanted", "gone", "began", "spent_s")
 
     def __init__(self,
         request: Request,
@@ -44,7 +46,6 @@ class Job(Draft):
         self.report, self.deadline, self.n_reported = report, deadline, 0
         self.unwanted = False # Set at any time, by whoever asked
         self.gone = False # Set by the engine's thread between two steps, so that both rows of a job leave together
-        self.n_rows = 1 if self.asked_guidance == 1 else 2 # With guidance, one more that does not see the profile
         self.began, self.spent_s = time.monotonic(), 0.0 # CPU seconds, its share of every step
 
     @property
@@ -94,8 +95,8 @@ class Turns:
         weights: Precisions,
         abreast: int = ABREAST, # Rows, at least 2
     ):
-        self.sampler, self.abreast, self.in_a_row = Sampler(weights), abreast, 0
-        self.new, self.aside = deque(), deque() # Jobs; jobs and what `hold` returned
+        self.chooser, self.abreast, self.in_a_row = Chooser(weights), abreast, 0
+        self.new, self.aside = deque(), deque() # Jobs; jobs and what `set_aside` returned
         self.drawn = {} # Jobs whose turn it is: how many segments each had begun, and whether it may be set aside
 
     def step(self) -> "list[Job]": # Those whose turn it was
@@ -103,7 +104,7 @@ class Turns:
         _forget_gone(self)
         while _begin_turn(self): pass
         jobs, began = [*self.drawn], time.thread_time()
-        if jobs: self.sampler.step()
+        if jobs: self.chooser.step()
         for job in jobs:
             job.spent_s += (time.thread_time() - began)/len(jobs)
             if job.done: del self.drawn[job]
@@ -113,30 +114,29 @@ class Turns:
 
     def _end_turn(self, job):
         del self.drawn[job]
-        return job, self.sampler.hold(job)
-
+        return job, set_aside(self.chooser, job)
 
 # %% ../nbs/serving/batching.ipynb #turnco04
 def _begin_turn(turns) -> bool: # Whether there was room, and somebody to begin
     is_new = bool(turns.new) and (turns.in_a_row < IN_A_ROW or not turns.aside)
-    if len(turns.sampler.rows) + 2 > turns.abreast:
+    rows, waiting = sum(job.n_rows for job in turns.drawn), turns.new[0] if is_new else turns.aside[0][0] if turns.aside else None
+    if waiting and turns.drawn and rows + waiting.n_rows > turns.abreast:
         may_wait = [job for job, (_, may_wait) in turns.drawn.items() if may_wait]
         if not (is_new and may_wait): return False
         turns.aside.appendleft(turns._end_turn(may_wait[-1]))
-    elif not (turns.new or turns.aside): return False
+    elif not waiting: return False
     turns.in_a_row = turns.in_a_row + 1 if is_new else 0
-    if is_new: turns.sampler.add([job := turns.new.popleft()])
-    else: job, held = turns.aside.popleft(); turns.sampler.resume(held)
+    if is_new: turns.chooser.add([job := turns.new.popleft()])
+    else: job, held = turns.aside.popleft(); go_on(turns.chooser, job, held)
     turns.drawn[job] = len(job.starts), not (is_new or turns.new)
     return True
 
 def _forget_gone(turns):
     gone = [job for job in turns.drawn if job.done]
-    turns.sampler.drop(*gone)
+    drop_pieces(turns.chooser, gone)
     for job in gone: del turns.drawn[job]
     turns.new = deque(job for job in turns.new if not job.done)
     turns.aside = deque(pair for pair in turns.aside if not pair[0].done)
-
 
 # %% ../nbs/serving/batching.ipynb #7a24faf5
 class Engine:

@@ -50,6 +50,7 @@ def truncate(
 class Sequence:
     "Tokens being drawn one after another."
     shared = ("noise",) # What forks need not copy
+    own = () # What is not adopted
 
     def __init__(self,
         ids: "list[int]", # To begin with
@@ -103,6 +104,11 @@ class Sequence:
         copy = deepcopy(self, {id(value): value for value in shared})
         copy.branch = branch
         return copy
+
+    def adopt(self, other: "Sequence"): # That went on from this one
+        "Go on as another did."
+        for name, value in vars(other).items():
+            if name not in self.own: setattr(self, name, value)
 
     @property
     def done(self) -> bool: # True when nothing is left to draw

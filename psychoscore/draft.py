@@ -245,6 +245,11 @@ class Draft(Sequence):
         return len(self.starts), self.grammar.position, self.grammar.pitch + 1
 
     @property
+    def n_rows(self) -> int: # With guidance, a candidate takes one more, which does not see the profile
+        "How many rows of a decoder it may come to take."
+        return self.request.candidates*(1 if self.asked_guidance == 1 else 2)
+
+    @property
     def guidance(self) -> float:
         "Of the next token: how a note is played takes a share of what is above 1."
         above = self.asked_guidance - 1

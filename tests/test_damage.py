@@ -43,12 +43,13 @@ COMMANDS = { # MODEL is the checkpoint, DATA a prepared folder, MUSIC one of MID
     "index": "MUSIC --model MODEL --out OUT/i",
     "search": "--model MODEL --index MUSIC/pieces.parquet --like MUSIC/a.mid",
     "train": "--data DATA --out OUT/run --init MODEL"}
+N_TOKENS = json.loads((PACKAGED/"psychoscore.json").read_text())["vocabulary"]
 DAMAGE = {
     "weights": (lambda c: halve(c/"model.safetensors"), "model.safetensors is damaged or cut short"),
     "about": (lambda c: halve(c/"psychoscore.json"), "psychoscore.json is damaged or cut short"),
     "config": (lambda c: halve(c/"config.json"), "config.json is damaged or cut short"),
     "key_relative": (lambda c: drop(c/"psychoscore.json", "key_relative"), "it lacks key_relative"),
-    "vocabulary": (lambda c: drop(c/"psychoscore.json", "vocabulary_sha256"), f'add "vocabulary_sha256": "{vocabulary_sha256}"')}
+    "vocabulary": (lambda c: drop(c/"psychoscore.json", "vocabulary_sha256"), f'add "vocabulary_sha256": "{vocabulary_sha256(N_TOKENS)}"')}
 
 
 def test_every_command_that_takes_a_model_is_tried():
