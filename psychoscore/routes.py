@@ -22,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from .aside import Lost
 from .audition import mismatches
-from .batching import TAKES, Job, Late, Refused, Unavailable
+from .batching import Job, Late, Refused, Unavailable, pace_of
 from .compose import Composer
 from .descriptors import DESCRIPTORS
 from .draft import Segment
@@ -215,7 +215,7 @@ async def read_request(
         prompt, remarks = await read_upload(request, data, "prompt_midi")
     plans = state.engine.composer.manner.plans
     asked = await in_thread(state.pool, make_request, body, state.settings, state.engine.pace, prompt, plans)
-    request.state.bill.expect(asked.seconds*float(np.interp(takes, TAKES, state.engine.pace)))
+    request.state.bill.expect(asked.seconds*pace_of(state.engine.pace, takes*body.candidates))
     return asked, remarks
 
 async def drawn(request: HTTPRequest, asked: Request, takes: int) -> Piece:

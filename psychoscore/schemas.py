@@ -21,10 +21,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from .batching import TAKES, Full, Late, Refused, Unavailable
+from .batching import Full, Late, Refused, Unavailable, pace_of
 from .config import in_words
 from .descriptors import DESCRIPTORS
-from .draft import NO_PLANS
+from .draft import NO_PLANS, NOT_COMPARED
 from .midi import Limits
 from .notes import MODES, TONICS, midi_bytes
 from .piece import Piece
@@ -93,6 +93,10 @@ class ComposeRequest(BaseModel):
     key: Annotated[Literal[tuple(TONICS)], Field(description="tonic; drawn when not given")]|None = None
     mode: Literal[MODES]|None = None
     plan: AskedPlan|None = None
+    candidates: Annotated[int, Field(
+        strict=True, ge=1, le=8,
+        description="draw so many of each segment and keep the one nearest to its plan; only for a model that plans, "
+                    "see /v1/model")] = 1
     prompt_midi: Annotated[str, Field(
         description="a MIDI file in base64 to go on from; it opens the piece, in its own key",
         max_length=MAX_BASE64)]|None = None
@@ -249,10 +253,10 @@ def from_base64(encoded: str, field: str) -> bytes:
 def longest_s(
     settings: Settings,
     pace: tuple[float, ...], # As `measure_pace` returns it
-    takes: int = 1,
+    n: int = 1, # Takes, or candidates of their segments, side by side
 ) -> float: # At least 1, which any request has
     "Seconds of music that each of several takes may have."
-    return max(1, min(settings.max_seconds, math.floor(settings.deadline_s/np.interp(takes, TAKES, pace))))
+    return max(1, min(settings.max_seconds, math.floor(settings.deadline_s/pace_of(pace, n))))
 
 # %% ../nbs/serving/schemas.ipynb #makerqc1
 def make_request(
@@ -266,14 +270,16 @@ def make_request(
     takes = getattr(body, "takes", 1)
     if body.profile and body.trajectory: raise FieldError("trajectory", "must be left out when a profile is given")
     if body.plan and not plans: raise FieldError("plan", NO_PLANS)
+    if body.candidates > 1 and not plans: raise FieldError("candidates", NOT_COMPARED)
     if takes > settings.max_waiting:
         raise FieldError("takes", f"must be at most {settings.max_waiting} on this server, got {takes}")
-    if body.seconds > (most := longest_s(settings, pace, takes)):
+    if body.seconds > (most := longest_s(settings, pace, takes*body.candidates)):
         raise FieldError("seconds", too_long(body.seconds, takes, most, settings))
     try: profile = as_asked(body)
     except ValueError as error: raise FieldError("trajectory", str(error)) from None
     try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key,
-                           body.mode, body.guidance, prompt=prompt, schedule=body.schedule, plan=body.plan)
+                           body.mode, body.guidance, prompt=prompt, schedule=body.schedule, plan=body.plan,
+                           candidates=body.candidates)
     except ValueError as error: raise FieldError(re.match("[a-z_.]+", str(error))[0], str(error)) from None
     if prompt is not None: check_prompt(prompt, request.steps)
     return request

@@ -142,7 +142,7 @@ def test_candidates_come_nearer_to_their_plan(model, planner, guidance):
 
 def test_without_plans_candidates_cannot_be_compared():
     old = Composer(make_model(ModelConfig(width=64, layers=1, heads=2, mlp_width=64, plans=False), seed=1), {"key_relative": True})
-    with pytest.raises(ValueError, match="knows no plans"): old.compose(PsychometricProfile(0.5, 0.5), candidates=2)
+    with pytest.raises(ValueError, match="candidates must be 1: this model knows no plans"): old.compose(PsychometricProfile(0.5, 0.5), candidates=2)
     with pytest.raises(ValueError, match="candidates must be"): Request(candidates=0, profile=PsychometricProfile())
 
 
@@ -265,3 +265,8 @@ def test_over_http(model, planner):
             [(where, message)] = said(client, plan=plan)
             assert where == field and says in message
         assert [d["name"] for d in client.get("/v1/model").json()["plan"]] == [d.name for d in DESCRIPTORS]
+        wish = {"seconds": 9, "seed": 1, "key": "C", "candidates": 4}
+        answer = client.post("/v1/generate", json=wish, headers={"Accept": "application/json"})
+        alone = made.compose(PsychometricProfile(), seconds=9, seed=1, key="C", candidates=4)
+        assert [note["pitch"] for note in answer.json()["notes"]] == alone.notes["pitch"].tolist()
+        assert said(client, candidates=9)[0][0] == "candidates"
