@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 from .compose import MAX_ROWS, Composer
 from .draft import Draft, Manner
 from .request import Request
-from .candidates import Chooser, drop_pieces, go_on, set_aside
+from .candidates import Chooser, drop_pieces, go_on, is_decided, set_aside
 from .decoding import Precisions, Sampler
 from .profile import PsychometricProfile
 from .tokens import SEGMENT_S, SEGMENT_STEPS, STEP_S
@@ -115,11 +115,14 @@ class Turns:
         jobs, began = [*self.drawn], time.thread_time()
         if jobs: self.chooser.step()
         for job in jobs:
-            job.spent_s += (time.thread_time() - began)/len(jobs)
+            job.spent_s += (time.thread_time() - began)*job.n_rows/sum(job.n_rows for job in jobs)
             if job.done: del self.drawn[job]
-            elif len(job.starts) > self.drawn[job][0] and (self.new or self.aside):
+            elif self._has_had_its_turn(job) and (self.new or self.aside):
                 self.aside.append(self._end_turn(job))
         return jobs
+
+    def _has_had_its_turn(self, job):
+        return len(job.starts) > self.drawn[job][0] and is_decided(self.chooser, job)
 
     def _end_turn(self, job):
         del self.drawn[job]
@@ -128,9 +131,9 @@ class Turns:
 # %% ../nbs/serving/batching.ipynb #turnco04
 def _begin_turn(turns) -> bool: # Whether there was room, and somebody to begin
     is_new = bool(turns.new) and (turns.in_a_row < IN_A_ROW or not turns.aside)
-    rows, waiting = sum(job.n_rows for job in turns.drawn), turns.new[0] if is_new else turns.aside[0][0] if turns.aside else None
-    if waiting and turns.drawn and rows + waiting.n_rows > turns.abreast:
-        may_wait = [job for job, (_, may_wait) in turns.drawn.items() if may_wait]
+    waiting = turns.new[0] if is_new else turns.aside[0][0] if turns.aside else None
+    if waiting and turns.drawn and sum(job.n_rows for job in (*turns.drawn, waiting)) > turns.abreast:
+        may_wait = [job for job, (_, may_wait) in turns.drawn.items() if may_wait and is_decided(turns.chooser, job)]
         if not (is_new and may_wait): return False
         turns.aside.appendleft(turns._end_turn(may_wait[-1]))
     elif not waiting: return False

@@ -408,7 +408,7 @@ def train(
     data: Annotated[Optional[Path], typer.Option(
         help="Folder written by `psychoscore prepare`. A run that is resumed knows it, unless it has moved.")] = None,
     config: Annotated[Optional[str], typer.Option(
-        help="tiny, small, mixed, turns, finetune, base, or a JSON file of TrainConfig's fields; by default, and for "
+        help="tiny, small, mixed, turns, plans, finetune, base, or a JSON file of TrainConfig's fields; by default, and for "
              "what a file leaves out, finetune with --init, else small. A resumed run keeps its own.")] = None,
     max_steps: MaxSteps = None, seed: TrainSeed = None,
     init: Annotated[Optional[str], typer.Option(

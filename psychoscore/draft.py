@@ -189,7 +189,7 @@ class Draft(Sequence):
         if self.request.mode: words[0] = MODES.index(self.request.mode)
         if self.request.plan: words[1:] = self.request.plan.bins(middle_s, self.shift)
         if self.manner.planner: words = self._planned(number, words)
-        # what a prompt has begun to play is neither known nor to be drawn
+        # without a planner, what a prompt has begun to play is left open
         left = UNPLANNED if self.request.prompt is not None and number == self.prompted else None
         return [int(first + word) if word != NOT_KNOWN else left
                 for first, word in zip(PLAN_FIRST, words[:len(self.grammar.planless)])]

@@ -12,17 +12,16 @@ import numpy as np
 from .midi import as_notes
 from .profile import CIRCUMPLEX, DIMENSIONS
 from .tokens import (
-    FIRST, IS_NOTE, NULL, SOURCES, encode, has_plans, segment_starts, window, with_profile, without_plans)
+    FIRST, IS_NOTE, NULLED, SOURCES, encode, has_plans, segment_starts, window, without_plans)
 from .weights import LlamaWeights, hidden_states, read_shape
 
 # %% ../nbs/learning/embedding.ipynb #ea41efa6
 def null_headers(
     ids: np.ndarray, # Token ids, (T,) or (B, T)
-) -> np.ndarray: # A copy that says neither profile nor source
-    "Hide the labels of a piece."
+) -> np.ndarray: # A copy that says neither profile nor source, nor a plan but for the mode
+    "Hide what the headers of a piece say."
     is_source = (ids >= FIRST["SOURCE"]) & (ids < FIRST["SOURCE"] + len(SOURCES))
-    without_profile = with_profile(ids, [NULL]*len(DIMENSIONS))
-    return np.where(is_source, FIRST["SOURCE"] + SOURCES.index("emopia"), without_profile).astype(np.uint16)
+    return np.where(is_source, FIRST["SOURCE"] + SOURCES.index("emopia"), NULLED[ids]).astype(np.uint16)
 
 # %% ../nbs/learning/embedding.ipynb #bceacca8
 def whole_segment_windows(

@@ -56,6 +56,8 @@ def add_conditions(
     model.condition = Conditions(model.config.hidden_size)
     def embed(llama, args, kwargs):
         if (ids := kwargs.get("input_ids")) is None: return None
+        if (past := kwargs.get("past_key_values")) is not None and past.get_seq_length():
+            raise ValueError("a model that plans reads a text from its beginning: call it with use_cache=False")
         return args, kwargs | dict(input_ids=None, inputs_embeds=llama.embed_tokens(ids) + model.condition(ids))
     model.model.register_forward_pre_hook(embed, with_kwargs=True)
 

@@ -95,8 +95,7 @@ class ComposeRequest(BaseModel):
     plan: AskedPlan|None = None
     candidates: Annotated[int, Field(
         strict=True, ge=1, le=8,
-        description="draw so many of each segment and keep the one nearest to its plan; only for a model that plans, "
-                    "see /v1/model")] = 1
+        description="draw so many of each segment, keep the one nearest to its plan; for a model that plans")] = 1
     prompt_midi: Annotated[str, Field(
         description="a MIDI file in base64 to go on from; it opens the piece, in its own key",
         max_length=MAX_BASE64)]|None = None

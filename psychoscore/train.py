@@ -539,7 +539,7 @@ class Run:
         self.batches = itertools.chain([next(batches)], batches) # what cannot be drawn is refused
         self.whole, self.before = False, self.state.seconds
         self.began = self.saved = time.perf_counter()
-        self.planner = learn_planner(data, config.seed) if self.main and config.model.plans else None
+        self.planner = find_planner(data, config) if self.main and config.model.plans else None
         self.optimizers[0].register_step_pre_hook(lambda *_: setattr(self, "whole", False))
 
     def step(self):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRAIN_CONFIGS', 'ContrastConfig', 'TrainConfig', 'load_config', 'read_config', 'filled', 'check_init', 'load_start',
-           'start_model']
+           'start_folder', 'start_model', 'find_planner']
 
 # %% ../nbs/learning/train_config.ipynb #fdebfea3
 import dataclasses
@@ -16,6 +16,7 @@ from .config import configuration, nearest_name
 from .contrastive import LOSSES
 from .dataset import DataMix, Share
 from .model import MODEL_CONFIGS, ModelConfig, load_model, make_model, shape_of, with_plans
+from .planner import Planner, learn_planner, read_planner
 from .weights import read_json
 
 # %% ../nbs/learning/train_config.ipynb #738b882c
@@ -125,7 +126,13 @@ def load_start(
     init: str, # "packaged", or a checkpoint folder
 ) -> tuple[Any, dict]: # The model, and its psychoscore.json
     "Load the weights that a run goes on from."
-    return load_model(files("psychoscore")/"assets"/"model" if init == "packaged" else init)
+    return load_model(start_folder(init))
+
+def start_folder(
+    init: str, # "packaged", or a checkpoint folder
+) -> Path:
+    "Where the weights are that a run goes on from."
+    return Path(str(files("psychoscore")))/"assets"/"model" if init == "packaged" else Path(init)
 
 def start_model(
     config: TrainConfig,
@@ -143,3 +150,12 @@ def start_model(
         raise ValueError(f"init {config.init} was trained {how} absolute pitches, the data is the other way round: "
                          f"prepare it {how} --absolute")
     return model, about
+
+# %% ../nbs/learning/train_config.ipynb #fndpl002
+def find_planner(
+    data, # A `PreparedDataset`
+    config: TrainConfig,
+) -> "Planner|None":
+    "The planner that goes with the model of a run."
+    known = read_planner(start_folder(config.init)) if config.init else None
+    return known or learn_planner(data, config.seed)

@@ -8,6 +8,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from psychoscore.cli import app
+from psychoscore.batching import Job, Turns
 from psychoscore.compose import Composer
 from psychoscore.descriptors import DESCRIPTORS, bin_of
 from psychoscore.draft import Manner
@@ -75,7 +76,7 @@ def test_without_a_planner_plans_are_drawn(model):
 
 
 def test_a_prompt_is_described_not_planned(model, planner):
-    "The segments of a prompt have its own plan; the one it breaks off in has none; those after it are planned."
+    "The segments of a prompt have its own plan; the one it breaks off in, and those after it, are planned."
     tune = make_notes(np.arange(24)/2, np.full(24, 0.4), 60 + np.arange(24) % 8, 90)
     for made in (composer(model, planner), composer(model)):
         piece = made.compose(PsychometricProfile(0.5, 0.1), seconds=24, seed=0, prompt=tune)
@@ -270,3 +271,48 @@ def test_over_http(model, planner):
         alone = made.compose(PsychometricProfile(), seconds=9, seed=1, key="C", candidates=4)
         assert [note["pitch"] for note in answer.json()["notes"]] == alone.notes["pitch"].tolist()
         assert said(client, candidates=9)[0][0] == "candidates"
+
+
+def test_a_newcomer_does_not_break_into_candidates(model, planner):
+    "Jobs with candidates take turns with those that come at any moment; every piece is what it is alone."
+    made = composer(model, planner)
+    wishes = [Request(PsychometricProfile(0.4, 0.6), 12, seed, candidates=n, guidance=1.0) for seed, n in ((0, 4), (1, 4), (2, 4), (3, 1), (4, 2))]
+    alone = [made.compose_batch([wish])[0].ids.tolist() for wish in wishes]
+    jobs = [Job(wish, made.manner, lambda part: None) for wish in wishes]
+    for apart in (7, 40, 90):  # steps from one newcomer to the next
+        turns, jobs = Turns(made.weights, 6), [Job(wish, made.manner, lambda part: None) for wish in wishes]
+        for step in range(20_000):
+            if step % apart == 0 and step//apart < len(jobs): turns.new.append(jobs[step//apart])
+            if step and all(job.done for job in jobs): break
+            turns.step()
+        assert [job.ids for job in jobs] == alone and not turns.chooser.sampler.rows
+    spent = {job.request.candidates: job.spent_s for job in jobs[3:]}
+    assert all(seconds > 0 for seconds in spent.values())
+
+
+def test_plans_go_on_from_plans(model):
+    "A planner whose music never changes keeps to the plan it began with."
+    rng = np.random.default_rng(1)
+    words = np.stack([rng.integers(0, size, 400) for size in SIZES], 1).astype(np.int8)
+    words[:, 0] = 0
+    places = np.full((400, 2), 0.5, np.float32)
+    first = np.full((40, len(PLAN)), NOT_KNOWN, np.int8)  # the first segments of clips follow nothing
+    steady = Planner(PlannedSegments(words, np.concatenate([first, words[40:]]), places), places, change=0.03)
+    free = steady._replace(change=100.0)
+    asked = {name: words_of(composer(model, of).compose(PsychometricProfile(0.5, 0.5), seconds=40, seed=0).ids)[0] for name, of in (("steady", steady), ("free", free))}
+    changes = {name: np.abs(np.diff(of[1:], axis=0)).mean() for name, of in asked.items()}
+    assert changes["steady"] < 0.2*changes["free"]
+
+
+def test_a_model_that_goes_on_keeps_its_planner(planner, tmp_path):
+    "Few songs of one's own teach no planner, and replace none."
+    from psychoscore.dataset import SourcePiece, prepare
+    from psychoscore.planner import read_planner, save_planner
+    from psychoscore.train_config import TrainConfig, find_planner
+    tune = make_notes(np.arange(40)/2, np.full(40, 0.4), 60 + np.arange(40) % 8, 90)
+    songs = [SourcePiece(f"p{k}", f"s{k}", "own", "train" if k else "validation", "CC0", tune, PsychometricProfile(0.1*k, 0.5)) for k in range(4)]
+    data = prepare(songs, tmp_path/"data", copies=1)
+    assert find_planner(data, TrainConfig()) is None
+    (tmp_path/"start").mkdir(); save_planner(planner, tmp_path/"start")
+    kept = find_planner(data, TrainConfig(init=str(tmp_path/"start")))
+    assert np.array_equal(kept.places, read_planner(tmp_path/"start").places)
