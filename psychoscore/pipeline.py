@@ -163,11 +163,12 @@ def phase_package(config: PipelineConfig, out: Path, given: dict[str, Path]) -> 
     "Put together what is released: the weights, how they are sampled, and the probe that searches need."
     import shutil
     from psychoscore.search import make_probe
-    for name in MODEL_FILES: shutil.copyfile(given["train_second"]/name, out/name)
+    planner = [PLANNER] if (given["train_second"]/PLANNER).exists() else []
+    for name in (*MODEL_FILES, *planner): shutil.copyfile(given["train_second"]/name, out/name)
     about = json.loads((out/"psychoscore.json").read_text()) | dict(sampling=config.sampling or {})
     (out/"psychoscore.json").write_text(json.dumps(about, indent=1) + "\n")
     make_probe(out, given["tokenise"])
-    return f"{', '.join(MODEL_FILES)}, probe.json"
+    return ", ".join([*MODEL_FILES, *planner, "probe.json"])
 
 # %% ../nbs/running/pipeline.ipynb #ea5c8b93
 def model_in(given: dict[str, Path]) -> Path:
@@ -349,7 +350,7 @@ def differences(was: dict[str, str], now: dict[str, str]) -> list[str]: # Empty 
 # %% ../nbs/running/pipeline.ipynb #phases01
 ESTIMATORS = ("judge.npz", "note_judge.safetensors", "note_judge.json", "listener.npz", "reference.npz",
               "estimators.json")
-TRAINED = (*MODEL_FILES, "generation_config.json", "checkpoint.pt", "tensorboard/*")
+TRAINED = (*MODEL_FILES, PLANNER, "generation_config.json", "checkpoint.pt", "tensorboard/*")
 HALF_SAVED = ("*.partial", "saving/*") # By `fit`
 
 def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they are run
@@ -366,7 +367,7 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
     ours, model = lambda config: hash_assets(*ESTIMATORS), "package" if config.second else "train"
     after_train = {
         "train_second": Phase(phase_train_second, TRAINED, ("tokenise", "train"), second, leaves=HALF_SAVED),
-        "package": Phase(phase_package, (*MODEL_FILES, "probe.json"), ("tokenise", "train_second"), sampling)}
+        "package": Phase(phase_package, (*MODEL_FILES, PLANNER, "probe.json"), ("tokenise", "train_second"), sampling)}
     return {
         "download_emopia": Phase(phase_download_emopia, ("emopia.json",), inputs=hash_emopia),
         "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), pairs, leaves=(".*.tmp",)),

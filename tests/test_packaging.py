@@ -15,6 +15,7 @@ import yaml
 from conftest import slow
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from psychoscore.tokens import N_UNPLANNED
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} # where nothing of this checkout is found
@@ -60,11 +61,12 @@ assert not {"seaborn", "matplotlib", "music21", "pretty_midi", "miditok"} & sys.
 
 
 def test_a_checkpoint_is_saved_without_midi_libraries(tmp_path):
+    plans = json.loads((ROOT/"psychoscore"/"assets"/"model"/"psychoscore.json").read_text())["vocabulary"] > N_UNPLANNED  # as the packaged model
     code = f"""
 import json, sys
 for name in ("symusic", "miditok", "pretty_midi", "music21"): sys.modules[name] = None # importing these now fails
 from psychoscore.model import ModelConfig, make_model, save_model
-save_model(make_model(ModelConfig(width=16, layers=1, heads=2, mlp_width=16)), {str(tmp_path)!r}, {{"key_relative": True}})
+save_model(make_model(ModelConfig(width=16, layers=1, heads=2, mlp_width=16, plans={plans})), {str(tmp_path)!r}, {{"key_relative": True}})
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     packaged = ROOT/"psychoscore"/"assets"/"model"/"tokenizer.json"
