@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOT_KNOWN', 'TREES', 'LEAST_LEAF', 'OWN', 'BANDWIDTH', 'CHANGE', 'GIVEN', 'SHARPER', 'ALIKE', 'PLANNER',
            'ENOUGH_SONGS', 'PlannedSegments', 'ranks', 'words_of', 'planned_segments', 'guessed_dials', 'spread_out',
-           'closeness', 'Planner', 'place_of', 'learn_planner', 'save_planner', 'read_planner']
+           'closeness', 'Planner', 'place_of', 'learn_planner', 'save_planner', 'read_planner', 'mean_words']
 
 # %% ../nbs/learning/planner.ipynb #plnr0004
 import zipfile, zlib
@@ -185,3 +185,12 @@ def read_planner(
     except (OSError, ValueError, KeyError, EOFError, AssertionError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
     return planner
+
+# %% ../nbs/learning/planner.ipynb #plnr0027
+def mean_words(
+    planner: Planner,
+    dials: np.ndarray, # (P,)
+) -> np.ndarray: # Ranks, (W,); of the mode the share of minor
+    "What the planner asks for near a place, in the mean."
+    near = planner.nearness(dials)
+    return near @ ranks(planner.segments.words)/near.sum()
