@@ -158,12 +158,13 @@ def phase_train_second(config: PipelineConfig, out: Path, given: dict[str, Path]
     return train_leg(second_leg(config, str(given["train"])), out, given["tokenise"], config.quick)
 
 MODEL_FILES = ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json", "log.csv")
+_PLANNER = "planner.npz" # As the module `planner` calls it: --help is quick
 
 def phase_package(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Put together what is released: the weights, how they are sampled, and the probe that searches need."
     import shutil
     from psychoscore.search import make_probe
-    planner = [PLANNER] if (given["train_second"]/PLANNER).exists() else []
+    planner = [_PLANNER] if (given["train_second"]/_PLANNER).exists() else []
     for name in (*MODEL_FILES, *planner): shutil.copyfile(given["train_second"]/name, out/name)
     about = json.loads((out/"psychoscore.json").read_text()) | dict(sampling=config.sampling or {})
     (out/"psychoscore.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -350,7 +351,7 @@ def differences(was: dict[str, str], now: dict[str, str]) -> list[str]: # Empty 
 # %% ../nbs/running/pipeline.ipynb #phases01
 ESTIMATORS = ("judge.npz", "note_judge.safetensors", "note_judge.json", "listener.npz", "reference.npz",
               "estimators.json")
-TRAINED = (*MODEL_FILES, PLANNER, "generation_config.json", "checkpoint.pt", "tensorboard/*")
+TRAINED = (*MODEL_FILES, _PLANNER, "generation_config.json", "checkpoint.pt", "tensorboard/*")
 HALF_SAVED = ("*.partial", "saving/*") # By `fit`
 
 def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they are run
@@ -367,7 +368,7 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
     ours, model = lambda config: hash_assets(*ESTIMATORS), "package" if config.second else "train"
     after_train = {
         "train_second": Phase(phase_train_second, TRAINED, ("tokenise", "train"), second, leaves=HALF_SAVED),
-        "package": Phase(phase_package, (*MODEL_FILES, PLANNER, "probe.json"), ("tokenise", "train_second"), sampling)}
+        "package": Phase(phase_package, (*MODEL_FILES, _PLANNER, "probe.json"), ("tokenise", "train_second"), sampling)}
     return {
         "download_emopia": Phase(phase_download_emopia, ("emopia.json",), inputs=hash_emopia),
         "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), pairs, leaves=(".*.tmp",)),

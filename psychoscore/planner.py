@@ -12,7 +12,6 @@ import zipfile, zlib
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from scipy.stats import rankdata
 from .profile import CIRCUMPLEX, NULL
 from .tokens import FAMILIES, HEADER_LENGTH, PLAN, PLAN_FIRST, PROFILE_FIRST, UNPLANNED, segment_starts
 
@@ -82,6 +81,7 @@ def spread_out(
     values: np.ndarray, # (N, P)
 ) -> np.ndarray: # Share of the values below each, (N, P)
     "Rank each column; equal values share a rank."
+    from scipy.stats import rankdata # only here: composing needs no scipy
     return (rankdata(values, axis=0) - 0.5)/len(values)
 
 # %% ../nbs/learning/planner.ipynb #plnr0021
