@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from .midi import as_notes
-from .profile import CIRCUMPLEX, DIMENSIONS
+from .profile import CIRCUMPLEX
 from .tokens import (
     FIRST, IS_NOTE, NULLED, SOURCES, encode, has_plans, segment_starts, window, without_plans)
 from .weights import LlamaWeights, hidden_states, read_shape

@@ -31,10 +31,9 @@ from .dataset import LABELLED, Batch, PreparedDataset, make_batch, read_as, scor
 from .embedding import null_headers
 from .folders import refuse_foreign
 from .model import add_residual_dropout, mixed_precision, multiplies_bf16, pool_notes, shape_of
-from .planner import learn_planner
 from .profile import DIMENSIONS, NULL, profile_bins
 from .tokens import FAMILY, IS_NOTE, PAD, VOCABULARY, segment_starts, window, with_profile
-from .train_config import TrainConfig, check_init, start_model
+from .train_config import TrainConfig, check_init, find_planner, start_model
 
 # %% ../nbs/03_train.ipynb #c138d578
 def lr_at(
