@@ -74,6 +74,7 @@ def opened(lab):
         page = browser.new_page()
         page.set_default_timeout(120_000) # the kernel is a process that has yet to start
         page.goto(f"{lab}/tree/pad.ipynb?token={TOKEN}")
+        page.wait_for_function("() => globalThis.jupyterapp !== undefined")  # a busy machine takes its time
         yield page
         browser.close()
 
