@@ -32,6 +32,7 @@ ARMS = {
     "drawn plans": (None, {}),
     "2 candidates": ({}, dict(candidates=2)), "4 candidates": ({}, dict(candidates=4)),
     "8 candidates": ({}, dict(candidates=8)),
+    "8 candidates, by words alone": (dict(by_dials=0.0), dict(candidates=8)),
     "guidance 2": ({}, dict(guidance=2.0)),
     "bandwidth .04": (dict(bandwidth=0.04), {}), "bandwidth .1": (dict(bandwidth=0.1), {}),
     "change .1": (dict(change=0.1), {}), "change .3": (dict(change=0.3), {})}

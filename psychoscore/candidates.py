@@ -62,7 +62,8 @@ def mismatch(
 ) -> float: # 0 for none; at most 1 for all words at the other end, and as much for the dials
     "How far a segment is from its plan, and from where on the dials its profile is."
     asked, played = asked_words(draft, number), bin_of(played_values(draft, number)[None])[0]
-    return off_plan(asked, played) + (off_dials(draft, number, played) if draft.manner.planner else 0)
+    planner = draft.manner.planner
+    return off_plan(asked, played) + (planner.by_dials*off_dials(draft, number, played) if planner else 0)
 
 # %% ../nbs/composing/candidates.ipynb #cand0008
 @dataclass

@@ -669,11 +669,12 @@ def draw_window(
     if then is not None: ids = turn_into(ids, then, rng)
     ids = ids[:mix.context]
     if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
-    # half of what is forgotten is forgotten together: the branch that guidance starts from
-    both = has_plans(ids) and rng.random() < min(mix.null_rate, mix.plan_null_rate)/2
-    def rate(alone): return 1.0 if both else alone/2 if has_plans(ids) else alone
-    if has_plans(ids): ids = vary_plan(ids, rng, rate(mix.plan_null_rate), mix.plan_null_one_rate, mix.plan_noise)
-    return vary_profile(ids, rng, rate(mix.null_rate), mix.null_one_rate, mix.label_noise)
+    if not has_plans(ids): return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
+    together = min(mix.null_rate, mix.plan_null_rate)/2 # forgotten: the branch that guidance starts from
+    both = rng.random() < together
+    def alone(rate): return 1.0 if both else (rate - together)/(1 - together) # so that each is forgotten at its rate
+    ids = vary_plan(ids, rng, alone(mix.plan_null_rate), mix.plan_null_one_rate, mix.plan_noise)
+    return vary_profile(ids, rng, alone(mix.null_rate), mix.null_one_rate, mix.label_noise)
 
 # %% ../nbs/learning/dataset.ipynb #mix00009
 def training_batches(

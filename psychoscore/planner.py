@@ -108,6 +108,7 @@ class Planner(NamedTuple):
     places: np.ndarray # Of the segments on the dials, (N, P) float32
     bandwidth: float = BANDWIDTH
     change: float = CHANGE
+    by_dials: float = 1.0 # Weight of the dials beside the words, where candidates are compared
 
     def nearness(self,
         dials: np.ndarray, # (P,); NaN where not known
