@@ -136,8 +136,7 @@ class Planner(NamedTuple):
         "Draw a plan."
         weights = self.nearness(dials)
         if last is not None: weights = weights*closeness(ranks(self.segments.before), ranks(last), self.change, True)
-        weights = weights*closeness(ranks(self.segments.words), ranks(given), GIVEN, False)
-        reached = np.cumsum(weights)
+        reached = np.cumsum(weights*closeness(ranks(self.segments.words), ranks(given), GIVEN, False))
         number = int(np.searchsorted(reached, share*reached[-1], side="right"))
         return np.where(given < 0, self.segments.words[number], given)
 
