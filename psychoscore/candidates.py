@@ -97,7 +97,7 @@ class Chooser:
         self.pieces = [piece for piece in self.pieces if not piece.draft.done]
 
     def _fork(self, piece):
-        draft, n = piece.draft, piece.draft.request.candidates
+        draft, n = piece.draft, piece.draft.candidates
         if n == 1 or not piece.is_decided or draft.words or not self.sampler.is_fed(draft): return
         if not (asked_words(draft, piece.number)[1:] >= 0).any(): return # nothing to compare candidates by
         piece.running = self.sampler.fork(draft, n + 1)[1:]

@@ -592,8 +592,9 @@ def moves_of_dials(
 # %% ../nbs/running/command.ipynb #8bc08b74
 Takes = Annotated[int, typer.Option(
     help="Compose this many times, 1 to 32, and keep what the listener hears nearest to the profile.")]
-Candidates = Annotated[int, typer.Option(
-    help="Draw this many of each segment, 1 to 16, and keep the one nearest to its plan; for models that plan.")]
+Candidates = Annotated[Optional[int], typer.Option(
+    help="Draw this many of each segment, 1 to 16, and keep the one nearest to its plan and profile. "
+         "By default as stored with the checkpoint.")]
 GUIDANCE = ("From 0 to 10. 0: the profile does not count; 1: as in training; above, for more. "
             "By default as stored with the checkpoint.")
 FORMATS = ("mid", "wav", "mp3", "musicxml", "png", "json")
@@ -665,7 +666,7 @@ def compose(
     temperature: Temperature = None, schedule: Schedule = None,
     guidance: Guidance = None,
     top_p: TopP = 1.0, min_p: MinP = 0.0,
-    no_repeat: NoRepeat = 0, candidates: Candidates = 1, takes: Takes = 1,
+    no_repeat: NoRepeat = 0, candidates: Candidates = None, takes: Takes = 1,
     key: Tonic = None, mode: KeyMode = None,
     plan: dict,
     prompt: Prompt = None, vary: Vary = None, keep: Keep = None,

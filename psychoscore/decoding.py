@@ -62,12 +62,7 @@ class Sequence:
     ):
         self.ids, self.view = list(ids), list(ids) # All tokens, and those the model sees
         self.noise, self.temperature, self.top_p, self.min_p = Noise(seed), temperature, top_p, min_p
-        self.asked_guidance, self.branch = guidance, 0
-
-    @property
-    def guidance(self) -> float: # 1 samples the model as it is
-        "Of the next token."
-        return self.asked_guidance
+        self.guidance, self.branch = guidance, 0
 
     def append(self, tokens: "list[int]"):
         "Write tokens down, drawn or given."

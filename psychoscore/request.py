@@ -39,8 +39,9 @@ def _check_numbers(request):
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
         raise ValueError(f"seed must be a whole number >= 0, got {seed!r}")
 
-def check_candidates(candidates: int) -> int: # As given
-    "Refuse what is no number of candidates."
+def check_candidates(candidates: int|None) -> int|None: # As given
+    "Refuse what is no number of candidates; None leaves it to the model."
+    if candidates is None: return None
     is_whole = isinstance(candidates, (int, np.integer)) and not isinstance(candidates, bool)
     if not is_whole or not 1 <= candidates <= MAX_CANDIDATES:
         raise ValueError(f"candidates must be a whole number from 1 to {MAX_CANDIDATES}, got {candidates!r}")
@@ -104,7 +105,7 @@ class Request(ByValue):
     keep: float = 3.0 # By how many nats they are made likelier
     schedule: str|None = None # How temperature follows the profile: "plan" (the default), "calibrated" or "constant"
     arc: str|Path|None = None # Instead of profile: healing, descent, storm, arch, awakening, struggle, or .json/.yaml
-    candidates: int = 1 # Of each segment, up to 16; the one that keeps to its plan is kept
+    candidates: int|None = None # Of each segment, up to 16; the one nearest to plan and profile stays; the model's own when not given
     takes: int = 1 # Compose so many times, up to 32, and keep what the listener hears nearest to the profile
     plan: PlanLike|None = None # Words that are given, such as {"density": 6.0, "loudness": [(0, 40), (30, 90)]}
 

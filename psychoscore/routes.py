@@ -213,9 +213,9 @@ async def read_request(
         request.state.bill.expect(UPLOAD_S)
         data = from_base64(body.prompt_midi, "prompt_midi")
         prompt, remarks = await read_upload(request, data, "prompt_midi")
-    plans = state.engine.composer.manner.plans
-    asked = await in_thread(state.pool, make_request, body, state.settings, state.engine.pace, prompt, plans)
-    request.state.bill.expect(asked.seconds*pace_of(state.engine.pace, takes*body.candidates))
+    manner = state.engine.composer.manner
+    asked = await in_thread(state.pool, make_request, body, state.settings, state.engine.pace, prompt, manner)
+    request.state.bill.expect(asked.seconds*pace_of(state.engine.pace, takes*asked.candidates))
     return asked, remarks
 
 async def drawn(request: HTTPRequest, asked: Request, takes: int) -> Piece:

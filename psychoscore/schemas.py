@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from .batching import Full, Late, Refused, Unavailable, pace_of
 from .config import in_words
 from .descriptors import DESCRIPTORS
-from .draft import NO_PLANS, NOT_COMPARED
+from .draft import NO_PLANS, NOT_COMPARED, Manner
 from .midi import Limits
 from .notes import MODES, TONICS, midi_bytes
 from .piece import Piece
@@ -95,7 +95,8 @@ class ComposeRequest(BaseModel):
     plan: AskedPlan|None = None
     candidates: Annotated[int, Field(
         strict=True, ge=1, le=8,
-        description="draw so many of each segment, keep the one nearest to its plan; for a model that plans")] = 1
+        description="draw so many of each segment, keep the one nearest to its plan and profile; "
+                    "the model's own when not given, see /v1/model")]|None = None
     prompt_midi: Annotated[str, Field(
         description="a MIDI file in base64 to go on from; it opens the piece, in its own key",
         max_length=MAX_BASE64)]|None = None
@@ -263,22 +264,23 @@ def make_request(
     settings: Settings,
     pace: tuple[float, ...], # As `measure_pace` returns it
     prompt: np.ndarray|None = None, # Note table
-    plans: bool = True, # Whether the model plans
+    manner: Manner = Manner(), # Of the model
 ) -> Request: # For the composer
     "Check what the types cannot."
     takes = getattr(body, "takes", 1)
     if body.profile and body.trajectory: raise FieldError("trajectory", "must be left out when a profile is given")
-    if body.plan and not plans: raise FieldError("plan", NO_PLANS)
-    if body.candidates > 1 and not plans: raise FieldError("candidates", NOT_COMPARED)
+    candidates = manner.sampling.candidates if body.candidates is None else body.candidates
+    if body.plan and not manner.plans: raise FieldError("plan", NO_PLANS)
+    if candidates > 1 and not manner.plans: raise FieldError("candidates", NOT_COMPARED)
     if takes > settings.max_waiting:
         raise FieldError("takes", f"must be at most {settings.max_waiting} on this server, got {takes}")
-    if body.seconds > (most := longest_s(settings, pace, takes*body.candidates)):
+    if body.seconds > (most := longest_s(settings, pace, takes*candidates)):
         raise FieldError("seconds", too_long(body.seconds, takes, most, settings))
     try: profile = as_asked(body)
     except ValueError as error: raise FieldError("trajectory", str(error)) from None
     try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key,
                            body.mode, body.guidance, prompt=prompt, schedule=body.schedule, plan=body.plan,
-                           candidates=body.candidates)
+                           candidates=candidates)
     except ValueError as error: raise FieldError(re.match("[a-z_.]+", str(error))[0], str(error)) from None
     if prompt is not None: check_prompt(prompt, request.steps)
     return request
