@@ -9,7 +9,6 @@ from psychoscore.compose import Composer
 from psychoscore.request import Request
 from psychoscore.profile import PsychometricProfile as P
 
-TAKES = 8
 FOLDER = Path(__file__).parent.parent/"reports/examples"
 EXAMPLES = { # Name to what it is, and what is asked for
     "serene-calm": ("Serene and calm", P(0.2, 0.3)),
@@ -26,9 +25,9 @@ EXAMPLES = { # Name to what it is, and what is asked for
 
 
 def make_examples(composer: Composer):
-    "Compose several takes of each, and list the pieces on one page."
-    pieces = composer.compose_batch([Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed, takes=TAKES) for seed, (_, profile) in enumerate(EXAMPLES.values())])
-    lines = ["# Examples", "", f"Ten pieces by the packaged model: {TAKES} takes of each, from the seeds 0 to 9, of which the package's own listener kept one and nobody else chose. The seed of the take that was kept stands beside it; `make examples` writes them, each as `.mid` and as `.mp3` of the same name. On the docs site they play.", ""]
+    "Compose one take of each, and list the pieces on one page."
+    pieces = composer.compose_batch([Request(profile, seconds=30 if isinstance(profile, P) else 40, seed=seed) for seed, (_, profile) in enumerate(EXAMPLES.values())])
+    lines = ["# Examples", "", "Ten pieces by the packaged model, one take of each at the default setting, from the seeds 0 to 9: nobody chose among pieces. `make examples` writes them, each as `.mid` and as `.mp3` of the same name. On the docs site they play.", ""]
     for (name, (title, _)), piece in zip(EXAMPLES.items(), pieces):
         for suffix in (".mid", ".mp3"): piece.save(FOLDER/f"{name}{suffix}")
         course = "" if len(piece.trajectory.keyframes) == 1 else " " + ", ".join(f"at {t:g} s {p}" for t, p in piece.trajectory.keyframes) + "."

@@ -3,7 +3,8 @@
 Every arm composes the square (five by five points, half a minute each) and the arcs of single dials, with seeds of the
 development protocol, which may be looked at as often as one likes. Rows are written as an arm ends, and arms that have
 rows are not composed again. Beside the dial a row says how far arcs are heard to move it, how well the words of the
-plan are followed, how far pieces are from real clips in seven statistics, and what a piece costs.
+plan are followed, how drawn arcs of five points are followed over time, how far pieces are from real clips in seven
+statistics, and what a piece costs.
 Usage: python bench/control.py --model FOLDER [--only ARM ...] [--repeats 4] [--arcs 12] [--processes 2] [--out reports/bench/control.csv]
 """
 import time
@@ -17,25 +18,31 @@ from psychoscore.arcs import compose_arcs, measure_arcs
 from psychoscore.candidates import played_values
 from psychoscore.compose import Composer
 from psychoscore.descriptors import DESCRIPTORS, bin_of
-from psychoscore.dial import Grid, compose_grid, distance, summarise_dial
+from psychoscore.dial import Grid, compose_grid, compose_shared, distance, summarise_dial
 from psychoscore.estimators import STATISTICS, reference
+from psychoscore.features import excerpt
 from psychoscore.judges import judges
 from psychoscore.measure import hear_all
 from psychoscore.planner import words_of
+from psychoscore.profile import CIRCUMPLEX, ProfileTrajectory, PsychometricProfile
 from psychoscore.protocol import DEVELOPMENT_SEED
+from psychoscore.request import Request
+from psychoscore.scores import song_interval
 from psychoscore.tokens import segment_starts
 
 SECONDS, ARC_SECONDS = 30, 40
+POINTS, WINDOW_S, HOP_S = 5, 8, 2 # Of a drawn arc; of what is heard along it
 # Arm -> what is changed of the composer's planner (None for no planner), and options of every request
 ARMS = {
-    "as it comes": ({}, {}),
-    "drawn plans": (None, {}),
-    "2 candidates": ({}, dict(candidates=2)), "4 candidates": ({}, dict(candidates=4)),
-    "8 candidates": ({}, dict(candidates=8)),
+    "1 candidate": ({}, dict(candidates=1)), "2 candidates": ({}, dict(candidates=2)),
+    "4 candidates": ({}, dict(candidates=4)), "8 candidates": ({}, dict(candidates=8)),
+    "16 candidates": ({}, dict(candidates=16)),
+    "plans drawn by the model": (None, dict(candidates=1)),
     "8 candidates, by words alone": (dict(by_dials=0.0), dict(candidates=8)),
-    "guidance 2": ({}, dict(guidance=2.0)),
+    "guidance 2": ({}, dict(guidance=2.0)), "temperature 1": ({}, dict(temperature=1.0)),
     "bandwidth .04": (dict(bandwidth=0.04), {}), "bandwidth .1": (dict(bandwidth=0.1), {}),
-    "change .1": (dict(change=0.1), {}), "change .3": (dict(change=0.3), {})}
+    "change .1": (dict(change=0.1), {}), "change .3": (dict(change=0.3), {}),
+    "dials by half": (dict(by_dials=0.5), {}), "dials by two": (dict(by_dials=2.0), {})}
 
 
 class Arm(Composer):
@@ -77,12 +84,36 @@ def arc_figures(composed, judge):
     return {f"{row.arc}, {name}": getattr(row, name) for row in own.itertuples() for name in names}
 
 
+def compose_drawn(composer, n, processes):
+    "Pieces of arcs through points that are drawn at random, one each."
+    rng, times = np.random.default_rng(DEVELOPMENT_SEED), np.linspace(0, ARC_SECONDS, POINTS)
+    drawn = [[PsychometricProfile(*map(float, dials)) for dials in rng.random((POINTS, 2)).round(3)] for _ in range(n)]
+    arcs = [ProfileTrajectory(tuple(zip(times.tolist(), points))) for points in drawn]
+    return compose_shared(composer, [Request(arc, ARC_SECONDS, DEVELOPMENT_SEED + k) for k, arc in enumerate(arcs)], processes=processes)[0]
+
+
+def drawn_figures(pieces, judge):
+    "Correlation of what is asked with what is heard in windows along a piece: its mean over pieces, with an interval."
+    starts = np.arange(0, ARC_SECONDS - WINDOW_S + 1, HOP_S)
+    followed = []
+    for piece in pieces:
+        parts = [excerpt(piece.notes, start, WINDOW_S) for start in starts]
+        sounding = np.array([len(part) > 1 for part in parts])
+        heard = judge([part for part, is_heard in zip(parts, sounding) if is_heard])
+        asked = np.array([piece.trajectory.vectors(np.linspace(start, start + WINDOW_S, 9)).mean(0)[:2] for start in starts])[sounding]
+        followed.append([np.corrcoef(asked[:, k], heard[:, k])[0, 1] for k in range(2)])
+    rows = np.arange(len(pieces))
+    found = {d.name: song_interval(lambda r, at=np.array(followed)[:, k]: float(np.nanmean(at[r])), rows, 1000) for k, d in enumerate(CIRCUMPLEX)}
+    return {f"drawn arcs, {name}{end}": value for name, of in found.items() for value, end in zip(of, ("", ", low", ", high"))}
+
+
 def main():
     parser = make_parser(__doc__, "bench/control.csv")
     parser.add_argument("--model", help="folder of a model; the packaged one by default")
     parser.add_argument("--only", nargs="*", choices=ARMS, default=list(ARMS))
     parser.add_argument("--repeats", type=int, default=4, help="pieces at each of 25 points")
     parser.add_argument("--arcs", type=int, default=12, help="pieces of each arc; 0 for none")
+    parser.add_argument("--drawn", type=int, default=24, help="pieces of drawn arcs; 0 for none")
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     whole, ears = Composer.from_pretrained(args.model), judges()
@@ -95,10 +126,12 @@ def main():
         spent = args.processes*(time.perf_counter() - began)/len(pieces)
         followed = follows(composer, pieces) if composer.manner.plans else {}
         arcs = compose_arcs(composer, args.arcs, ARC_SECONDS, DEVELOPMENT_SEED, args.processes) if args.arcs else {}
+        drawn = compose_drawn(composer, args.drawn, args.processes) if args.drawn else []
         for judge, table in hear_all(asked, pieces, ears).items():
             far = {f"distance, {said}": distance(table[column].to_numpy(), real[column].to_numpy()) for said, column in STATISTICS.items()}
             moved = arc_figures(arcs, ears[judge]) if arcs else {}
-            found = dial_figures(table) | moved | followed | far
+            along = drawn_figures(drawn, ears[judge]) if drawn else {}
+            found = dial_figures(table) | moved | along | followed | far
             rows.append({"arm": name, "judge": judge, "pieces": len(pieces), "s a piece and core": round(spent, 2)} | {figure: round(value, 3) for figure, value in found.items()})
         args.out.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(args.out, index=False)

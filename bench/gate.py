@@ -1,6 +1,6 @@
 """How far the figures of the gate vary from seeds to seeds for the shipped model: what its floors are made from.
 
-Composes the grid of CI (four corners, sixteen pieces each, twelve seconds) and the arcs of the gate once for every seed, with
+Composes the grid of CI (four corners, sixteen pieces each, twelve seconds) and the arcs of both dials once for every seed, with
 seeds of the development protocol. A row is written as it is measured, and seeds that have a row are not composed again.
 Prints the mean, the standard deviation, and the floor: three standard deviations on the worse side of the mean.
 Usage: python bench/gate.py [--model packaged] [--seeds 6] [--processes 1] [--out reports/bench/gate.csv]

@@ -37,12 +37,14 @@ def gate_of_dial(
             "cross-talk, the larger": max(talk), "distance to real, mean": float(np.mean(far))}
 
 # %% ../nbs/judging/gate.ipynb #gate0009
-GATE_ARCS, GATE_ARC_S = 32, 40.0 # Pieces of each direction, and their length
+GATE_ARCS, GATE_ARC_S = 8, 40.0 # Pieces of each direction, and their length
 
-def gate_arcs() -> "list[ProfileTrajectory]": # Up and down
-    "Arcs of entropy from end to end."
+def gate_arcs(
+    dial: str, # Name of one
+) -> "list[ProfileTrajectory]": # Up and down
+    "Arcs of a dial from end to end."
     def move(begin, end): return ProfileTrajectory(((0.0, begin), (HELD_S, begin), (GATE_ARC_S - HELD_S, end)))
-    low, high = (PsychometricProfile(0.5, entropy) for entropy in (0.0, 1.0))
+    low, high = (PsychometricProfile(**{d.name: value if d.name == dial else 0.5 for d in CIRCUMPLEX}) for value in (0.0, 1.0))
     return [move(low, high), move(high, low)]
 
 def compose_gate_arcs(
@@ -50,19 +52,21 @@ def compose_gate_arcs(
     seed: int = 0, # Of the first piece of each direction
     processes: int = 1, # Among which composing is shared
     **options, # Of `Request`
-) -> "list[Piece]":
-    "Compose arcs of entropy, up and down."
-    requests = [Request(arc, GATE_ARC_S, seed + k, **options) for arc in gate_arcs() for k in range(GATE_ARCS)]
-    return compose_shared(composer, requests, processes=processes)[0]
+) -> "dict[str, list[Piece]]": # Dial -> pieces
+    "Compose arcs of every dial, up and down."
+    requests = [Request(arc, GATE_ARC_S, seed + k, **options)
+                for d in CIRCUMPLEX for arc in gate_arcs(d.name) for k in range(GATE_ARCS)]
+    pieces = compose_shared(composer, requests, processes=processes)[0]
+    return {d.name: pieces[k:k + 2*GATE_ARCS] for d, k in zip(CIRCUMPLEX, range(0, len(pieces), 2*GATE_ARCS))}
 
 def gate_of_arcs(
-    pieces: "list[Piece]", # From `compose_gate_arcs`
+    composed: "dict[str, list[Piece]]", # From `compose_gate_arcs`
 ) -> "dict[str, float]": # Name -> figure
-    "How far entropy is heard to go where it was asked to."
-    ends = hear_ends(pieces, lambda parts: packaged_judge()(features_table(parts)))
-    k = [d.name for d in CIRCUMPLEX].index("entropy")
-    way = np.sign(ends.asked[:, 1, k] - ends.asked[:, 0, k])
-    return {"arcs of entropy, net change": float(np.nanmean(way*ends.change[:, k]))}
+    "How far each dial is heard to go where it was asked to."
+    def net(k, pieces):
+        ends = hear_ends(pieces, lambda parts: packaged_judge()(features_table(parts)))
+        return float(np.nanmean(np.sign(ends.asked[:, 1, k] - ends.asked[:, 0, k])*ends.change[:, k]))
+    return {f"arcs of {d.name}, net change": net(k, composed[d.name]) for k, d in enumerate(CIRCUMPLEX)}
 
 # %% ../nbs/judging/gate.ipynb #gate0012
 GATE_KEYS, IN_TUNE = 12, 0.03 # Keys that are struck; how far a partial may be off, a semitone is .059

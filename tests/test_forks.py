@@ -13,7 +13,7 @@ from psychoscore.request import Request
 def composer(): return Composer.from_pretrained()
 
 
-def request(**options): return Request(**{"profile": PsychometricProfile(0.4, 0.6), "seconds": 12, "seed": 3} | options)
+def request(**options): return Request(**{"profile": PsychometricProfile(0.4, 0.6), "seconds": 12, "seed": 3, "guidance": 2.0, "candidates": 1} | options)
 
 
 def test_eight_candidates_read_no_more_than_one(composer):
