@@ -362,18 +362,16 @@ def prepare(
         raise ValueError("nothing to prepare: give --labels, --synthetic or --corpus, or leave --no-emopia out")
     part = _fold(fold, labels)
     from itertools import chain
-    from psychoscore.dataset import (
-        LABELLED, corpus_pieces, emopia_pieces, labelled_pieces, name_corpora, synthetic_pieces)
-    from psychoscore.dataset import prepare as prepare_dataset
+    from psychoscore.dataset import LABELLED, corpus_pieces, emopia_pieces, labelled_pieces, name_corpora
+    from psychoscore.dataset import prepare as prepare_dataset, synthetic_pieces
+    from psychoscore.emopia import load_emopia
     from psychoscore.relabel import relabel_pieces
-    corpora, limits = name_corpora(corpus or [], corpus_licence or ["unknown"]), _limits(no_limits)
+    named, limits = name_corpora(corpus or [], corpus_licence or ["unknown"]), _limits(no_limits)
     sources = [labelled_pieces(labels, limits, part)] if labels else []
-    if reads_emopia or relabel:
-        from psychoscore.emopia import load_emopia
-        clips = load_emopia(root, labels_reading, placement, split)
+    if reads_emopia or relabel: clips = load_emopia(root, labels_reading, placement, split)
     if reads_emopia: sources.append(emopia_pieces(clips))
     if synthetic: sources.append(synthetic_pieces(synthetic))
-    sources += [corpus_pieces(folder, licence, song_by, max_unusable, limits, name) for name, folder, licence in corpora]
+    sources += [corpus_pieces(folder, licence, song_by, max_unusable, limits, name) for name, folder, licence in named]
     pieces, how = relabel_pieces(chain(*sources), clips) if relabel else (chain(*sources), None)
     data = prepare_dataset(pieces, out, copies, max_stretch, key_relative=not absolute, relabelling=how)
     typer.echo(data.summary().to_string())
@@ -445,8 +443,8 @@ def pipeline(
              "small; by default the recipe's.")] = None,
     seed: Annotated[Optional[int], typer.Option(min=0, help="Of the pairs, and of the training; 0 by default.")] = None,
     recipe: Annotated[Literal["plan", "release"], typer.Option(
-        help="plan, or release: how the packaged model was made, with EMOPIA, POP909 and ASAP (--corpus, else pop909 "
-             "and asap in PSYCHOSCORE_DATA) and two legs of training.")] = "plan",
+        help="plan, or release: a model like the packaged one, from EMOPIA, POP909 and ASAP (--corpus, else pop909 "
+             "and asap in PSYCHOSCORE_DATA) and by two legs of training.")] = "plan",
     workdir: Annotated[Optional[Path], typer.Option(
         help="A folder a phase; one that this command has made, or a new one. By default runs/pipeline, with the"
              " recipe and --quick in its name.")] = None,

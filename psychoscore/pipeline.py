@@ -134,7 +134,7 @@ def training_of(
     from psychoscore.model import MODEL_CONFIGS
     from psychoscore.train_config import TRAIN_CONFIGS, load_config
     training = load_config(leg, seed=config.seed, **changes)
-    present = {"emopia"} | ({"synthetic"} if config.num_synthetic else set()) | ({"corpus"} if config.corpora else set())
+    present = {"emopia", *(["synthetic"] if config.num_synthetic else []), *(["corpus"] if config.corpora else [])}
     first, final = training.mix.proportions or TRAIN_CONFIGS["mixed"].mix.proportions, training.mix.final_proportions
     mix = replace(training.mix, proportions=shares_of(present, first),
                   final_proportions=final and shares_of(present, final))

@@ -262,7 +262,7 @@ def test_what_a_changed_file_touches(package, file, phases):
 
 def test_a_changed_line_reruns_its_phase_and_what_follows(tmp_path):
     "In processes of their own, with a copy of the package."
-    shutil.copytree(pipeline.PACKAGE, tmp_path/"psychoscore", ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    shutil.copytree(pipeline.PACKAGE, tmp_path/"psychoscore", ignore=shutil.ignore_patterns("__pycache__", "model"))
     (tmp_path/"toy.py").write_text(
         "from psychoscore.pipeline import Phase, PipelineConfig, run_pipeline\n"
         "def one(config, out, given): from psychoscore.midi import Limits; (out/'n').write_text('1'); return 'one'\n"
