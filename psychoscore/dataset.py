@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['SPLITS', 'LABELLED', 'HELD_OUT', 'MAX_UNUSABLE', 'SHOWN', 'LABEL_COLUMNS', 'MAX_LOUDER', 'COPIES', 'ROWS_IN_MEMORY',
            'WIDTH', 'Share', 'POOL', 'WHOLE', 'SourcePiece', 'source_token', 'emopia_pieces', 'hashed_split',
-           'synthetic_pieces', 'corpus_pieces', 'join_problems', 'check_playable', 'labelled_pieces', 'join_versions',
-           'deal_songs', 'deal_fold', 'perform_again', 'vary', 'prepare', 'PreparedDataset', 'read_as', 'Batch',
-           'padded', 'make_batch', 'vary_profile', 'vary_plan', 'DataMix', 'row_shares', 'draw_window',
+           'synthetic_pieces', 'corpus_pieces', 'name_corpora', 'join_problems', 'check_playable', 'labelled_pieces',
+           'join_versions', 'deal_songs', 'deal_fold', 'perform_again', 'vary', 'prepare', 'PreparedDataset', 'read_as',
+           'Batch', 'padded', 'make_batch', 'vary_profile', 'vary_plan', 'DataMix', 'row_shares', 'draw_window',
            'training_batches', 'scoring_windows']
 
 # %% ../nbs/learning/dataset.ipynb #834b88da
 import copy, csv, hashlib, io, itertools, json, os, platform, warnings, zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Callable, Iterable, Iterator, NamedTuple
+from typing import Annotated, Callable, Iterable, Iterator, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 from .extras import require
@@ -146,6 +146,18 @@ def corpus_pieces(
     if len(unusable) > max_unusable*len(paths):
         raise ValueError(f"{said}. At most {max_unusable:g} of them may be unusable (--max-unusable)")
     warnings.warn(said, stacklevel=2)
+
+# %% ../nbs/learning/dataset.ipynb #corpus05
+def name_corpora(
+    folders: "list[Path]",
+    licences: Sequence[str], # One for all, or one a corpus
+) -> "list[tuple[str, Path, str]]": # Of each: the name of its pieces, its folder, its licence
+    "Name corpora for `corpus_pieces`, and say under which licence each is."
+    if len(licences) not in (1, len(folders)):
+        raise ValueError("--corpus-licence must be given once for all, or once a corpus: "
+                         f"{len(licences)} for {len(folders)}")
+    names = ["corpus", *(f"corpus{number}" for number in range(2, len(folders) + 1))]
+    return list(zip(names, folders, licences if len(licences) > 1 else [*licences]*len(folders)))
 
 # %% ../nbs/learning/dataset.ipynb #565302c0
 def join_problems(problems: list[str]) -> str: # In a line

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'QUICK_PAIRS', 'MODEL_FILES', 'ASSETS', 'PACKAGE', 'ESTIMATORS', 'TRAINED', 'HALF_SAVED', 'PHASES',
-           'DROPPINGS', 'STATE', 'ASIDE', 'OPENING', 'PipelineConfig', 'number_of_pairs', 'find_corpus',
-           'phase_tokenise', 'second_leg', 'train_leg', 'phase_train', 'phase_train_second', 'phase_package',
-           'hash_assets', 'hash_emopia', 'hash_corpus', 'hash_init', 'read_code', 'hash_code', 'modules_in',
-           'read_module', 'Phase', 'dotted', 'base_key', 'differences', 'make_phases', 'matches', 'entries',
-           'record_files', 'Workdir', 'name_few', 'workdir_of', 'kind_of', 'foreign', 'open_workdir', 'alone_in',
-           'make_workdir', 'run_phase', 'run_pipeline']
+           'DROPPINGS', 'STATE', 'ASIDE', 'OPENING', 'PipelineConfig', 'number_of_pairs', 'find_corpora',
+           'phase_tokenise', 'second_leg', 'train_leg', 'phase_train', 'phase_train_second', 'planner_in',
+           'phase_package', 'hash_assets', 'hash_emopia', 'hash_corpora', 'hash_init', 'read_code', 'hash_code',
+           'modules_in', 'read_module', 'Phase', 'dotted', 'base_key', 'differences', 'make_phases', 'matches',
+           'entries', 'record_files', 'Workdir', 'name_few', 'workdir_of', 'kind_of', 'foreign', 'open_workdir',
+           'alone_in', 'make_workdir', 'run_phase', 'run_pipeline']
 
 # %% ../nbs/running/pipeline.ipynb #17b56a0a
 import ast, glob, hashlib, inspect, json, os, textwrap, time
@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, NamedTuple
 import pandas as pd
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
+from .draft import Sampling
+from .planner import PLANNER
 try: import fcntl
 except ImportError: fcntl = None # type: ignore[assignment] # on Windows, where two runs are not kept apart
 if TYPE_CHECKING: from psychoscore.train_config import TrainConfig # --help is quick
@@ -35,23 +37,24 @@ class PipelineConfig:
     emopia: Path|None = None # Folder or zip; PSYCHOSCORE_DATA, else a download, when not given
     num_clips: PositiveInt|None = None # That EMOPIA must have; those of a release when not given
     num_synthetic: NonNegativeInt = 50_000 # Pairs made by rules
-    corpus: Path|None = None # Folder of unlabelled piano MIDI; one that is not here is looked for in PSYCHOSCORE_DATA
+    corpora: tuple[Path, ...] = () # Folders of unlabelled piano MIDI; PSYCHOSCORE_DATA is searched for them, too
+    licences: tuple[str, ...] = ("unknown",) # Of the corpora: one for all, or one each
+    song_by: str = "stem" # What a song of a corpus is: "stem", "folder", or a column of a CSV in the corpus
+    copies: PositiveInt = 24 # Of each clip of EMOPIA that is trained on, varied: dataset.COPIES
     contrastive_weight: NonNegativeFloat|None = None # The configuration's when not given
     config: str = "small" # For training: a name or a JSON file
-    seed: NonNegativeInt = 0 # Of the pairs, and of the training
-    quick: bool = False # Everything at small size
-    song_by: str = "stem" # What a song of the corpus is: "stem", "folder", or a column of a CSV in the corpus
     second: str|None = None # For a second leg of training, which goes on from the first: a name or a JSON file
-    sampling: dict[str, float]|None = None # How the model of both legs is sampled; stored with it
-    takes: PositiveInt = 1 # Composed for each piece that is measured; the listener keeps one
+    seed: NonNegativeInt = 0 # Of the pairs, and of the training
+    sampling: Sampling = Sampling() # Of the model of both legs; stored with it
+    quick: bool = False # Everything at small size
     recipe: str = "plan" # Which of RECIPES this is, or is made from
 
 # %% ../nbs/running/pipeline.ipynb #recipe02
 RECIPES = {
     "plan": PipelineConfig(),
     "release": PipelineConfig(
-        recipe="release", corpus=Path("pop909"), song_by="folder", config="mixed", second="turns", takes=8,
-        sampling=dict(haste=0.022, touch=0.5, duration_temperature=1.09, guidance=2.0))}
+        recipe="release", corpora=(Path("pop909"), Path("asap")), song_by="folder", copies=16, config="mixed",
+        second="plans", sampling=Sampling(candidates=8))}
 
 # %% ../nbs/running/pipeline.ipynb #354b292c
 def phase_download_emopia(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
@@ -87,23 +90,28 @@ def number_of_pairs(config: PipelineConfig) -> int:
     "How many pairs are made."
     return min(config.num_synthetic, QUICK_PAIRS) if config.quick else config.num_synthetic
 
-def find_corpus(config: PipelineConfig) -> Path|None: # None when none is asked for
-    "Find the folder of unlabelled music."
+def find_corpora(config: PipelineConfig) -> list[Path]: # One for each that is asked for
+    "Find the folders of unlabelled music."
     elsewhere = Path(os.environ.get("PSYCHOSCORE_DATA", "."))
-    places = [] if config.corpus is None else [config.corpus, elsewhere/config.corpus]
-    if found := [place for place in places if place.is_dir()]: return found[0]
-    if not places: return None
-    raise FileNotFoundError(f"no folder {config.corpus} here or in PSYCHOSCORE_DATA: "
-                            "give --corpus and a folder of piano MIDI (the release's "
-                            "is POP909, https://github.com/music-x-lab/POP909-Dataset)")
+    def find(corpus):
+        if found := [place for place in (corpus, elsewhere/corpus) if place.is_dir()]: return found[0]
+        raise FileNotFoundError(f"no folder {corpus} here or in PSYCHOSCORE_DATA: give --corpus and a folder of piano "
+                                "MIDI (the release's are POP909, https://github.com/music-x-lab/POP909-Dataset, and "
+                                "the performances of ASAP, https://github.com/fosfrancesco/asap-dataset)")
+    return [find(corpus) for corpus in config.corpora]
 
 def phase_tokenise(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
-    "Write all sources into one prepared folder."
-    from psychoscore.dataset import COPIES, corpus_pieces, emopia_pieces, prepare, synthetic_pieces
-    sources: list[Iterable] = [emopia_pieces(pd.read_csv(given["merge_emopia_data"]/"clips.csv"))]
+    "Write all sources into one prepared folder, with headers that say what is heard."
+    from psychoscore.dataset import corpus_pieces, emopia_pieces, name_corpora, prepare, synthetic_pieces
+    from psychoscore.relabel import relabel_pieces
+    clips = pd.read_csv(given["merge_emopia_data"]/"clips.csv")
+    sources: list[Iterable] = [emopia_pieces(clips)]
     if config.num_synthetic: sources.append(synthetic_pieces(given["synthesize"]))
-    if corpus := find_corpus(config): sources.append(corpus_pieces(corpus, song_by=config.song_by))
-    meta = prepare(chain(*sources), out, copies=1 if config.quick else COPIES).meta
+    corpora = name_corpora(find_corpora(config), config.licences)
+    sources += [corpus_pieces(folder, licence, config.song_by, name=name) for name, folder, licence in corpora]
+    small = dict(copies=0, processes=1) if config.quick else {}
+    pieces, heard = relabel_pieces(chain(*sources), clips, **small)
+    meta = prepare(pieces, out, 1 if config.quick else config.copies, relabelling=heard).meta
     return f"{meta['pieces']} pieces, {meta['tokens']/1e6:.2f} M tokens"
 
 # %% ../nbs/running/pipeline.ipynb #legs0002
@@ -126,7 +134,7 @@ def training_of(
     from psychoscore.model import MODEL_CONFIGS
     from psychoscore.train_config import TRAIN_CONFIGS, load_config
     training = load_config(leg, seed=config.seed, **changes)
-    present = {"emopia"} | ({"synthetic"} if config.num_synthetic else set()) | ({"corpus"} if config.corpus else set())
+    present = {"emopia", *(["synthetic"] if config.num_synthetic else []), *(["corpus"] if config.corpora else [])}
     first, final = training.mix.proportions or TRAIN_CONFIGS["mixed"].mix.proportions, training.mix.final_proportions
     mix = replace(training.mix, proportions=shares_of(present, first),
                   final_proportions=final and shares_of(present, final))
@@ -158,18 +166,20 @@ def phase_train_second(config: PipelineConfig, out: Path, given: dict[str, Path]
     return train_leg(second_leg(config, str(given["train"])), out, given["tokenise"], config.quick)
 
 MODEL_FILES = ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json", "log.csv")
-_PLANNER = "planner.npz" # As the module `planner` calls it: --help is quick
+
+def planner_in(folder: Path) -> list[str]: # Its name, where there is one
+    return [PLANNER] if (folder/PLANNER).exists() else []
 
 def phase_package(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
     "Put together what is released: the weights, how they are sampled, and the probe that searches need."
     import shutil
     from psychoscore.search import make_probe
-    planner = [_PLANNER] if (given["train_second"]/_PLANNER).exists() else []
-    for name in (*MODEL_FILES, *planner): shutil.copyfile(given["train_second"]/name, out/name)
-    about = json.loads((out/"psychoscore.json").read_text()) | dict(sampling=config.sampling or {})
+    names = [*MODEL_FILES, *planner_in(given["train_second"])]
+    for name in names: shutil.copyfile(given["train_second"]/name, out/name)
+    about = json.loads((out/"psychoscore.json").read_text()) | dict(sampling=asdict(config.sampling))
     (out/"psychoscore.json").write_text(json.dumps(about, indent=1) + "\n")
     make_probe(out, given["tokenise"])
-    return ", ".join([*MODEL_FILES, *planner, "probe.json"])
+    return ", ".join([*names, "probe.json"])
 
 # %% ../nbs/running/pipeline.ipynb #ea5c8b93
 def model_in(given: dict[str, Path]) -> Path:
@@ -179,8 +189,8 @@ def model_in(given: dict[str, Path]) -> Path:
 def measured_by(config: PipelineConfig, composer: Any) -> Any: # From `Composer` to `Protocol`
     "How much is composed to measure the model; by seeds that are no secret, since a run may be made again and again."
     from psychoscore.protocol import protocol_of
-    small = dict(steps=2, repeats=1, seconds=8, take_repeats=1, arcs=0, takes=min(config.takes, 2))
-    return protocol_of(composer, development=True, **(small if config.quick else dict(takes=config.takes)))
+    small = dict(steps=2, repeats=1, seconds=8, arcs=0) if config.quick else {}
+    return protocol_of(composer, development=True, takes=1, **small)
 
 def draws_of(config: PipelineConfig) -> int: # For intervals
     return 100 if config.quick else 1000
@@ -245,17 +255,18 @@ def hash_emopia(config: PipelineConfig) -> dict[str, str]: # Empty when it is to
     content = hash_files([*folder.glob("midis/*.mid"), *folder.glob("label.csv")], folder)
     return {"EMOPIA": content, "EMOPIA's place": str(folder)}
 
-def hash_corpus(config: PipelineConfig) -> dict[str, str]:
-    "Hash the music of a corpus, and the tables that may say what its songs are."
+def hash_corpora(config: PipelineConfig) -> dict[str, str]: # By their names
+    "Hash the music of corpora, and the tables that may say what their songs are."
+    from psychoscore.dataset import name_corpora
     from psychoscore.midi import find_midi
-    if (corpus := find_corpus(config)) is None: return {}
-    return {"corpus": hash_files([*find_midi([corpus]), *corpus.glob("*.csv")], corpus)}
+    named = name_corpora(find_corpora(config), config.licences)
+    return {name: hash_files([*find_midi([corpus]), *corpus.glob("*.csv")], corpus) for name, corpus, _ in named}
 
 def hash_init(config: PipelineConfig) -> dict[str, str]:
     "Hash the weights that training begins with, when they are not random."
     if (init := training_of(config, config.config).init) is None: return {}
     folder = ASSETS/"model" if init == "packaged" else Path(init)
-    names = ("config.json", "model.safetensors", "psychoscore.json")
+    names = ("config.json", "model.safetensors", "psychoscore.json", *planner_in(folder))
     return {"init": hash_files([folder/name for name in names], folder)}
 
 # %% ../nbs/running/pipeline.ipynb #code0002
@@ -351,36 +362,38 @@ def differences(was: dict[str, str], now: dict[str, str]) -> list[str]: # Empty 
 # %% ../nbs/running/pipeline.ipynb #phases01
 ESTIMATORS = ("judge.npz", "note_judge.safetensors", "note_judge.json", "listener.npz", "reference.npz",
               "estimators.json")
-TRAINED = (*MODEL_FILES, _PLANNER, "generation_config.json", "checkpoint.pt", "tensorboard/*")
+TRAINED = (*MODEL_FILES, PLANNER, "generation_config.json", "checkpoint.pt", "tensorboard/*")
 HALF_SAVED = ("*.partial", "saving/*") # By `fit`
 
 def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they are run
     "List the phases of a run."
-    def takes(config): return dict(quick=config.quick, takes=config.takes)
+    def size(config): return dict(quick=config.quick)
     def pairs(config): return dict(pairs=number_of_pairs(config), seed=config.seed)
     def clips(config): return dict(num_clips=config.num_clips)
     def split(config): return hash_assets("emopia_split.csv")
-    def sampling(config): return dict(sampling=config.sampling)
+    def sampling(config): return dict(sampling=asdict(config.sampling))
     def data(config):
-        return dict(copies=1 if config.quick else "all", pairs=bool(config.num_synthetic), song_by=config.song_by)
+        return dict(quick=config.quick, copies=config.copies, pairs=bool(config.num_synthetic),
+                    song_by=config.song_by, licences=config.licences)
+    def music(config): return hash_corpora(config) | split(config)
     def first(config): return asdict(training_of(config, config.config))
     def second(config): return asdict(second_leg(config, "train"))
     ours, model = lambda config: hash_assets(*ESTIMATORS), "package" if config.second else "train"
     after_train = {
         "train_second": Phase(phase_train_second, TRAINED, ("tokenise", "train"), second, leaves=HALF_SAVED),
-        "package": Phase(phase_package, (*MODEL_FILES, _PLANNER, "probe.json"), ("tokenise", "train_second"), sampling)}
+        "package": Phase(phase_package, (*MODEL_FILES, PLANNER, "probe.json"), ("tokenise", "train_second"), sampling)}
     return {
         "download_emopia": Phase(phase_download_emopia, ("emopia.json",), inputs=hash_emopia),
         "synthesize": Phase(phase_synthesize, ("manifest.json", "pairs-*.parquet"), (), pairs, leaves=(".*.tmp",)),
         "merge_emopia_data": Phase(phase_merge_emopia_data, ("clips.csv",), ("download_emopia",), clips, split),
-        "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"),
-                          ("merge_emopia_data", "synthesize"), data, hash_corpus, ("*.partial",)),
+        "tokenise": Phase(phase_tokenise, ("tokens.bin", "pieces.parquet", "meta.json"), # of clips that the first found
+                          ("download_emopia", "merge_emopia_data", "synthesize"), data, music, ("*.partial",)),
         "train": Phase(phase_train, TRAINED, ("tokenise",), first, hash_init, HALF_SAVED),
         **(after_train if config.second else {}),
         "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "composed.joblib"), (model,),
-                           takes, ours),
+                           size, ours),
         "report": Phase(phase_report, ("report.json", "report.md", "dial.png"), (model, "tokenise", "calibrate"),
-                        takes, ours)}
+                        size, ours)}
 
 PHASES = make_phases(RECIPES["plan"])
 

@@ -6,7 +6,7 @@
 __all__ = ['HEARD_EVERY', 'WINDOWS_AT_ONCE', 'SONG_PARTS', 'LISTENED', 'SHARES', 'PIECES_AT_ONCE', 'segment_middles',
            'heard_windows', 'Hears', 'heard_dials', 'bridge', 'KnownSongs', 'deal_parts', 'to_learn_from', 'Listeners',
            'learn_listeners', 'ranked', 'Scale', 'weigh', 'fit_scale', 'with_heard', 'hear_batch', 'hear_segments',
-           'Relabelling', 'learn_relabelling', 'relabelled', 'plot_moving_dials']
+           'Relabelling', 'learn_relabelling', 'relabelled', 'relabel_pieces', 'plot_moving_dials']
 
 # %% ../nbs/hearing/relabel.ipynb #rlb0impx
 import zlib
@@ -16,7 +16,7 @@ from typing import Callable, Iterable, Iterator, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 from .augment import LEAST_NOTES
-from .dataset import SourcePiece
+from .dataset import SourcePiece, emopia_pieces
 from .duplicates import Songs, fingerprint
 from .emopia import published_split
 from .estimators import CLIP_COPIES, Ridge, Rows, augmented_rows, learn
@@ -296,6 +296,18 @@ def relabelled(
     "Let the headers of training pieces say what is heard."
     for piece, heard in hear_segments(pieces, relabelling.number_of, relabelling.listeners.models, processes):
         yield piece if heard is None else with_heard(piece, heard, relabelling.scale)
+
+# %% ../nbs/hearing/relabel.ipynb #rlb0rel8
+def relabel_pieces(
+    pieces: Iterable[SourcePiece], # Of any source, streamed
+    clips: pd.DataFrame, # From `load_emopia`: what is learned from
+    copies: int = CLIP_COPIES, # As for `learn_listeners`
+    processes: int = -1, # -1 for one a core
+) -> "tuple[Iterator[SourcePiece], dict]": # In order; and what is kept with the data
+    "Let the headers of training pieces say what is heard by listeners that learn from EMOPIA."
+    own = emopia_pieces(clips[clips.split != "unlisted"])
+    relabelling = learn_relabelling(own, copies=copies, processes=processes)
+    return relabelled(pieces, relabelling, processes), relabelling.summary()
 
 # %% ../nbs/hearing/relabel.ipynb #rlb0plo1
 @themed

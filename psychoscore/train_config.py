@@ -63,12 +63,7 @@ TRAIN_CONFIGS = {
         dropout=0.3, weight_decay=0.5, max_steps=3590, warmup_steps=100, eval_interval=440, mix=DataMix(
         batch_tokens=32768, proportions={"emopia": 0.35, "synthetic": 0.3, "corpus": 0.35},
         final_proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
-    # After `mixed`: to follow a profile that changes
-    "turns": TrainConfig(
-        dropout=0.3, weight_decay=0.5, init="", max_steps=500, warmup_steps=10, eval_interval=250,
-        muon_lr=1e-3, adamw_lr=3e-4, contrast=ContrastConfig(rows=8), mix=DataMix(
-            batch_tokens=6144, turns=0.5, proportions={"emopia": 0.7, "synthetic": 0.15, "corpus": 0.15})),
-    # From a model that knows no plans to one that follows them
+    # After `mixed`, or a model that knows no plans: to follow plans, and profiles that change
     "plans": TrainConfig(
         init="", learn_plans=True, dropout=0.2, weight_decay=0.1, max_steps=1500, warmup_steps=20,
         eval_interval=300, muon_lr=1e-3, adamw_lr=1e-3, contrast=ContrastConfig(rows=8, tokens=128), mix=DataMix(

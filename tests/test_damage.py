@@ -91,8 +91,8 @@ def test_damaged_data_is_one_line(command, data, tmp_path):
         assert (result.returncode, result.stderr.count("\n")) == (2, 1) and str(tmp_path/name) in result.stderr, result.stderr
 
 
-def test_turns_asks_for_weights(command, data, tmp_path):
-    for config in ("turns", tmp_path/"own.json"):
+def test_plans_asks_for_weights(command, data, tmp_path):
+    for config in ("plans", tmp_path/"own.json"):
         (tmp_path/"own.json").write_text('{"init": "", "max_steps": 3}')
         result = command("train", "--data", data, "--config", config, "--out", tmp_path/"out")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)

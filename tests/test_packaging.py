@@ -15,7 +15,6 @@ import yaml
 from conftest import slow
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from psychoscore.tokens import N_UNPLANNED
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} # where nothing of this checkout is found
@@ -31,7 +30,7 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_code_weights_split_page_and_piano(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"psychoscore/cli.py", "psychoscore/py.typed", "psychoscore/assets/emopia_split.csv",
-              *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "psychoscore.json", "tokenizer.json")),
+              *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "planner.npz", "probe.json", "psychoscore.json", "tokenizer.json")),
               *(f"psychoscore/assets/{folder}/{path.name}" for folder in ("page", "piano") for path in (ROOT/"psychoscore/assets"/folder).iterdir())}
     assert sum(name.startswith("psychoscore/assets/piano/") and name.endswith(".ogg") for name in names) == 87
     assert wanted <= names
@@ -61,12 +60,11 @@ assert not {"seaborn", "matplotlib", "music21", "pretty_midi", "miditok"} & sys.
 
 
 def test_a_checkpoint_is_saved_without_midi_libraries(tmp_path):
-    plans = json.loads((ROOT/"psychoscore"/"assets"/"model"/"psychoscore.json").read_text())["vocabulary"] > N_UNPLANNED  # as the packaged model
     code = f"""
 import json, sys
 for name in ("symusic", "miditok", "pretty_midi", "music21"): sys.modules[name] = None # importing these now fails
 from psychoscore.model import ModelConfig, make_model, save_model
-save_model(make_model(ModelConfig(width=16, layers=1, heads=2, mlp_width=16, plans={plans})), {str(tmp_path)!r}, {{"key_relative": True}})
+save_model(make_model(ModelConfig(width=16, layers=1, heads=2, mlp_width=16)), {str(tmp_path)!r}, {{"key_relative": True}})
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     packaged = ROOT/"psychoscore"/"assets"/"model"/"tokenizer.json"

@@ -4,15 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from psychoscore import pipeline
+from psychoscore import emopia as reads_emopia, pipeline
 from psychoscore.emopia import published_split
+from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.pipeline import PHASES, RECIPES, Phase, PipelineConfig, base_key, make_phases, phase_train, run_pipeline
 
@@ -215,7 +217,8 @@ def place(tmp_path, monkeypatch):
     ("--recipe release", "no folder pop909 here or in PSYCHOSCORE_DATA: give --corpus"), ("--recipe latest", "plan"),
     ("--include-emopia --emopia nowhere --workdir new", "no folder or archive at nowhere"), ("--include-emopia --corpus nowhere", "nowhere"),
     ("--include-emopia --corpus mine --workdir new", "no MIDI"), ("--include-emopia --config huge", "no configuration huge"),
-    ("--include-emopia --config own.json", "max_steps"), ("--include-emopia --config turns", "give init"),
+    ("--include-emopia --config own.json", "max_steps"), ("--include-emopia --config plans", "give init"),
+    ("--include-emopia --corpus midis --corpus-licence CC0 --corpus-licence MIT", "once for all, or once a corpus: 2 for 1"),
     ("--include-emopia --num-synthetic -1", "--num-synthetic"), ("--include-emopia --contrastive-weight -1", "--contrastive-weight")])
 def test_a_refused_command_leaves_no_trace(command, place, options, says):
     before = tree(place)
@@ -234,18 +237,18 @@ def package(tmp_path, monkeypatch):
 
 def keys():
     "Of the release's phases, without the music that they read."
-    config = replace(RECIPES["release"], num_synthetic=7, corpus=None)
-    return {name: base_key(phase._replace(inputs=(lambda config: {}) if name in ("download_emopia", "tokenise") else phase.inputs), config) for name, phase in make_phases(config).items()}
+    config = replace(RECIPES["release"], num_synthetic=7, corpora=())
+    return {name: base_key(phase._replace(inputs=(lambda config: {}) if name == "download_emopia" else phase.inputs), config) for name, phase in make_phases(config).items()}
 
 
 FROM_TRAINING = {"train", "train_second", "package"}
 READS_MIDI = set(make_phases(RECIPES["release"])) - {"synthesize"}
 MAKES_PAIRS = ("rules.py", "part_writing.py", "performance.py", "synthetic.py") # A changed rule makes the pairs anew
 @pytest.mark.parametrize("file, phases", [
-    *((file, READS_MIDI | {"synthesize"} - {"download_emopia"}) for file in MAKES_PAIRS), ("smf.py", READS_MIDI), ("train.py", {"train", "train_second", "report"}), *((file, {"train", "train_second", "report"}) for file in ("checkpoint.py", "train_config.py")), ("report.py", {"report"}),
+    *((file, READS_MIDI | {"synthesize"} - {"download_emopia"}) for file in MAKES_PAIRS), ("smf.py", READS_MIDI), ("relabel.py", {"tokenise"}), ("train.py", {"train", "train_second", "report"}), *((file, {"train", "train_second", "report"}) for file in ("checkpoint.py", "train_config.py")), ("report.py", {"report"}),
     ("dial.py", {"calibrate", "report"}), ("search.py", {"package"}), ("serve.py", set()), ("routes.py", set()), ("cli.py", set()),
     ("assets/listener.npz", {"calibrate", "report"}), ("assets/judge.npz", {"calibrate", "report"}), ("assets/note_judge.safetensors", {"calibrate", "report"}), ("assets/reference.npz", {"calibrate", "report"}),
-    ("assets/emopia_split.csv", {"merge_emopia_data"}), ("assets/model/model.safetensors", set())])
+    ("assets/emopia_split.csv", {"merge_emopia_data", "tokenise"}), ("assets/model/model.safetensors", set())])
 def test_what_a_changed_file_touches(package, file, phases):
     before = keys()
     path = package/file
@@ -259,7 +262,7 @@ def test_what_a_changed_file_touches(package, file, phases):
 
 def test_a_changed_line_reruns_its_phase_and_what_follows(tmp_path):
     "In processes of their own, with a copy of the package."
-    shutil.copytree(pipeline.PACKAGE, tmp_path/"psychoscore", ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    shutil.copytree(pipeline.PACKAGE, tmp_path/"psychoscore", ignore=shutil.ignore_patterns("__pycache__", "model"))
     (tmp_path/"toy.py").write_text(
         "from psychoscore.pipeline import Phase, PipelineConfig, run_pipeline\n"
         "def one(config, out, given): from psychoscore.midi import Limits; (out/'n').write_text('1'); return 'one'\n"
@@ -296,6 +299,38 @@ def run(config, workdir):
     said = []
     done = run_pipeline(config, workdir, said.append)
     return done.set_index("phase"), [line.split()[0] for line in said if "unchanged" not in line and "superseded" not in line]
+
+
+def make_corpora(folder):
+    "Two, of ten songs in a folder each."
+    rng = np.random.default_rng(1) # other music than EMOPIA's
+    for place in (place for name in ("first", "second") for place in (folder/name/f"{i}" for i in range(10))):
+        notes = make_notes(np.arange(80)*0.25, np.full(80, 0.25), rng.integers(40, 90, 80), rng.integers(30, 100, 80))
+        place.mkdir(parents=True); (place/"a.mid").write_bytes(midi_bytes(notes))
+    return folder/"first", folder/"second"
+
+
+def test_the_release_reads_what_prepare_reads(emopia, command, tmp_path, monkeypatch):
+    "The same folder by either command; and again when only the notes of a clip have changed."
+    clips, corpora = Path(shutil.copytree(emopia, tmp_path/"emopia")), make_corpora(tmp_path)
+    config = replace(RECIPES["release"], emopia=clips, num_clips=36, num_synthetic=20, corpora=corpora, licences=("CC0", "MIT"))
+    phases, work = dict(list(make_phases(config).items())[:4]), tmp_path/"work"
+    def done(): return run_pipeline(config, work, lambda line: None, phases).set_index("phase").why
+    assert list(done().index)[-1] == "tokenise"
+    monkeypatch.setattr(reads_emopia, "load_emopia", partial(reads_emopia.load_emopia, num_clips=36))
+    options = ["--song-by", "folder", "--relabel", "--copies", config.copies, "--corpus-licence", "CC0", "--corpus-licence", "MIT"]
+    result = command("prepare", "--emopia", clips, "--synthetic", work/"synthesize", *(x for corpus in corpora for x in ("--corpus", corpus)), *options, "--out", tmp_path/"data")
+    assert result.returncode == 0, result.stderr
+    for name in ("meta.json", "tokens.bin", "pieces.parquet"): assert (work/"tokenise"/name).read_bytes() == (tmp_path/"data"/name).read_bytes(), name
+    pieces = pd.read_parquet(work/"tokenise"/"pieces.parquet").query("source == 'corpus'")
+    assert pieces.groupby("licence").song_id.nunique().to_dict() == {"CC0": 10, "MIT": 10}
+
+    before = (work/"merge_emopia_data"/"clips.csv").read_bytes()
+    path = sorted((clips/"midis").iterdir())[0]
+    notes = read_midi(path).notes
+    notes["velocity"] = notes["velocity"][::-1]
+    path.write_bytes(midi_bytes(notes))
+    assert done()["tokenise"] == "output of download_emopia has changed" and (work/"merge_emopia_data"/"clips.csv").read_bytes() == before
 
 
 def test_everything_once_and_then_what_has_changed(emopia, tmp_path, monkeypatch):
@@ -342,24 +377,22 @@ finally: print("opened", json.dumps({name: sorted(files) for name, files in open
 
 @needs_emopia
 def test_the_release_at_small_size_from_the_shell(tmp_path):
-    "Both legs, takes and the report; a phase reads no packaged file that it has not declared."
-    rng = np.random.default_rng(0)
-    (tmp_path/"corpus").mkdir()
-    for i in range(20):
-        notes = make_notes(np.arange(80)*0.25, np.full(80, 0.25), rng.integers(40, 90, 80), rng.integers(30, 100, 80))
-        (tmp_path/"corpus"/f"{i}").mkdir(); (tmp_path/"corpus"/f"{i}"/"a.mid").write_bytes(midi_bytes(notes))
-    command = [sys.executable, "-c", WATCHED, "pipeline", "--recipe", "release", "--quick", "--num-synthetic", 3000, "--corpus", tmp_path/"corpus", "--workdir", tmp_path/"work"]
+    "Both legs and the report; a phase reads no packaged file that it has not declared."
+    corpora = [x for corpus in make_corpora(tmp_path) for x in ("--corpus", corpus)]
+    command = [sys.executable, "-c", WATCHED, "pipeline", "--recipe", "release", "--quick", "--num-synthetic", 3000, *corpora, "--workdir", tmp_path/"work"]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     phases = make_phases(RECIPES["release"])
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[:len(phases)]] == list(phases) and "9 of 9 phases were run" in lines[len(phases)]
     about = json.loads((tmp_path/"work"/"package"/"psychoscore.json").read_text())
-    assert about["sampling"] == RECIPES["release"].sampling and about["origin"]["config"]["mix"]["turns"] == 0 and about["config"]["mix"]["turns"] == 0.5
-    assert json.loads((tmp_path/"work"/"report"/"report.json").read_text())["protocol"]["takes"] == 2
+    assert about["sampling"] == asdict(RECIPES["release"].sampling) and about["origin"]["config"]["mix"]["turns"] == 0 and about["config"]["mix"]["turns"] == 0.5
+    assert about["config"]["learn_plans"] and about["config"]["model"]["plans"]
+    assert json.loads((tmp_path/"work"/"report"/"report.json").read_text())["protocol"]["takes"] == 1
+    assert json.loads((tmp_path/"work"/"tokenise"/"meta.json").read_text())["relabelling"]["part"]
     declared = {name: {part.removeprefix("input assets/") for part in json.loads((tmp_path/"work"/"pipeline.json").read_text())["phases"][name]["done"]["key"] if part.startswith("input assets/")} for name in phases}
     for name, opened in json.loads(lines[-1].removeprefix("opened ")).items(): assert set(opened) <= declared[name], (name, opened)
-    assert pipeline.entries(tmp_path/"work"/"package") and "probe.json" in set(pipeline.entries(tmp_path/"work"/"package"))
+    assert set(pipeline.entries(tmp_path/"work"/"package")) == set(phases["package"].makes) >= {"planner.npz", "probe.json"}
 
 
 @pytest.mark.parametrize("stopped_at", [5, None])
