@@ -813,8 +813,8 @@ def explain(
     figure: Figure = None,
     model: Model = None,
 ):
-    """Say what moves in the music when a dial moves, and whether it does in real music: the mean over seeds,
-    without what moves by chance. Takes one to two minutes."""
+    """Say what the plan asks for when a dial moves, what is played, and which features move, beside what they do in
+    real music: means over seeds, with intervals. Takes one to two minutes."""
     profile = PsychometricProfile(**dials) # checked before anything slow is loaded
     _check_figure(figure)
     from psychoscore.compose import Composer

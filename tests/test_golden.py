@@ -79,7 +79,7 @@ def reported() -> dict[str, float]:
     composer = Composer.from_pretrained()
     dial = calibrate(composer, Grid(steps=2, repeats=2, seconds=4, seed=5), n_bootstrap=20)
     moved = explain(composer, HURT, seeds=4, seconds=4, n_bootstrap=20)
-    return dial.summary.value.to_dict() | {f"{row.dial}, {row.feature}": row.change for row in moved.itertuples()}
+    return dial.summary.value.to_dict() | {f"{row.dial}, {row.kind} {row.what}": row.change for row in moved.itertuples()}
 
 
 PARTS = dict(pairs=pairs, tokens=tokens, composed=composed, heard=heard, measured=measured, reported=reported)
