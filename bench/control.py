@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from bench.common import make_parser, run_script
-from psychoscore.arcs import compose_arcs, measure_arcs
+from psychoscore.arcs import compose_arcs, measure_arcs, single_dial_arcs
 from psychoscore.candidates import played_values
 from psychoscore.compose import Composer
 from psychoscore.descriptors import DESCRIPTORS, bin_of
@@ -125,7 +125,7 @@ def main():
         asked, pieces, _ = compose_grid(composer, Grid(5, args.repeats, SECONDS, DEVELOPMENT_SEED), processes=args.processes)
         spent = args.processes*(time.perf_counter() - began)/len(pieces)
         followed = follows(composer, pieces) if composer.manner.plans else {}
-        arcs = compose_arcs(composer, args.arcs, ARC_SECONDS, DEVELOPMENT_SEED, args.processes) if args.arcs else {}
+        arcs = compose_arcs(composer, args.arcs, ARC_SECONDS, DEVELOPMENT_SEED, args.processes, single_dial_arcs(ARC_SECONDS)) if args.arcs else {}
         drawn = compose_drawn(composer, args.drawn, args.processes) if args.drawn else []
         for judge, table in hear_all(asked, pieces, ears).items():
             far = {f"distance, {said}": distance(table[column].to_numpy(), real[column].to_numpy()) for said, column in STATISTICS.items()}
