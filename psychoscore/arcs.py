@@ -104,7 +104,8 @@ def compose_arcs(
     arcs: "dict[str, ProfileTrajectory]|None" = None, # As long as `seconds`; all when not given
 ) -> "dict[str, list[Piece]]": # Arc -> pieces, all arcs with the same seeds
     "Compose arcs, and the steady pieces beside them, named by a dial and where it stands."
-    wanted = (all_arcs(seconds) if arcs is None else arcs) | {f"{dial} at {value}": t for (dial, value), t in steady_profiles().items()}
+    still = {f"{dial} at {value}": t for (dial, value), t in steady_profiles().items()}
+    wanted = (all_arcs(seconds) if arcs is None else arcs) | still
     requests = [Request(trajectory, seconds, seed + number) for trajectory in wanted.values() for number in range(n)]
     pieces = compose_shared(composer, requests, processes=processes)[0]
     return {name: pieces[k*n:(k + 1)*n] for k, name in enumerate(wanted)}

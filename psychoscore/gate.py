@@ -44,7 +44,8 @@ def gate_arcs(
 ) -> "list[ProfileTrajectory]": # Up and down
     "Arcs of a dial from end to end."
     def move(begin, end): return ProfileTrajectory(((0.0, begin), (HELD_S, begin), (GATE_ARC_S - HELD_S, end)))
-    low, high = (PsychometricProfile(**{d.name: value if d.name == dial else 0.5 for d in CIRCUMPLEX}) for value in (0.0, 1.0))
+    still = {d.name: 0.5 for d in CIRCUMPLEX}
+    low, high = (PsychometricProfile(**still | {dial: value}) for value in (0.0, 1.0))
     return [move(low, high), move(high, low)]
 
 def compose_gate_arcs(

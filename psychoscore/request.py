@@ -105,7 +105,7 @@ class Request(ByValue):
     keep: float = 3.0 # By how many nats they are made likelier
     schedule: str|None = None # How temperature follows the profile: "plan" (the default), "calibrated" or "constant"
     arc: str|Path|None = None # Instead of profile: healing, descent, storm, arch, awakening, struggle, or .json/.yaml
-    candidates: int|None = None # Of each segment, up to 16; the one nearest to plan and profile stays; the model's own when not given
+    candidates: int|None = None # Of each segment, to 16; the nearest to plan and profile stays; the model's when not given
     takes: int = 1 # Compose so many times, up to 32, and keep what the listener hears nearest to the profile
     plan: PlanLike|None = None # Words that are given, such as {"density": 6.0, "loudness": [(0, 40), (30, 90)]}
 
