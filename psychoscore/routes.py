@@ -389,6 +389,7 @@ async def model(request: HTTPRequest) -> dict:
     "Say which model this is, what its dials mean, and what this server allows."
     state, file = request.app.state, Limits()
     settings, composer, pace = state.settings, state.composer(), state.engine.pace
+    candidates = composer.sampling.candidates # of requests that give none
     return dict(
         version=state.version(), sampling=dataclasses.asdict(composer.sampling),
         trained={name: composer.about.get(name) for name in TOLD},
@@ -398,8 +399,8 @@ async def model(request: HTTPRequest) -> dict:
               if composer.manner.plans], # empty: this model knows none
         formats=list(WRITERS), streams=list(STREAMS),
         limits=dict(
-            seconds=longest_s(settings, pace),
-            takes_seconds=[longest_s(settings, pace, takes) for takes in range(1, 9)],
+            seconds=longest_s(settings, pace, candidates),
+            takes_seconds=[longest_s(settings, pace, takes*candidates) for takes in range(1, 9)],
             score_notes=MAX_SCORE_NOTES, body_bytes=settings.max_body_bytes, midi_bytes=file.size,
             midi_notes=file.notes, midi_seconds=file.seconds, waiting=settings.max_waiting,
             deadline_s=settings.deadline_s))
