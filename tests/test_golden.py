@@ -56,7 +56,7 @@ def composed() -> str:
         Request(CALM, seconds=6, seed=5, guidance=0), Request(HURT, seconds=6, seed=6, guidance=1, temperature=0.8),
         Request(HURT, seconds=6, seed=7, top_p=0.9, min_p=0.02, no_repeat=4), Request(CALM, seconds=6, seed=8, takes=3),
         Request(HURT, seconds=10, seed=9, prompt=prompt), Request(CALM, seconds=8, seed=10, vary=examples()[1]),
-        Request(PsychometricProfile(), seconds=6, seed=11, schedule="calibrated"),
+        Request(PsychometricProfile(), seconds=6, seed=11, use_dynamic_temperature=False, candidates=2, plan={"density": 6}),
     ]
     pieces = composer.compose_batch(requests)
     streamed = [segment.notes.tobytes() for segment in composer.stream(HURT, seconds=10, seed=1)]
