@@ -62,7 +62,8 @@ class Composer:
     def __repr__(self) -> str:
         whose = "in memory" if self.folder is None else "packaged" if self.is_packaged else f"from {self.folder}"
         size = f"{self.llama.n_parameters/1e6:.1f} M parameters"
-        return f"Composer({size}, {whose}, guidance {self.sampling.guidance:g})"
+        n = self.sampling.candidates
+        return f"Composer({size}, {whose}, {n} candidate{'s' if n > 1 else ''} a segment)"
 
     def __getstate__(self): # without the model for torch
         return {name: value for name, value in self.__dict__.items() if name != "model"}
