@@ -68,7 +68,7 @@ def compose_shared(
 ) -> "tuple[list[Piece], list[Piece]]": # In the order of the requests: what is kept, and the first takes
     "Compose many pieces in several processes; the pieces are the same in any number of them."
     if processes < 1: raise ValueError(f"processes must be at least 1, got {processes}")
-    at_once = -(-MAX_ROWS//check_takes(takes))
+    at_once = -(-MAX_ROWS//(check_takes(takes)*composer.sampling.candidates)) # rows that fit side by side
     parts = [requests[start:start + at_once] for start in range(0, len(requests), at_once)]
     # Idle workers would keep a process that multiprocessing has started from ending, for five minutes by default.
     workers = Parallel(processes, return_as="generator", idle_worker_timeout=2)

@@ -37,7 +37,7 @@ def gate_of_dial(
             "cross-talk, the larger": max(talk), "distance to real, mean": float(np.mean(far))}
 
 # %% ../nbs/judging/gate.ipynb #gate0009
-GATE_ARCS, GATE_ARC_S = 8, 40.0 # Pieces of each direction, and their length
+GATE_ARCS, GATE_ARC_S = 6, 28.0 # Pieces of each direction, and their length
 
 def gate_arcs(
     dial: str, # Name of one
