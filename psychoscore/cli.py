@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Placement', 'LabelsReading', 'SongBy', 'Figure', 'Steps',
            'ProcessCount', 'Repeats', 'Length', 'Music', 'AsJson', 'AsCsv', 'Every', 'Table', 'FirstSeed', 'Guidances',
-           'Temperatures', 'Schedules', 'HeardTable', 'Gate', 'about', 'main', 'with_dials', 'with_plan',
-           'dial_options', 'probe', 'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train',
-           'pipeline', 'serve', 'compose', 'listen', 'calibrate', 'explain', 'report', 'validate', 'listening_test']
+           'Temperatures', 'HeardTable', 'Gate', 'about', 'main', 'with_dials', 'with_plan', 'dial_options', 'probe',
+           'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train', 'pipeline', 'serve', 'compose',
+           'listen', 'calibrate', 'explain', 'report', 'validate', 'listening_test']
 
 # %% ../nbs/running/command.ipynb #b7cd504c
 import math, os, sys, warnings
@@ -594,10 +594,7 @@ Seconds = Annotated[Optional[float], typer.Option(
     help="Length, 1 to 3600 s; by default that of --vary, else 30.")]
 Seed = Annotated[Optional[int], typer.Option(help="Same seed, same piece; 0 or more.")]
 Temperature = Annotated[Optional[float], typer.Option(
-    help="Of the choice of pitches, 0.05 to 5; overrides the schedule.")]
-Schedule = Annotated[Optional[str], typer.Option(
-    help="How the temperature follows the profile: plan (the default), calibrated (half its slope, around 1) or "
-         "constant (1).")]
+    help="Of the choice of pitches, 0.05 to 5; follows the profile when not given.")]
 Guidance = Annotated[Optional[float], typer.Option(help=GUIDANCE)]
 TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share, 0.01 to 1.")]
 MinP = Annotated[float, typer.Option(
@@ -645,8 +642,7 @@ def compose(
     dials: dict, *,
     at: At = None, arc: Arc = None,
     seconds: Seconds = None, seed: Seed = None,
-    temperature: Temperature = None, schedule: Schedule = None,
-    guidance: Guidance = None,
+    temperature: Temperature = None, guidance: Guidance = None,
     top_p: TopP = 1.0, min_p: MinP = 0.0,
     no_repeat: NoRepeat = 0, candidates: Candidates = None, takes: Takes = 1,
     key: Tonic = None, mode: KeyMode = None,
@@ -666,8 +662,8 @@ def compose(
     from psychoscore.request import Request
     _make_room(*out)
     prompt, vary = (_notes_of(path, _limits(no_limits)) for path in (prompt, vary))
-    request = Request(trajectory, seconds, seed, temperature, schedule=schedule, guidance=guidance, top_p=top_p,
-                      min_p=min_p, no_repeat=no_repeat, key=key, mode=mode, prompt=prompt, vary=vary,
+    request = Request(trajectory, seconds, seed, temperature, guidance=guidance, top_p=top_p, min_p=min_p,
+                      no_repeat=no_repeat, key=key, mode=mode, prompt=prompt, vary=vary,
                       keep=Request.keep if keep is None else keep, candidates=candidates, takes=takes, plan=planned)
     from psychoscore.sound import read_soundfont
     instrument = soundfont and read_soundfont(soundfont)
@@ -736,9 +732,7 @@ def listen(
 FirstSeed = Annotated[int, typer.Option(min=0, help="Of the first piece; the others count on from it.")]
 Guidances = Annotated[Optional[list[float]], typer.Option(help=f"{GUIDANCE} Repeat it to compare.")]
 Temperatures = Annotated[Optional[list[float]], typer.Option(
-    help="Of the choice of pitches, instead of a schedule. Repeat it to compare.")]
-Schedules = Annotated[Optional[list[str]], typer.Option(
-    help="plan (the default), calibrated or constant. Repeat it to compare.")]
+    help="Of the choice of pitches; follows the profile when not given. Repeat it to compare.")]
 HeardTable = Annotated[Optional[Path], typer.Option(help="Write what was asked and heard of each piece to this CSV.")]
 Gate = Annotated[bool, typer.Option(
     "--gate", help="Compose arcs as well, say whether every figure keeps its bound, and which decided; "
@@ -767,7 +761,6 @@ def calibrate(
     seed: FirstSeed = 0,
     guidance: Guidances = None,
     temperature: Temperatures = None,
-    schedule: Schedules = None,
     takes: Takes = 1,
     processes: ProcessCount = 1,
     figure: Figure = None,
@@ -779,22 +772,18 @@ def calibrate(
     from psychoscore.compose import Composer
     from psychoscore.dial import Grid, calibrate as calibrate_dial, compare_settings
     from psychoscore.gate import measure_gate
-    from psychoscore.temperature import SCHEDULES
-    grid, guidances = Grid(steps, repeats, seconds, seed), guidance or [None]
-    temperatures = [*(schedule or []), *(temperature or [])] or ["plan"]
-    for name in schedule or []:
-        if name not in SCHEDULES: raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}")
+    grid = Grid(steps, repeats, seconds, seed)
+    guidances, temperatures = guidance or [None], temperature or [None]
     composer = Composer.from_pretrained(model)
     if len(guidances)*len(temperatures) > 1:
         if gate or figure or table or takes != 1:
             raise ValueError("--gate, --figure, --table and --takes are for one setting: "
-                             "give one guidance and one schedule or temperature")
+                             "give one guidance and one temperature")
         compared = compare_settings(composer, grid, guidances, temperatures, progress=None, processes=processes)
         typer.echo("heard by the listener, since something is to be chosen; the judge answers for one setting\n"
                    + compared.round(3).T.to_string(header=False))
         return
-    how = "schedule" if isinstance(temperatures[0], str) else "temperature"
-    wish = {"guidance": guidances[0], how: temperatures[0]}
+    wish = dict(guidance=guidances[0], temperature=temperatures[0])
     dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, **wish)
     _tell_dial(dial, seconds, figure, table)
     if gate: _tell_gate(measure_gate(composer, dial, seed, processes, **wish))

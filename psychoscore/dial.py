@@ -244,7 +244,7 @@ def compare_settings(
     composer: Composer,
     grid: Grid,
     guidances: "list[float|None]", # None is the composer's
-    temperatures: "list[float|str]", # Numbers, or names of schedules
+    temperatures: "list[float|None]", # None follows the profile
     progress: bool|None = False, # As for `compose_grid`
     processes: int = 1, # Among which composing is shared
 ) -> pd.DataFrame: # A row a setting, the figures of the dial and the mean distance to real music; by the listener
@@ -252,8 +252,8 @@ def compare_settings(
     rows = []
     for guidance in guidances:
         for temperature in temperatures:
-            wish = {"schedule" if isinstance(temperature, str) else "temperature": temperature}
-            made = compose_grid(composer, grid, progress, processes=processes, guidance=guidance, **wish)
+            made = compose_grid(composer, grid, progress, processes=processes, guidance=guidance,
+                                temperature=temperature)
             heard, real = hear(*made[:2], "listener"), reference()["train"]
             far = np.mean([distance(heard[f].to_numpy(), real[f].to_numpy()) for f in STATISTICS.values()])
             rows.append({"guidance": composer.sampling.guidance if guidance is None else guidance,

@@ -18,7 +18,7 @@ from .piece import Piece
 from .planner import NOT_KNOWN, Planner
 from .profile import CIRCUMPLEX, PsychometricProfile
 from .request import MAX_CANDIDATES, Request
-from .temperature import SCHEDULES
+from .temperature import calculate_dynamic_temperature
 from .tokens import (
     BOS, FAMILY, FIRST, HEADER_LENGTH, IS_END, IS_PITCH, IS_WAIT, PLAN, PLAN_FIRST, SEG, SEGMENT_S,
     SEGMENT_STEPS, SOURCES, STEP_S, UNPLANNED, VOCABULARY, Grammar, decode, header_ids, ids_of_notes, key_shift,
@@ -170,7 +170,8 @@ class Draft(Sequence):
         now = self.request.profile.at(middle_s)
         is_prompt = len(self.starts) < self.prompted # which nobody asked to be anything
         self.asked = PsychometricProfile() if is_prompt else now
-        self.temperature = self.request.temperature or SCHEDULES[self.request.schedule](now)
+        warmth = calculate_dynamic_temperature(now) if self.request.use_dynamic_temperature else 1.0
+        self.temperature = self.request.temperature or warmth
         self.temperatures.append(self.temperature)
         self.starts.append(len(self.ids) - 1 + len(opening))
         self.append(opening + header_ids(self.grammar.left, self.asked)[1:])

@@ -17,7 +17,6 @@ from .descriptors import DESCRIPTORS
 from .notes import MODES, TONICS, ByValue, estimate_key
 from .plan import PlanLike, as_plan
 from .profile import DIMENSIONS, PsychometricProfile, ProfileTrajectory, as_trajectory, make_arc
-from .temperature import SCHEDULES
 from .tokens import STEP_S, quantise
 if TYPE_CHECKING: from pandas import DataFrame # a request needs none
 else: DataFrame = Any # what reads hints at run time, as the docs do, finds the name
@@ -54,11 +53,10 @@ def check_takes(takes: int) -> int: # As given
     return takes
 
 def _check_choices(request):
-    for name, choices, said in (("mode", MODES, f"{MODES}"), ("key", TONICS, ", ".join(TONICS)),
-                                ("schedule", SCHEDULES, ", ".join(SCHEDULES))):
+    for name, choices, said in (("mode", MODES, f"{MODES}"), ("key", TONICS, ", ".join(TONICS))):
         value = getattr(request, name)
         if value not in (None, *choices): raise ValueError(f"{name} must be one of {said}, got {value!r}")
-    if not isinstance(request.use_dynamic_temperature, bool|None):
+    if not isinstance(request.use_dynamic_temperature, bool):
         raise ValueError(f"use_dynamic_temperature must be True or False, got {request.use_dynamic_temperature!r}")
 
 # %% ../nbs/composing/request.ipynb #rqstchk2
@@ -68,14 +66,6 @@ def _length_of(vary: np.ndarray) -> float: # s, from the first onset to the last
         raise ValueError(f"the notes to vary last {seconds:.2f} s, and a piece lasts 1 to {MAX_SECONDS} s: "
                          "give seconds, which takes their beginning, or other notes")
     return seconds
-
-def _schedule_of(schedule: str|None, dynamic: bool|None) -> "tuple[str, bool]": # Both of them
-    if schedule is None: schedule = "constant" if dynamic is False else "plan"
-    if dynamic is None: dynamic = schedule != "constant"
-    if dynamic != (schedule != "constant"):
-        raise ValueError(f"schedule {schedule!r} and use_dynamic_temperature={dynamic} contradict each other: "
-                         "give one of them")
-    return schedule, dynamic
 
 def _trajectory_of(profile, arc, seconds: float) -> ProfileTrajectory:
     if arc is not None and profile is not None:
@@ -92,8 +82,8 @@ class Request(ByValue):
     profile: ProfileLike|None = None # What the music should express; keyframes or the name of an arc let it move
     seconds: float|None = None # Length, met to within a grid step, 31 ms; that of `vary` when not given, else 30
     seed: int|None = None # Same seed, same piece; drawn when not given
-    temperature: float|None = None # Of the choice of pitches; overrides the schedule
-    use_dynamic_temperature: bool|None = None # Whether the temperature follows the profile; True when not given
+    temperature: float|None = None # Of the choice of pitches; follows the profile when not given
+    use_dynamic_temperature: bool = True # Whether a temperature that is not given follows the profile; else it is 1
     key: str|None = None # Tonic such as "C", "F#" or "Bb", spelled as given; drawn when not given
     mode: str|None = None # "major" or "minor"; up to the model when not given
     guidance: float|None = None # 0: no profile; 1: as in training, cheaper; above: more; the model's own when not given
@@ -103,7 +93,6 @@ class Request(ByValue):
     no_repeat: int = 0 # No this many pitches in a row are played twice; 0 lets them
     vary: np.ndarray|None = None # Notes to keep where the profile lets them; `key` is theirs, estimated when not given
     keep: float = 3.0 # By how many nats they are made likelier
-    schedule: str|None = None # How temperature follows the profile: "plan" (the default), "calibrated" or "constant"
     arc: str|Path|None = None # Instead of profile: healing, descent, storm, arch, awakening, struggle, or .json/.yaml
     candidates: int|None = None # Of each segment, up to 16; the one nearest to plan and profile stays; the model's own when not given
     takes: int = 1 # Compose so many times, up to 32, and keep what the listener hears nearest to the profile
@@ -113,7 +102,6 @@ class Request(ByValue):
         whose = " of the notes to vary" if self.seconds is None and self.vary is not None else ""
         if self.seconds is None: self.seconds = 30 if self.vary is None else _length_of(self.vary)
         _check_numbers(self); _check_choices(self); check_takes(self.takes); check_candidates(self.candidates)
-        self.schedule, self.use_dynamic_temperature = _schedule_of(self.schedule, self.use_dynamic_temperature)
         self.profile, self.arc = _trajectory_of(self.profile, self.arc, self.seconds), None
         self.plan = as_plan(self.plan)
         self.seed = int(np.random.default_rng().integers(2**31) if self.seed is None else self.seed)
@@ -262,8 +250,7 @@ def _asked(row: "dict[str, Any]") -> "dict[str, Any]": # For a `Request`
     return row | {"profile": PsychometricProfile(**profile)}
 
 # %% ../nbs/composing/request.ipynb #comndco1
-_ON_A_LINE = {"temperature", "key", "mode", "guidance", "top_p", "min_p", "no_repeat", "candidates", "takes",
-              "schedule", "keep"}
+_ON_A_LINE = {"temperature", "key", "mode", "guidance", "top_p", "min_p", "no_repeat", "candidates", "takes", "keep"}
 
 def command_options(request: Request) -> "list[str]": # For `psychoscore compose`
     "Write a request as options of the command, numbers to the last digit."
@@ -280,9 +267,10 @@ def command_options(request: Request) -> "list[str]": # For `psychoscore compose
         value = getattr(request, f.name)
         if f.name not in _ON_A_LINE or value == f.default: continue
         # what follows from the rest
-        untold = {"schedule": value == "plan", "mode": request.prompt is not None, "keep": request.vary is None}
+        untold = {"mode": request.prompt is not None, "keep": request.vary is None}
         if untold.get(f.name): continue
         words += given(f.name, float(value) if isinstance(value, (float, np.floating)) else value)
+    if request.temperature is None and not request.use_dynamic_temperature: words += given("temperature", 1)
     for name in ("prompt", "vary"):
         if getattr(request, name) is not None: words += given(name, f"{name.upper()}.mid")
     return words

@@ -32,7 +32,6 @@ from .plan import MAX_KEYFRAMES
 from .profile import CIRCUMPLEX, DIMENSIONS, ProfileTrajectory, PsychometricProfile
 from .request import MAX_SECONDS, Request
 from .settings import Settings
-from .temperature import SCHEDULES
 from .tokens import MAX_NOTES, SEGMENT_S, SEGMENT_STEPS, ids_of_notes, quantise
 
 # %% ../nbs/serving/schemas.ipynb #6e401883
@@ -79,12 +78,9 @@ class ComposeRequest(BaseModel):
     seconds: Annotated[Number, Field(
         ge=1, le=MAX_SECONDS, description="length; /v1/model says how much this server allows")] = 30
     temperature: Annotated[Number, Field(
-        ge=0.05, le=5, description="of the choice of pitches; overrides the schedule")]|None = None
+        ge=0.05, le=5, description="of the choice of pitches; follows the profile when not given")]|None = None
     use_dynamic_temperature: Annotated[bool, Field(
-        strict=True, description="false is the constant schedule, and agrees with no other")]|None = None
-    schedule: Annotated[Literal[tuple(SCHEDULES)], Field(
-        description="how the temperature follows the profile: "
-                    "plan unless it is said, calibrated, or constant, which does not")]|None = None
+        strict=True, description="whether a temperature that is not given follows the profile; else it is 1")] = True
     guidance: Annotated[Number, Field(
         ge=0, le=10, description="0: the profile does not count; 1: as in training; above, for more; "
                                  "the model's own when not given, see /v1/model")]|None = None
@@ -279,8 +275,7 @@ def make_request(
     try: profile = as_asked(body)
     except ValueError as error: raise FieldError("trajectory", str(error)) from None
     try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key,
-                           body.mode, body.guidance, prompt=prompt, schedule=body.schedule, plan=body.plan,
-                           candidates=candidates)
+                           body.mode, body.guidance, prompt=prompt, plan=body.plan, candidates=candidates)
     except ValueError as error: raise FieldError(re.match("[a-z_.]+", str(error))[0], str(error)) from None
     if prompt is not None: check_prompt(prompt, request.steps)
     return request

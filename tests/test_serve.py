@@ -85,8 +85,8 @@ def until(said, seconds=20):
     ({"trajectory": [{"seconds": 5, "profile": {}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]), ({"trajectory": [{"seconds": 0, "profile": {"trauma": 0.5}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]),
     ({"profile": {}, "trajectory": [{"seconds": 0, "profile": {}}]}, ["trajectory"]), ({"seconds": 0}, ["seconds"]), ({"seconds": 301}, ["seconds"]), ({"seconds": "10"}, ["seconds"]), ({"seconds": True}, ["seconds"]), ({"seconds": None}, ["seconds"]),
     ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"takes": 0}, ["takes"]), ({"takes": 9}, ["takes"]), ({"takes": True}, ["takes"]), ({"temperature": 0}, ["temperature"]), ({"guidance": 11}, ["guidance"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
-    ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"schedule": "wild"}, ["schedule"]), ({"schedule": "constant", "use_dynamic_temperature": True}, ["schedule"]),
-    ({"schedule": "calibrated", "use_dynamic_temperature": False}, ["schedule"]), ({"guidance": -0.1}, ["guidance"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
+    ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"use_dynamic_temperature": None}, ["use_dynamic_temperature"]), ({"schedule": "constant"}, ["schedule"]),
+    ({"guidance": -0.1}, ["guidance"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
     ({"prompt_midi": base64.b64encode(SCALE).decode(), "key": "C"}, ["key"]), ({"\ud800": 1}, ["body"]), ({"key": "\ud800"}, ["key"]), (None, ["body"]), (7, ["body"]), ([], ["body"]),
 ])
 @pytest.mark.parametrize("route", ["/v1/generate", "/v1/stream"])
@@ -303,8 +303,8 @@ CORNERS = {(0, 0): 0.7, (0.8, 0): 1.1, (0, 0.7): 0.49, (0.8, 0.7): 0.89} # (entr
 
 
 @pytest.mark.parametrize(("wish", "expected"), [
-    ({}, CORNERS), ({"use_dynamic_temperature": True}, CORNERS), ({"schedule": "plan"}, CORNERS), ({"schedule": "calibrated"}, {at: 0.6 + t/2 for at, t in CORNERS.items()}),
-    ({"schedule": "constant"}, dict.fromkeys(CORNERS, 1)), ({"use_dynamic_temperature": False}, dict.fromkeys(CORNERS, 1)), ({"temperature": 0.9, "schedule": "constant"}, dict.fromkeys(CORNERS, 0.9)),
+    ({}, CORNERS), ({"use_dynamic_temperature": True}, CORNERS), ({"use_dynamic_temperature": False}, dict.fromkeys(CORNERS, 1)),
+    *(({"temperature": 0.9, "use_dynamic_temperature": dynamic}, dict.fromkeys(CORNERS, 0.9)) for dynamic in (True, False)),
 ])
 def test_temperatures(client, wish, expected):
     for (entropy, trauma), temperature in expected.items():

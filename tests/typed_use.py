@@ -53,7 +53,7 @@ kept: Piece = best_of(composer.compose_batch([Request(profile)]))
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
 guidance: float = composer.sampling.guidance
 plain: Composer = Composer(composer.model, composer.about | {"sampling": {}})
-asked = Request(profile, schedule="calibrated", guidance=0)
+asked = Request(profile, temperature=0.9, guidance=0)
 own = Composer(*load_model("runs/own"))
 varied: Piece = own.vary(piece, PsychometricProfile(0.1, 0.2))
 shared: float = shared_notes(piece.notes, varied.notes)
