@@ -54,7 +54,7 @@ RECIPES = {
     "plan": PipelineConfig(),
     "release": PipelineConfig(
         recipe="release", corpora=(Path("pop909"), Path("asap")), song_by="folder", copies=16, config="mixed",
-        second="plans", sampling=Sampling(candidates=8))}
+        second="plans", sampling=Sampling(candidates=4))}
 
 # %% ../nbs/running/pipeline.ipynb #354b292c
 def phase_download_emopia(config: PipelineConfig, out: Path, given: dict[str, Path]) -> str:
