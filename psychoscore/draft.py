@@ -132,7 +132,8 @@ class Draft(Sequence):
         if request.takes > 1:
             raise ValueError("a draft or a stream is one take: leave takes out, or compose without a stream, "
                              f"got takes {request.takes}")
-        self.candidates = manner.sampling.candidates if request.candidates is None else request.candidates
+        own = 1 if request.vary is not None else manner.sampling.candidates # plans would choose against what is kept
+        self.candidates = own if request.candidates is None else request.candidates
         if self.candidates > 1 and not manner.plans: raise ValueError(NOT_COMPARED)
         if request.plan and not manner.plans: raise ValueError(NO_PLANS)
         opening = [BOS, FIRST["SOURCE"] + SOURCES.index("emopia")]
