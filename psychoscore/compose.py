@@ -16,7 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from .candidates import Chooser
 from .decoding import Precisions
-from .draft import Draft, Manner, Segment, read_sampling
+from .draft import Draft, Manner, Segment, number_of_candidates, read_sampling
 from .kernel import choose_kernel
 from .piece import Piece
 from .planner import Planner, read_planner
@@ -158,7 +158,9 @@ class Composer:
     ) -> Piece:
         "Compose the same piece under another profile: seed, noise, tonic, all options, and what can stay of its notes."
         key = {} if piece.request.prompt is not None else dict(key=piece.key.name) # a prompt brings its own
-        request = piece.request.again(profile=profile, vary=piece.notes if keep else None, keep=keep, **key)
+        n = number_of_candidates(piece.request, self.sampling) # as the piece was drawn
+        request = piece.request.again(
+            profile=profile, vary=piece.notes if keep else None, keep=keep, candidates=n, **key)
         return self.compose_batch([request])[0]
 
 # %% ../nbs/composing/compose.ipynb #mdldigst

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OF_FIRST_VERSION', 'OTHER_FORM', 'PLACE_OF_PLANS', 'NO_PLANS', 'NOT_COMPARED', 'Sampling', 'read_sampling', 'warmed',
-           'warmed_bound', 'likelier', 'Material', 'Manner', 'Draft', 'Segment', 'read_segment', 'hold_to_the_end']
+           'warmed_bound', 'likelier', 'Material', 'Manner', 'number_of_candidates', 'Draft', 'Segment', 'read_segment',
+           'hold_to_the_end']
 
 # %% ../nbs/composing/draft.ipynb #drft0imp
 from dataclasses import dataclass
@@ -121,6 +122,14 @@ PLACE_OF_PLANS = 2**20 # In the noise, where no note is drawn
 NO_PLANS = "plan must be left out: this model knows no plans" # Those of version 0.1 do not
 NOT_COMPARED = "candidates must be 1: this model knows no plans, by which they are compared"
 
+def number_of_candidates(
+    request: Request,
+    sampling: Sampling, # Of the model
+) -> int:
+    "How many of each segment; with notes to keep one unless it says more, for a plan would choose against them."
+    if request.candidates is not None: return request.candidates
+    return 1 if request.vary is not None else sampling.candidates
+
 class Draft(Sequence):
     "A piece that is being written."
     shared = (*Sequence.shared, "request", "manner", "candidates", "material")
@@ -132,8 +141,7 @@ class Draft(Sequence):
         if request.takes > 1:
             raise ValueError("a draft or a stream is one take: leave takes out, or compose without a stream, "
                              f"got takes {request.takes}")
-        own = 1 if request.vary is not None else manner.sampling.candidates # plans would choose against what is kept
-        self.candidates = own if request.candidates is None else request.candidates
+        self.candidates = number_of_candidates(request, manner.sampling)
         if self.candidates > 1 and not manner.plans: raise ValueError(NOT_COMPARED)
         if request.plan and not manner.plans: raise ValueError(NO_PLANS)
         opening = [BOS, FIRST["SOURCE"] + SOURCES.index("emopia")]
