@@ -14,7 +14,7 @@ SCRIPTS = sorted(path for path in (ROOT/"bench").glob("*.py") if path.stem != "c
 
 
 ABSENT = "/nowhere/at/all"
-WITHOUT_DATA = {name: [] for name in ("midi", "readers", "finetune", "invariance", "relabel")} # Options with which they look for it
+WITHOUT_DATA = {name: [] for name in ("midi", "readers", "finetune", "invariance", "relabel", "form")} # Options with which they look for it
 WITHOUT_PREPARED = {"train": ["--data", ABSENT], "train_gpu": ["--data", ABSENT], "ablations": ["--data", ABSENT, "--runs", ABSENT, "--only", "e"]}
 CALLS = """
 import contextlib, io, json, os, runpy, sys
