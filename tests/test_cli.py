@@ -58,12 +58,12 @@ def test_compose_writes_every_format(tmp_path):
 
 
 def test_temperature_and_guidance(tmp_path):
-    "The profile's temperature unless another is asked for; at guidance 0 the profile does not count."
+    "The profile's temperature unless another is asked for; at guidance 0 the model sees the mode alone."
     def composed(name, *options): return psychoscore("compose", "--seconds", 2, "--seed", 1, "-o", tmp_path/name, *options)
     for options, temperature in ((), "0.49"), (("--temperature", 0.9), "0.90"):
         result = composed("a.mid", "--trauma", 0.7, "--entropy", 0, *options)
         assert f"temperature {temperature} to {temperature}" in result.stdout, result.stdout + result.stderr
-    for trauma in (0.1, 0.9): assert composed(f"{trauma}.mid", "--trauma", trauma, "--guidance", 0, "--temperature", 1).returncode == 0
+    for trauma in (0.1, 0.9): assert composed(f"{trauma}.mid", "--trauma", trauma, "--guidance", 0, "--temperature", 1, "--candidates", 1, "--mode", "minor").returncode == 0
     assert (tmp_path/"0.1.mid").read_bytes() == (tmp_path/"0.9.mid").read_bytes()
     result = composed("a.mid", "--schedule", "constant")
     assert result.returncode == 2 and "--schedule" in result.stderr
