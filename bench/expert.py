@@ -2,12 +2,13 @@
 
 Pieces are composed over the square with candidates, their headers say what a listener hears of them, and they stand
 among EMOPIA's training clips in a new prepared folder, so that one take may come to do what several candidates did.
-A leg of training on that folder is compared with a leg of as many steps on the folder it was made from:
+A leg of training on that folder is compared with a leg of as many steps on the folder it was made from, both by
+bench/control.py:
 
-    python bench/expert.py --model FOLDER --data PREPARED --out EXPERT
     psychoscore train --data EXPERT/data --config plans --init FOLDER --max-steps 500 --out WITH
     psychoscore train --data PREPARED --config plans --init FOLDER --max-steps 500 --out WITHOUT
-    python bench/control.py --model WITH --out with.csv; python bench/control.py --model WITHOUT --out without.csv
+
+Usage: python bench/expert.py --data PREPARED [--model FOLDER] [--pieces 300] [--candidates 8] [--out runs/expert]
 """
 import json
 import time

@@ -577,7 +577,7 @@ Takes = Annotated[int, typer.Option(
 Candidates = Annotated[Optional[int], typer.Option(
     help="Draw this many of each segment, 1 to 16, and keep the one nearest to its plan and profile. "
          "By default as stored with the checkpoint.")]
-GUIDANCE = ("From 0 to 10. 0: the profile does not count; 1: as in training; above, for more. "
+GUIDANCE = ("From 0 to 10. 0: the model does not see the profile; 1: as in training; above, for more. "
             "By default as stored with the checkpoint.")
 FORMATS = ("mid", "wav", "mp3", "musicxml", "png", "json")
 

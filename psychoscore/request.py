@@ -86,7 +86,7 @@ class Request(ByValue):
     use_dynamic_temperature: bool = True # Whether a temperature that is not given follows the profile; else it is 1
     key: str|None = None # Tonic such as "C", "F#" or "Bb", spelled as given; drawn when not given
     mode: str|None = None # "major" or "minor"; up to the model when not given
-    guidance: float|None = None # 0: no profile; 1: as in training, cheaper; above: more; the model's own when not given
+    guidance: float|None = None # 0: the model sees no profile; 1: as in training, cheaper; above: more; its own when not given
     top_p: float = 1.0 # Draw among the likeliest tokens that hold this share
     min_p: float = 0.0 # Draw among tokens at least this share as likely as the likeliest
     prompt: np.ndarray|None = None # Notes to go on from; they open the piece, which sounds in their key

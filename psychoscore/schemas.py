@@ -82,7 +82,7 @@ class ComposeRequest(BaseModel):
     use_dynamic_temperature: Annotated[bool, Field(
         strict=True, description="whether a temperature that is not given follows the profile; else it is 1")] = True
     guidance: Annotated[Number, Field(
-        ge=0, le=10, description="0: the profile does not count; 1: as in training; above, for more; "
+        ge=0, le=10, description="0: the model does not see the profile; 1: as in training; above, for more; "
                                  "the model's own when not given, see /v1/model")]|None = None
     seed: Annotated[int, Field(
         strict=True, ge=0, le=MAX_SEED, description="same seed, same bytes; drawn when not given")]|None = None
