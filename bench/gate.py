@@ -3,7 +3,7 @@
 Composes the grid of CI (four corners, sixteen pieces each, twelve seconds) and the arcs of both dials once for every seed, with
 seeds of the development protocol. A row is written as it is measured, and seeds that have a row are not composed again.
 Prints the mean, the standard deviation, and the floor: three standard deviations on the worse side of the mean.
-Usage: python bench/gate.py [--model packaged] [--seeds 6] [--processes 1] [--out reports/bench/gate.csv]
+Usage: python bench/gate.py [--model packaged] [--seeds 4] [--processes 1] [--out reports/bench/gate.csv]
 """
 import pandas as pd
 
@@ -19,7 +19,7 @@ APART = 1000 # From one seed of a grid to the next
 def main():
     parser = make_parser(__doc__, "bench/gate.csv")
     parser.add_argument("--model", help="folder of a model; the packaged one by default")
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     composer = Composer.from_pretrained(args.model)
