@@ -235,7 +235,7 @@ def test_a_varied_performance_keeps_its_dials_in_place():
 def test_the_command_relabels_emopia_without_a_leak(tmp_path, command, monkeypatch):
     learned, learn = [], relabel.learn_relabelling
     def quickly(*arguments, **options):
-        learned.append(learn(*arguments, copies=0, **options))
+        learned.append(learn(*arguments, **options | dict(copies=0)))
         return learned[0]
     monkeypatch.setattr(relabel, "learn_relabelling", quickly)
     done = command("prepare", "--relabel", "--copies", "1", "--out", tmp_path/"data")
