@@ -55,10 +55,12 @@ def add_conditions(
     "Let a model read what holds at each token."
     model.condition = Conditions(model.config.hidden_size)
     def embed(llama, args, kwargs):
-        if (ids := kwargs.get("input_ids")) is None: return None
+        ids, later = (args[0], args[1:]) if args else (kwargs.get("input_ids"), ()) # by place or by name
+        if ids is None: return None
         if (past := kwargs.get("past_key_values")) is not None and past.get_seq_length():
             raise ValueError("a model that plans reads a text from its beginning: call it with use_cache=False")
-        return args, kwargs | dict(input_ids=None, inputs_embeds=llama.embed_tokens(ids) + model.condition(ids))
+        embedded = dict(inputs_embeds=llama.embed_tokens(ids) + model.condition(ids))
+        return (None, *later) if args else (), kwargs | ({} if args else dict(input_ids=None)) | embedded
     model.model.register_forward_pre_hook(embed, with_kwargs=True)
 
 # %% ../nbs/learning/model.ipynb #6d4eaf00
