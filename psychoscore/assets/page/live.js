@@ -1,0 +1,259 @@
+// The instrument without its looks: takes, the point that they follow, a composer beside the page, and the player.
+// Dispatches "change" when something of its state has, "segment" when one was composed, "say" and "fail" with a text.
+
+import { SEGMENT_S, Take, drawSeed } from "./take.js";
+import { say } from "./strings.js";
+
+const AHEAD_S = 0.5; // What sounds so soon may have been given to the audio clock, and stays
+const FEW_S = 2.4; // A segment is to be composed within so long: more candidates are drawn where there is time
+const CANDIDATES = 4; // At most, as the model has it by default
+const LONGEST = 900; // Segments of a take
+const GAPS = 3; // After so many the page says that the device is slow
+
+const isSame = (a, b) => a.trauma === b.trauma && a.entropy === b.entropy && a.seed === b.seed && JSON.stringify(a.plan ?? null) === JSON.stringify(b.plan ?? null);
+
+export class Session extends EventTarget {
+  #worker; #ready; #tell; #ticket = 0; #gaps = 0; #waits = false;
+
+  constructor(player, model, point) {
+    super();
+    Object.assign(this, { player, model, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: null, candidates: 1, gesture: 0, seed: null });
+    player.addEventListener("change", () => this.#heard());
+  }
+
+  #say(text) { this.dispatchEvent(new CustomEvent("say", { detail: text })); }
+  #fail(text) { this.dispatchEvent(new CustomEvent("fail", { detail: text })); }
+  #changed() { this.dispatchEvent(new Event("change")); }
+
+  // --- the composer
+
+  // Fetch the model, once; a later call after a failure tries again.
+  load() {
+    return this.#ready ??= new Promise((ready, failed) => {
+      this.#tell = { ready, failed };
+      this.loading = { loaded: 0, total: 0 };
+      try { this.#worker = new Worker(new URL("model/worker.js", import.meta.url), { type: "module" }); }
+      catch { return failed(new Error(say.errors.noWorker)); }
+      this.#worker.onmessage = ({ data }) => this.#on[data.kind](data);
+      this.#worker.onerror = event => { event.preventDefault(); failed(new Error(event.message ? say.errors.load(event.message) : say.errors.noWorker)); };
+      this.#worker.postMessage({ kind: "load", model: this.model.href });
+    }).catch(error => { this.#ready = this.loading = this.job = null; this.#worker?.terminate(); this.#changed(); throw error; });
+  }
+
+  #on = {
+    progress: ({ loaded, total, ticket }) => { if (ticket === undefined) { this.loading = { loaded, total }; this.#changed(); } },
+    ready: ({ model }) => { [this.loading, this.digest, this.isReady] = [null, model, true]; this.#tell.ready(); this.#changed(); },
+    error: ({ message, during }) => {
+      const text = message === "unreachable" ? say.errors.unreachable : /^\d+$/.test(message) ? say.errors.fetch(message) : say.errors[during](message);
+      if (during === "load") return this.#tell.failed(new Error(text));
+      this.job = null;
+      this.isLive = false;
+      this.#fail(text);
+      this.#changed();
+    },
+    segment: segment => { if (segment.ticket === this.job?.ticket) this.#arrived(segment); },
+  };
+
+  // What is asked of the segments that follow.
+  get wish() {
+    const plan = Object.keys(this.plan).length ? { ...this.plan } : null;
+    return { ...this.point, plan, seed: this.seed, candidates: this.candidates, origin: this.take.seed, gesture: this.gesture };
+  }
+
+  get head() { return Math.min(Math.floor(this.player.now / SEGMENT_S + 1e-6), Math.max(this.take.segments.length, 1) - 1); } // Which segment sounds
+
+  // How long until a segment sounds, s; 0 when it is waited for.
+  #until(number) {
+    const left = number * SEGMENT_S - this.player.now;
+    return left <= 1e-3 ? 0 : this.player.playing ? left : Infinity;
+  }
+
+  #isInTime(number) { return this.#until(number) > AHEAD_S + 1.2 * (this.pace ?? 1); }
+
+  // What is to be composed next, or null: what is missing of the take; while live, one segment ahead of what sounds; and
+  // again what does not sound yet, when something else is asked for by now.
+  #next() {
+    const { take } = this, n = take.segments.length;
+    if (!take.isWhole) return { number: n, asked: take.asked[n] };
+    if (!this.isLive) return null;
+    const wish = this.wish;
+    if (n - 1 > this.head && !isSame(take.asked[n - 1], wish) && this.#isInTime(n - 1)) return { number: n - 1, asked: wish };
+    return n <= this.head + 1 ? { number: n, asked: wish } : null;
+  }
+
+  #pump() {
+    if (!this.take || !this.isReady) return;
+    if (this.isLive && this.take.segments.length >= LONGEST) this.freeze();
+    const next = this.#next(), { job } = this;
+    if (!next) { if (job) { this.job = null; this.#worker.postMessage({ kind: "rest" }); } return; }
+    const isOther = job?.take !== this.take || job.number !== next.number;
+    if (!isOther && (isSame(job.asked, next.asked) || !this.#isInTime(job.number))) return; // what is begun is waited for, rather than silence
+    this.job = { ...next, take: this.take, ticket: ++this.#ticket };
+    this.#worker.postMessage({ kind: "compose", ticket: this.#ticket, path: [...this.take.asked.slice(0, next.number), next.asked] });
+    if (isOther) this.#changed();
+  }
+
+  #arrived({ number, notes, plan, key, heard, ids, tookS }) {
+    const { take, asked } = this.job, isLate = number < take.segments.length && this.#until(number) < AHEAD_S - 0.05;
+    this.job = null;
+    this.#measure(tookS, asked.candidates);
+    if (!isLate) {
+      if (take.isWhole) take.put(number, asked, { notes, plan, key, heard, ids });
+      else take.segments.push({ notes, plan, key, heard, ids });
+      this.#show();
+      if (this.#waits) { this.#waits = false; this.player.play(); }
+      this.dispatchEvent(new CustomEvent("segment", { detail: { take, number } }));
+    }
+    this.#pump();
+    this.#changed();
+  }
+
+  // As many candidates as there is time for.
+  #measure(tookS, drawn) {
+    this.pace = this.pace === null ? tookS : 0.6 * this.pace + 0.4 * tookS;
+    if (tookS > FEW_S) this.candidates = Math.max(1, drawn >> 1);
+    else if (2 * tookS < FEW_S) this.candidates = Math.min(CANDIDATES, drawn * 2);
+  }
+
+  // Give the player what there is of the take.
+  #show() {
+    this.player.seconds = this.isLive ? LONGEST * SEGMENT_S : this.take.whole;
+    this.player.update(this.take.notes, this.take.seconds);
+  }
+
+  #heard() {
+    if (this.player.starved && this.isLive && !this.wasStarved && ++this.#gaps === GAPS) this.#say(say.late);
+    this.wasStarved = this.player.starved;
+    this.#pump();
+  }
+
+  // --- what the hands do
+
+  // The point moves. `isNew`: this begins another change, which can be taken back by itself.
+  move(point, isNew = false) {
+    if (isNew) this.gesture++;
+    this.point = point;
+    this.#pump();
+  }
+
+  // A word of the plan: a value, or null for the planner's own.
+  override(word, value, isNew = false) {
+    if (isNew) this.gesture++;
+    const { [word]: _, ...rest } = this.plan;
+    this.plan = value === null ? rest : { ...rest, [word]: value };
+    this.#pump();
+    this.#changed();
+  }
+
+  // Sound, from a gesture; a take that is frozen goes on from where it is, as another one where that is not its end.
+  async follow() {
+    const unlocked = this.player.unlock();
+    if (this.isLive) { if (!this.player.playing && this.take.segments.length && !this.#waits) this.player.play(); return unlocked; }
+    if (!this.take) this.#open(new Take(), true);
+    else {
+      const n = this.take.segments.length, isAtEnd = this.take.isWhole && (this.head >= n - 1 || this.player.now >= this.take.seconds - AHEAD_S);
+      if (!isAtEnd) this.#open(this.take.branchAt(this.head + 1), true, this.player.now);
+      else { if (this.player.now >= this.take.seconds) this.player.seek(this.take.seconds); this.seed = this.take.branch; }
+    }
+    this.isLive = true;
+    this.#gaps = 0;
+    this.#changed();
+    await this.#begun(unlocked);
+  }
+
+  async #begun(unlocked) {
+    this.#waits = false;
+    try { await Promise.all([unlocked, this.load()]); } catch (error) { this.isLive = false; this.#changed(); this.#fail(error.message); return; }
+    if (!this.take) return;
+    this.#show();
+    if (this.player.now < this.take.seconds - 1e-3) this.player.play();
+    else if (this.take.segments.length) this.player.play(); // it waits there
+    else this.#waits = true;
+    this.#pump();
+    this.#changed();
+  }
+
+  #open(take, isNew, at = 0) {
+    if (isNew) this.takes.push(take);
+    this.player.pause();
+    this.take = take;
+    this.seed = take.branch;
+    this.job = null;
+    this.#waits = false;
+    this.#show();
+    this.player.seek(at);
+  }
+
+  // A take that came as text.
+  add(take) { this.#open(take, true); this.#follow(take.asked.at(-1)); this.#changed(); }
+
+  #follow(asked) { // Ask for what was asked there
+    this.point = { trauma: asked.trauma, entropy: asked.entropy };
+    this.plan = { ...asked.plan };
+    this.gesture = asked.gesture;
+  }
+
+  async toggle() {
+    const unlocked = this.player.unlock();
+    if (this.player.playing || this.#waits) { this.#waits = false; this.player.pause(); this.#changed(); return; }
+    if (!this.take) return this.follow();
+    if (this.take.isWhole || this.isLive) { await unlocked; this.#show(); this.player.play(); this.#pump(); this.#changed(); }
+    else await this.#begun(unlocked); // of a link
+  }
+
+  get isWaiting() { return this.#waits || (this.isLive && !this.isReady); }
+
+  freeze() {
+    this.isLive = false;
+    this.#show();
+    this.#pump();
+    this.#changed();
+  }
+
+  // Take the last change back. Gives where the music goes on from, s; null when there is none.
+  goBack() {
+    const { take } = this, last = take?.asked.at(-1);
+    if (!last || !take.isWhole) return null;
+    if (this.isLive && !isSame(last, this.wish)) { this.#follow(last); this.#pump(); this.#changed(); return this.player.now; } // nothing of it was composed
+    const number = take.lastChange;
+    if (!number) return null;
+    const wasPlaying = this.player.playing, at = Math.min(this.player.now, SEGMENT_S * number);
+    this.player.pause();
+    take.cut(number);
+    this.job = null;
+    this.#follow(take.asked.at(-1));
+    this.#show();
+    this.player.seek(at);
+    if (wasPlaying) this.player.play();
+    this.#pump();
+    this.#changed();
+    return at;
+  }
+
+  // Draw what follows anew, from the beginning of the segment that sounds. Gives how much is kept, s.
+  async again() {
+    const kept = this.player.now >= this.take.seconds ? this.take.segments.length : this.head, unlocked = this.player.unlock();
+    this.#open(this.take.branchAt(kept), true, SEGMENT_S * kept);
+    this.seed = drawSeed();
+    this.isLive = true;
+    this.gesture++;
+    this.#begun(unlocked);
+    return SEGMENT_S * kept;
+  }
+
+  async start() { // Another take
+    const unlocked = this.player.unlock();
+    this.#open(new Take(), true);
+    this.isLive = true;
+    await this.#begun(unlocked);
+  }
+
+  // Play a take from its beginning.
+  async choose(take) {
+    const unlocked = this.player.unlock();
+    this.isLive = false;
+    this.#open(take, false);
+    if (take.asked.length) this.#follow(take.asked.at(-1));
+    await this.#begun(unlocked);
+  }
+}

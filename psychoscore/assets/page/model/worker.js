@@ -1,0 +1,107 @@
+// The composer beside the page: fetches the model, and composes the segments that it is asked for. A path is what is
+// asked of every segment from the first on, { trauma, entropy, plan, seed, candidates }; what two paths begin with in
+// common is composed once.
+//
+// Told: { kind: "load", model }, where the model's files are; { kind: "compose", ticket, path }, the last of whose
+// segments is wanted, in place of what was wanted before; { kind: "rest" }.
+// Tells: { kind: "progress", loaded, total }; { kind: "ready", model }; { kind: "segment", ticket, number, ... };
+// { kind: "error", message, during }.
+
+import { playedValues } from "./candidates.js";
+import { Composer } from "./composer.js";
+import { N_CIRCUMPLEX, DIMENSIONS } from "./constants.js";
+import { binOf } from "./descriptors.js";
+import { loadEngine } from "./engine.js";
+import { NOT_KNOWN, readPlanner } from "./planner.js";
+
+const BREATH_MS = 12; // For how long tokens are drawn before messages are heard
+const FILES = ["config.json", "psychoscore.json", "planner.npz", "model.safetensors"];
+
+let composer, planner, run = null, done = [], wanted = null, busy = false; // done: what was asked of each segment, as text
+
+const tell = (kind, more) => postMessage({ kind, ...more });
+
+async function get(url, progress = () => {}) {
+  let answer;
+  try { answer = await fetch(url); } catch { throw new Error("unreachable"); }
+  if (!answer.ok) throw new Error(answer.headers.get("Content-Type")?.startsWith("text/plain") ? (await answer.text()).slice(0, 300) : `${answer.status}`);
+  const parts = [], total = Number(answer.headers.get("Content-Length")) || 0;
+  let loaded = 0;
+  for (const reader = answer.body.getReader();;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    progress(loaded += value.length, Math.max(total, loaded));
+  }
+  return new Blob(parts).arrayBuffer();
+}
+
+async function load(model) {
+  const json = bytes => JSON.parse(new TextDecoder().decode(bytes));
+  const [wasm, config, about, plans, weights] = await Promise.all([get(new URL("kernel.wasm", import.meta.url)),
+    ...FILES.map(name => get(new URL(name, model), name === "model.safetensors" ? (loaded, total) => tell("progress", { loaded, total }) : undefined))]);
+  planner = await readPlanner(plans);
+  const name = crypto.subtle ? [...new Uint8Array(await crypto.subtle.digest("SHA-256", weights))].slice(0, 4).map(x => x.toString(16).padStart(2, "0")).join("") : null;
+  composer = new Composer(await loadEngine({ wasm, weights, config: json(config) }), planner, json(about));
+  tell("ready", { model: name });
+}
+
+// --- composing
+
+const asText = asked => JSON.stringify([asked.trauma, asked.entropy, asked.plan ?? null, asked.seed, asked.candidates]);
+
+// Go back to where the run and a path part.
+function turnTo(path) {
+  const texts = path.map(asText), first = done.findIndex((text, i) => text !== texts[i]), same = first < 0 ? Math.min(done.length, texts.length - 1) : Math.min(first, texts.length - 1);
+  if (!run || run.asked.seed !== path[0].origin) {
+    run = composer.begin({ seed: path[0].origin, seconds: Infinity, profile: profileOf(path[0]), candidates: path[0].candidates });
+    done = [];
+  } else done.length = run.undo(run.told - same);
+}
+
+const profileOf = asked => Object.fromEntries(DIMENSIONS.map(({ name }) => [name, asked[name]]));
+
+function ask({ plan, seed, candidates, ...asked }) { run.change({ profile: profileOf(asked), plan: plan ?? null, seed, candidates }); }
+
+const turn = new MessageChannel(), waiting = []; // A turn for messages, without the wait of a timer
+turn.port1.onmessage = () => waiting.shift()();
+const breathe = () => new Promise(go => { waiting.push(go); turn.port2.postMessage(null); });
+
+async function work() {
+  if (busy) return;
+  busy = true;
+  let job = null, began = 0, breath = performance.now();
+  try {
+    while (wanted) {
+      if (job !== wanted) {
+        job = wanted;
+        turnTo(job.path);
+        began = performance.now();
+        ask(job.path[done.length]);
+      }
+      const segment = run.step();
+      if (segment) {
+        done.push(asText(job.path[segment.number]));
+        if (done.length === job.path.length) { wanted = null; tell("segment", { ticket: job.ticket, ...told(segment), tookS: (performance.now() - began) / 1000 }); }
+        else { tell("progress", { loaded: done.length, total: job.path.length, ticket: job.ticket }); ask(job.path[done.length]); }
+      }
+      if (performance.now() - breath > BREATH_MS) { await breathe(); breath = performance.now(); }
+    }
+  } finally { busy = false; }
+}
+
+// A segment, and where the real ones that sound like it lie: the mean place that the planner gives for what it plays.
+function told(segment) {
+  const place = planner.placeOf([NOT_KNOWN, ...binOf(playedValues(run.draft, segment.number))]);
+  const heard = Object.fromEntries(DIMENSIONS.slice(0, N_CIRCUMPLEX).map(({ name }, i) => [name, place[i]]));
+  const { starts, ids } = run.draft;
+  return { number: segment.number, notes: segment.notes, plan: segment.plan, key: segment.key, heard, ids: ids.slice(starts[segment.number], starts[segment.number + 1] ?? ids.length) };
+}
+
+const failed = during => error => { wanted = null; run = null; done = []; tell("error", { message: error.message, during }); };
+
+onmessage = ({ data: { kind, model, ticket, path } }) => {
+  if (kind === "load") load(model).catch(failed("load"));
+  else if (kind === "rest") wanted = null;
+  else if (kind === "compose") { wanted = { ticket, path }; work().catch(failed("compose")); }
+};
