@@ -16,11 +16,15 @@ const CHANGEABLE = ["profile", "plan", "mode", "temperature", "use_dynamic_tempe
 const BREATH_MS = 12; // For how long tokens are drawn before others have their turn
 
 export class Composer {
-  // An engine that nothing else uses, a Planner or null, psychoscore.json, and config.json's context.
-  constructor(engine, planner, about, context) { Object.assign(this, { engine, planner, about, context }); }
+  // An engine that nothing else uses, a Planner or null, and psychoscore.json.
+  constructor(engine, planner, about) { Object.assign(this, { engine, planner, about }); }
 
   // Begin a piece, and give up the one before. An earlier run is repeated by its `asked` and `changes`.
-  begin(asked, changes = []) { return new Run(this, asked, changes); }
+  begin(asked, changes = []) {
+    const run = new Run(this, asked, changes);
+    this.run?.stop();
+    return this.run = run;
+  }
 }
 
 class Run {
@@ -35,7 +39,7 @@ class Run {
     Object.assign(this, { composer, request });
     this.engine = composer.engine;
     this.draft = new Draft(request, { planner: composer.planner, keyRelative: composer.about.key_relative }, makeNoise(request.seed));
-    this.#restart(0);
+    this.#start(0);
   }
 
   // Ask for other things in all segments that are not begun: a profile or trajectory, a plan, a mode, a temperature,
@@ -57,8 +61,10 @@ class Run {
     const isSince = change => number <= change.number && change.number <= this.draft.starts.length;
     const since = this.changes.filter(isSince);
     if (since.length) this.changes = [...this.changes.filter(change => !isSince(change)), Object.assign({}, ...since, { number })];
+    this.stop();
     this.draft = this.#saved[number].copy();
-    this.#restart(number);
+    this.#saved.length = number;
+    this.#start(number);
     return number;
   }
 
@@ -67,7 +73,7 @@ class Run {
 
   // All segments as they are done; whatever waits has its turn in between.
   async *segments() {
-    for (let before = performance.now(); !this.done;) {
+    for (let before = performance.now(); !this.done && !this.stopped;) {
       const segment = this.step();
       if (segment) yield segment;
       if (performance.now() - before > BREATH_MS) { await new Promise(turn => setTimeout(turn)); before = performance.now(); }
@@ -81,14 +87,14 @@ class Run {
   notes() { return this.draft.notes(); }
   midi() { return midiBytes(this.notes()); }
 
-  #restart(told) {
-    this.told = told; // Segments given out
-    this.#saved.length = told;
-    this.#clear();
-    this.#steps = this.#compose();
-  }
+  #start(number) { [this.told, this.stopped, this.#steps] = [number, false, this.#compose()]; } // Segments given out
 
-  #clear() { for (let row = this.engine.lengths.length; row--;) this.engine.drop(row); this.#rows = []; }
+  // Draw no more, and leave the engine empty.
+  stop() {
+    this.#steps.return();
+    for (let row = this.engine.lengths.length; row--;) this.engine.drop(row);
+    [this.#rows, this.stopped] = [[], true];
+  }
 
   *#compose() {
     for (;;) {
@@ -130,28 +136,29 @@ class Run {
     let logits = this.#feed([draft]);
     for (; draft.words.length; yield null, logits = this.#feed([draft])) draft.push(draw(draft, logits[0], () => this.#referee(draft)));
     if (this.#candidates > 1 && draft.askedWords(number).slice(1).some(bin => bin >= 0)) { // there is something to compare by
-      if (this.#fit(draft, this.composer.context >> 2)) logits = this.#feed([draft]);
+      if (this.#fit(draft, engine.context >> 2)) logits = this.#feed([draft]);
       engine.fork(0, this.#candidates - 1);
       this.#rows = Array.from({ length: this.#candidates }, (_, i) => Object.assign(draft.copy(), { branch: i + 1 }));
       logits = this.#rows.map(() => logits[0]);
     }
-    for (;;) {
-      this.#rows.forEach((rival, i) => rival.push(draw(rival, logits[i], () => this.#referee(rival))));
-      for (let row = this.#rows.length; row--;) {
-        const rival = this.#rows[row];
-        if (!rival.done && !rival.isOver) continue;
-        ended.push({ rival, past: rival.done ? (engine.drop(row), null) : engine.take(row) });
-        this.#rows[row] = this.#rows.at(-1);
-        this.#rows.pop();
+    try {
+      while (this.#rows.length) {
+        this.#rows.forEach((rival, i) => rival.push(draw(rival, logits[i], () => this.#referee(rival))));
+        for (let row = this.#rows.length; row--;) {
+          const rival = this.#rows[row];
+          if (!rival.done && !rival.isOver) continue;
+          ended.push({ rival, past: engine.take(row) });
+          this.#rows[row] = this.#rows.at(-1);
+          this.#rows.pop();
+        }
+        if (this.#rows.length) { yield null; logits = this.#feed(this.#rows); }
       }
-      if (!this.#rows.length) break;
-      yield null;
-      logits = this.#feed(this.#rows);
+      for (const end of ended) end.away = ended.length > 1 ? mismatch(end.rival, number) : 0;
+      this.draft = ended.reduce((a, b) => a.away < b.away || (a.away === b.away && a.rival.branch < b.rival.branch) ? a : b).rival;
+      this.#rows = [this.draft];
+    } finally { // be it stopped in between
+      for (const { rival, past } of ended) { engine.put(past); if (rival !== this.draft) engine.drop(engine.lengths.length - 1); }
     }
-    for (const end of ended) end.away = ended.length > 1 ? mismatch(end.rival, number) : 0;
-    const best = ended.reduce((a, b) => a.away < b.away || (a.away === b.away && a.rival.branch < b.rival.branch) ? a : b);
-    this.draft = best.rival;
-    if (best.past) { engine.put(best.past); this.#rows = [this.draft]; }
   }
 
   // Feed what the rows lack; logits of each.
@@ -169,7 +176,7 @@ class Run {
 
   // Forget the older segments of a draft that outgrows the context, or would with `room` more tokens; whether it had to.
   #fit(draft, room = 0, isNew = false) {
-    const { context } = this.composer, isFull = draft.length + room > context;
+    const { context } = this.engine, isFull = draft.length + room > context;
     if (isFull) draft.slide(context >> 1);
     if (draft.length > context) throw new Error(`a segment of ${draft.length} tokens does not fit into a context of ${context}`);
     if (!isFull && !isNew) return false;

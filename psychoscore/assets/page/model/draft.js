@@ -60,7 +60,7 @@ export class Draft {
     this.shift = keyRelative ? keyShift(request.tonic) : 0;
     this.grammar = new Grammar(Math.ceil(request.steps / SEGMENT_STEPS) - 1, this.shift);
     this.material = request.vary && new Material(request.vary, request.tonic, this.rest, this.shift);
-    this.modeShare = this.#share(0);
+    this.modeShare = this._share(0);
     [this.pitches, this.followed] = [[], new Map()]; // Pitch tokens so far, and which came after every run of `no_repeat` - 1
     this.prompted = 0; // Segments that the prompt fills
   }
@@ -88,7 +88,7 @@ export class Draft {
   // Write the header that is asked for by now, and what is given of its plan. The first segments may be a prompt's.
   beginSegment() {
     const { request } = this;
-    if (this.starts.length) { this.#writeHeader(); return; }
+    if (this.starts.length) { this._writeHeader(); return; }
     this.ids.push(SEG);
     const grid = request.prompt ? quantise(request.prompt) : [], events = idsOfNotes(grid, this.rest, this.shift);
     if (events.length) {
@@ -96,26 +96,26 @@ export class Draft {
       this.prompted = events.at(-1).segment;
       this.promptPlans = planIds(grid, events.map(({ segment }) => segment), this.rest, request, this.shift);
     }
-    this.#writeHeader();
+    this._writeHeader();
     for (const { ids, segment } of events) {
-      while (segment >= this.starts.length) { this.push(SEG); this.#writeHeader(); }
+      while (segment >= this.starts.length) { this.push(SEG); this._writeHeader(); }
       for (const token of ids) this.push(token);
     }
   }
 
-  #writeHeader() {
+  _writeHeader() {
     const { request } = this, number = this.starts.length, now = profileAt(request.profile, this.middleOf(number));
     const asked = number < this.prompted ? now.map(() => NaN) : now; // nobody asked a prompt to be anything
     this.temperatures.push(request.temperature || (request.use_dynamic_temperature ? dynamicTemperature(now) : 1));
     this.starts.push(this.ids.length - 1);
     this.asked.push(asked);
     this.ids.push(...headerIds(this.grammar.left, asked));
-    this.words = this.#plan(number, asked);
-    this.#writeWords();
+    this.words = this._plan(number, asked);
+    this._writeWords();
   }
 
   // What is given of a segment's plan: a token for each word it lacks, null where it is drawn.
-  #plan(number, asked) {
+  _plan(number, asked) {
     const { request, planner } = this;
     if (number < this.prompted) return [...this.promptPlans[number]];
     const bins = request.plan ? planBins(request.plan, this.middleOf(number), this.shift) : Array(PLAN.length - 1).fill(NOT_KNOWN);
@@ -123,7 +123,7 @@ export class Draft {
     if (planner) {
       const dials = asked.slice(0, N_CIRCUMPLEX);
       if (words[0] === NOT_KNOWN) words[0] = planner.isMinor(dials, this.modeShare) ? 1 : 0;
-      words = planner.draw(dials, number ? this.askedWords(number - 1) : null, words, this.#share(1 + number));
+      words = planner.draw(dials, number ? this.askedWords(number - 1) : null, words, this._share(1 + number));
     }
     const left = request.prompt && number === this.prompted ? UNPLANNED : null; // what a prompt has begun to play
     return words.map((word, i) => word === NOT_KNOWN ? left : PLAN_FIRST[i] + word);
@@ -136,31 +136,31 @@ export class Draft {
   }
 
   // One of the numbers in [0, 1) that decide plans.
-  #share(number) { return Math.exp(-Math.exp(-this.noise.at([number, PLACE_OF_PLANS, 0], 0)[0])); }
+  _share(number) { return Math.exp(-Math.exp(-this.noise.at([number, PLACE_OF_PLANS, 0], 0)[0])); }
 
   // Write what is given of the plan, up to what is drawn; a piece that does not begin with a segment rests first.
-  #writeWords() {
-    while (this.words.length && this.words[0] !== null) this.#take(this.words[0]);
-    if (!this.words.length && this.starts.length === 1 && this.grammar.position === 0 && this.rest) this.#take(FIRST.TIMESHIFT + this.rest - 1);
+  _writeWords() {
+    while (this.words.length && this.words[0] !== null) this._take(this.words[0]);
+    if (!this.words.length && this.starts.length === 1 && this.grammar.position === 0 && this.rest) this._take(FIRST.TIMESHIFT + this.rest - 1);
   }
 
   // Take a token, and write what follows from it.
   push(token) {
-    if (this.request.no_repeat && IS_PITCH[token]) this.#note(token);
+    if (this.request.no_repeat && IS_PITCH[token]) this._note(token);
     const isOfPlan = this.words.length > 0;
-    this.#take(token);
-    if (isOfPlan) this.#writeWords();
+    this._take(token);
+    if (isOfPlan) this._writeWords();
   }
 
-  #note(token) {
-    const run = this.#run();
+  _note(token) {
+    const run = this._run();
     this.followed.set(run, (this.followed.get(run) ?? new Set()).add(token));
     this.pitches.push(token);
   }
 
-  #run() { return this.pitches.slice(1 - this.request.no_repeat).join(); }
+  _run() { return this.pitches.slice(1 - this.request.no_repeat).join(); }
 
-  #take(token) {
+  _take(token) {
     if (this.words.length) this.words.shift();
     this.ids.push(token);
     this.grammar.push(token);
@@ -171,7 +171,7 @@ export class Draft {
   allowed() {
     let mask = this.grammar.allowed();
     if (!this.hasNote && !this.words.length) mask = mask.map((m, token) => m & IS_PITCH[token]);
-    const played = this.request.no_repeat ? this.followed.get(this.#run()) : null;
+    const played = this.request.no_repeat ? this.followed.get(this._run()) : null;
     if (!played) return mask;
     const fresh = mask.map((m, token) => played.has(token) ? 0 : m);
     return fresh.includes(1) ? fresh : mask;
@@ -180,12 +180,12 @@ export class Draft {
   // Segment, step in it, pitch below: where the next token stands, which decides its noise.
   get place() { return [this.starts.length, this.grammar.position, this.grammar.pitch + 1]; }
   get temperature() { return this.temperatures.at(-1); }
-  get #isPlain() { return this.words.length > 0 || ["PITCH", "VELOCITY"].includes(this.grammar.last); }
-  get magnifies() { return this.#isPlain ? 1 : warmedBound(this.temperature); }
+  get _isPlain() { return this.words.length > 0 || ["PITCH", "VELOCITY"].includes(this.grammar.last); }
+  get magnifies() { return this._isPlain ? 1 : warmedBound(this.temperature); }
 
   // Plans, velocities and durations as they are, waits and pitches by temperature and what is to be kept.
   scaled(logits, allowed) {
-    if (this.#isPlain) return Float64Array.from(logits);
+    if (this._isPlain) return Float64Array.from(logits);
     const scaled = warmed(logits, allowed, this.temperature), now = (this.starts.length - 1) * SEGMENT_STEPS + this.grammar.position;
     if (this.material) for (const token of this.material.tokens(now, FIRST.PITCH + this.grammar.pitch)) scaled[token] += this.request.keep;
     return scaled;
