@@ -1,7 +1,13 @@
 // step.h for every instruction set that this compiler can make, and for weights in float32 and in bf16.
 #include "kernel.h"
+#ifdef __wasm__ // which has instructions for these, and here no library
+#define memcpy __builtin_memcpy
+#define sqrtf __builtin_sqrtf
+#define INFINITY __builtin_inff()
+#else
 #include <math.h>
 #include <string.h>
+#endif
 
 int padded(int outputs) { return (outputs + BLOCK - 1)/BLOCK*BLOCK; }
 
@@ -94,6 +100,18 @@ const Variant variants[] = {{"avx512", has_avx512, step_avx512_float32, step_avx
 
 static int always(void) { return 1; }
 const Variant variants[] = {{"neon", always, step_neon_float32, step_neon_bf16}, {0}};
+
+#elif defined(__wasm_simd128__)
+#define SET simd128
+#define LANES 4
+#define FMA(a, b, c) ((a)*(b) + (c)) // rounds twice: the bits are this variant's own
+#define FEW 4
+#define MANY 2
+#define MOST 6
+#include "variant.h"
+
+static int always(void) { return 1; }
+const Variant variants[] = {{"simd128", always, step_simd128_float32, step_simd128_bf16}, {0}};
 
 #else
 const Variant variants[] = {{0}};
