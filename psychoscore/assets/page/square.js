@@ -11,8 +11,8 @@ function make(parent, tag, className, text = "") {
   return element;
 }
 
-// `dimensions` are those across and up, each { name, low, high }; a point is { name: value } of both. `onInput(point)` while it moves; `onStroke(points)` when a drag ends, with all the points it passed; `onAdd` and `onRemove` on Enter and Backspace.
-export function createSquare(parent, { dimensions: [across, up], value, onInput = () => {}, onStroke = () => {}, onAdd = () => {}, onRemove = () => {} }) {
+// `dimensions` are those across and up, each { name, low, high }; a point is { name: value } of both. `onInput(point)` while it moves; `onStart` when a drag begins; `onStroke(points)` when a drag ends, with all the points it passed; `onAdd` and `onRemove` on Enter and Backspace.
+export function createSquare(parent, { dimensions: [across, up], value, onInput = () => {}, onStart = () => {}, onStroke = () => {}, onAdd = () => {}, onRemove = () => {} }) {
   const square = make(parent, "div", "square"), pointAt = (x, y) => ({ [across.name]: rounded(x), [up.name]: rounded(y) });
   const put = (element, point) => { element.style.left = `${100 * point[across.name]}%`; element.style.top = `${100 * (1 - point[up.name])}%`; };
   for (const [side, text] of [["north", up.high], ["south", up.low], ["west", across.low], ["east", across.high]]) make(square, "span", `label ${side}`, text).setAttribute("aria-hidden", "true");
@@ -62,6 +62,7 @@ export function createSquare(parent, { dimensions: [across, up], value, onInput 
     square.setPointerCapture(event.pointerId);
     thumb.focus({ focusVisible: false });
     stroke = [];
+    onStart();
     move(event);
   });
   square.addEventListener("pointermove", event => { if (stroke) move(event); });

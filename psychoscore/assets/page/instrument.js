@@ -1,0 +1,288 @@
+// The instrument: a square to drag in, and piano music that a model inside the page composes while one does.
+
+import { createPlan } from "./plan.js";
+import { player } from "./player.js";
+import { createRoll } from "./roll.js";
+import { createSquare } from "./square.js";
+import { Session } from "./live.js";
+import { fromText, toText } from "./take.js";
+import { createTakes } from "./takes.js";
+import { dimensions, say, words } from "./strings.js";
+import { understand } from "./words.js";
+
+const HOME = new URL("../", import.meta.url); // Where page, piano and model are
+const START = { trauma: 0.3, entropy: 0.25 };
+const SEEN_S = 24, NARROW_S = 16, NARROW_PX = 500; // How much of a long take the roll shows
+const KEYS_MS = 1500; // Keys pressed within so long are one change
+
+// --- what is seen; all else appears once there is something to act on
+
+function make(parent, tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  parent?.append(element);
+  return element;
+}
+
+const button = (parent, id, text, hint) => make(parent, "button", { type: "button", id, textContent: text, ...(hint ? { title: hint } : {}) });
+
+document.title = say.title;
+const header = make(document.body, "header", {});
+make(header, "h1", { textContent: say.name });
+make(header, "p", { textContent: say.subtitle });
+const main = make(document.body, "main"), hand = make(main, "section", { className: "hand", "aria-label": say.square });
+const squareAt = make(hand, "div", { id: "square" });
+const lead = make(hand, "div", { className: "lead" });
+const play = button(lead, "play", say.play);
+play.className = "primary";
+const status = make(lead, "p", { id: "status", role: "status", textContent: say.lead });
+const error = make(hand, "p", { id: "error", role: "alert", hidden: true });
+const progress = make(hand, "progress", { id: "loading", hidden: true, "aria-label": say.preparing });
+const acts = make(hand, "div", { className: "row acts", hidden: true });
+const freeze = button(acts, "freeze", say.freeze), goBack = button(acts, "go-back", say.goBack, say.hints.goBack), again = button(acts, "again", say.again, say.hints.again), newTake = button(acts, "new-take", say.newTake, say.hints.newTake);
+const moods = make(hand, "form", { className: "words", hidden: true, noValidate: true });
+const mood = make(make(moods, "label", { textContent: say.moods }), "input", { id: "mood", type: "text", placeholder: say.moodsExample, autocomplete: "off", maxLength: 200, enterKeyHint: "go" });
+make(moods, "button", { type: "submit", id: "set-mood", textContent: say.moodsGo });
+const understood = make(moods, "p", { id: "understood", className: "hint" });
+const shortcuts = make(hand, "p", { className: "hint", hidden: true, textContent: say.shortcuts });
+
+const score = make(main, "div", { className: "score", hidden: true });
+const drawn = make(score, "section", { "aria-label": say.roll, className: "drawn" });
+const canvas = make(drawn, "canvas", { id: "roll", role: "img" });
+const transport = make(drawn, "div", { className: "row transport" });
+const position = make(transport, "input", { id: "position", className: "grow", type: "range", min: 0, max: 4, step: 0.1, value: 0, "aria-label": say.position });
+const clock = make(transport, "output", { id: "clock", for: "position" });
+const planned = make(score, "section", { "aria-label": say.plan }), details = make(planned, "details", { open: true });
+make(details, "summary", { textContent: say.plan });
+const strips = make(details, "div", { className: "drawn", id: "plan" });
+make(details, "p", { className: "hint", textContent: say.planHint });
+const listed = make(score, "section", { "aria-label": say.takes });
+make(listed, "h2", { textContent: say.takes });
+const list = make(listed, "ol", { id: "takes" });
+make(listed, "p", { className: "hint", textContent: say.takesHint });
+const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
+const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav);
+const footer = make(document.body, "footer");
+make(footer, "p", { className: "hint", textContent: say.diagnosis });
+make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a", { href: "https://creativecommons.org/licenses/by/3.0/", rel: "license", textContent: say.pianoLicence }));
+
+// --- what it does
+
+const session = new Session(player, new URL("model/", HOME), START);
+let lastKey = -Infinity, isStroke = false, shown = null;
+
+const square = createSquare(squareAt, { dimensions, value: START,
+  onStart() { isStroke = true; session.gesture++; follow(); },
+  onInput(point) {
+    const now = performance.now();
+    session.move(point, !isStroke && now - lastKey > KEYS_MS);
+    if (!isStroke) lastKey = now;
+    understood.textContent = "";
+  },
+  onStroke() { isStroke = false; },
+  onAdd: () => session.toggle(),
+  onRemove: () => back(),
+});
+const roll = createRoll(canvas, n => n ? say.rolled(n) : say.empty);
+const plan = createPlan(strips, { words, say, onSet: (word, value, isNew) => session.override(word, value, isNew), onClear: word => session.override(word, null, true) });
+const takes = createTakes(list, { say, onChoose(take) { fail(null); session.choose(take); tell(say.chosen(session.takes.indexOf(take) + 1)); } });
+
+function tell(text) { if (status.textContent !== text) status.textContent = text; }
+function fail(text) { error.hidden = !text; error.textContent = text ?? ""; if (text) tell(""); }
+
+let wasLive = false;
+async function follow() { // From a press in the square
+  fail(null);
+  await session.follow();
+}
+
+session.addEventListener("say", event => tell(event.detail));
+session.addEventListener("fail", event => fail(event.detail));
+player.addEventListener("error", event => fail(event.detail));
+
+session.addEventListener("segment", ({ detail: { take, number } }) => {
+  if (number === 0 && session.isLive) tell(say.listening);
+  if (!take.isWhole) tell(say.recalled(take.segments.length, take.asked.length));
+  else if (!session.isLive && number === take.asked.length - 1) tell(say.frozen(take.whole));
+  if (take === session.take) { show(); keepAddress(); }
+});
+
+session.addEventListener("change", () => {
+  const { take, isLive, loading } = session;
+  const isBegun = session.takes.some(t => t.segments.length);
+  document.body.classList.toggle("begun", isBegun);
+  document.body.classList.toggle("live", isLive);
+  acts.hidden = score.hidden = moods.hidden = shortcuts.hidden = !isBegun;
+  progress.hidden = !(loading && (isLive || session.isWaiting || take));
+  if (loading) {
+    if (loading.total) { progress.max = loading.total; progress.value = loading.loaded; }
+    if (!progress.hidden) tell(loading.total && loading.loaded < loading.total ? say.fetching(loading.loaded, loading.total) : say.preparing);
+  } else if (isLive && take && !take.segments.length && session.isReady) tell(say.first);
+  if (wasLive && !isLive && take?.segments.length && error.hidden) tell(say.frozen(take.whole));
+  if (!wasLive && isLive && take?.segments.length) tell(say.listening);
+  wasLive = isLive;
+  freeze.textContent = isLive ? say.freeze : say.goOn;
+  freeze.title = isLive ? say.hints.freeze : say.hints.goOn;
+  again.disabled = link.disabled = midi.disabled = wav.disabled = !take?.segments.length;
+  goBack.disabled = !take?.isWhole || !take.asked.length || (!take.lastChange && !isLive);
+  square.set(session.point);
+  takes.show(session.takes, take, isLive);
+  if (isBegun) show();
+  showPlay();
+});
+
+function showPlay() {
+  const isOn = player.playing || session.isWaiting;
+  play.textContent = isOn ? say.pause : say.play;
+  document.body.classList.toggle("sounding", player.playing && !player.starved);
+}
+
+// Which part of a take is seen: a long one moves under the playhead.
+function seen() {
+  const span = canvas.clientWidth < NARROW_PX ? NARROW_S : SEEN_S, all = session.isLive ? Infinity : session.take.whole;
+  const from = Math.max(0, Math.min(player.now - span / 2, all - span));
+  return [from, from + span];
+}
+
+function show() {
+  const { take } = session, [from, to] = seen();
+  roll.show(take.notes, Math.max(session.isLive ? 3600 : take.whole, to), take.seconds, from, to);
+  plan.show(take, from, to, session.plan);
+  takes.show(session.takes, take, session.isLive);
+  position.max = Math.max(take.seconds, 4);
+  heard();
+}
+
+let drawnFrom = null, drawnNotes = 0;
+function heard() {
+  const { take } = session;
+  if (!take || score.hidden) return;
+  const [from, to] = seen(), now = player.now;
+  if (from !== drawnFrom || take.segments.length !== drawnNotes) {
+    [drawnFrom, drawnNotes] = [from, take.segments.length];
+    roll.show(take.notes, Math.max(session.isLive ? 3600 : take.whole, to), take.seconds, from, to);
+    plan.move(from, to);
+  }
+  roll.moveHead(now);
+  if (document.activeElement !== position || player.playing) position.value = now;
+  const text = say.clock(now, take.seconds);
+  if (clock.value !== text) { clock.value = text; position.setAttribute("aria-valuetext", text); }
+  const place = take.segments[session.head]?.heard ?? null;
+  if (place !== shown) { shown = place; square.setMeasured(place); }
+}
+
+player.addEventListener("change", () => { heard(); showPlay(); });
+
+play.addEventListener("click", () => { fail(null); session.toggle(); if (!session.isWaiting && !player.playing && session.take?.segments.length) tell(say.paused); });
+freeze.addEventListener("click", freezeOrGoOn);
+function freezeOrGoOn() {
+  if (session.isLive) session.freeze();
+  else { if (player.now < session.take.seconds) player.seek(Math.max(session.take.seconds - 4, player.now)); follow(); }
+}
+function back() {
+  const at = session.goBack();
+  tell(at === null ? say.nothingBack : say.wentBack(at));
+  keepAddress();
+}
+goBack.addEventListener("click", back);
+again.addEventListener("click", drawAgain);
+async function drawAgain() { fail(null); tell(say.branched(await session.again())); }
+newTake.addEventListener("click", begin);
+function begin() { fail(null); session.start(); tell(say.anew); }
+position.addEventListener("input", () => { player.seek(Number(position.value)); });
+
+moods.addEventListener("submit", event => {
+  event.preventDefault();
+  const found = understand(mood.value);
+  understood.textContent = say.understood(found);
+  tell(say.understood(found));
+  if (!found.point) return;
+  session.gesture++;
+  session.move(found.point);
+  square.set(found.point);
+  follow();
+});
+
+document.addEventListener("keydown", event => {
+  if (event.target.closest("input, button, summary, a, .strip") || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const does = { " ": () => { fail(null); session.toggle(); }, f: freezeOrGoOn, a: drawAgain, n: begin, Backspace: back }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!does || (event.key !== " " && !session.take?.segments.length)) return;
+  event.preventDefault();
+  does();
+});
+
+// --- keeping
+
+function keepAddress() {
+  const { take } = session;
+  if (take?.asked.length) { take.model ??= session.digest ?? null; history.replaceState(null, "", `#${toText(take)}`); }
+}
+
+function save(bytes, type, suffix) {
+  const address = URL.createObjectURL(new Blob([bytes], { type }));
+  make(null, "a", { href: address, download: `psychoscore-${session.take.seed}.${suffix}` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+link.addEventListener("click", async () => {
+  keepAddress();
+  try { await navigator.clipboard.writeText(location.href); tell(say.linkCopied); }
+  catch { tell(say.linkShown); }
+});
+midi.addEventListener("click", async () => {
+  const { midiBytes } = await import("./model/smf.js");
+  save(midiBytes(session.take.notes), "audio/midi", "mid");
+});
+wav.addEventListener("click", async () => {
+  tell(say.rendering);
+  wav.disabled = true;
+  try {
+    const { waveBytes } = await import("./wave.js");
+    save(await waveBytes(session.take.notes), "audio/wav", "wav");
+    tell(say.rendered);
+  } catch (error) { fail(error.message); }
+  wav.disabled = false;
+});
+
+// A take of the address.
+function readAddress() {
+  let take = null;
+  try { take = fromText(location.hash); } catch { fail(say.badLink); }
+  if (!take) return;
+  session.add(take);
+  tell(say.leadLink(take.whole));
+}
+readAddress();
+addEventListener("hashchange", readAddress);
+session.addEventListener("change", () => { if (session.digest && session.take?.model && session.take.model !== session.digest && !session.take.isWhole) fail(say.otherModel); });
+
+// --- at leisure: without a connection, and before the first touch
+
+const isSaving = navigator.connection?.saveData ?? false;
+const idle = window.requestIdleCallback ?? (f => setTimeout(f, 200));
+
+async function keepOffline() {
+  if (!("serviceWorker" in navigator) || !isSecureContext) return;
+  try { await navigator.serviceWorker.register(new URL("offline.js", HOME)); } catch { return; } // not allowed here: then not without a connection
+  const worker = (await navigator.serviceWorker.ready).active;
+  if (!navigator.serviceWorker.controller && worker) await Promise.race([new Promise(on => navigator.serviceWorker.addEventListener("controllerchange", on, { once: true })), new Promise(on => setTimeout(on, 2000))]);
+}
+
+// What was fetched before there was a service worker, and the whole piano.
+async function fetchRest() {
+  const loaded = performance.getEntriesByType("resource").map(entry => entry.name).filter(name => name.startsWith(HOME.href));
+  const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
+  const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
+  for (const url of new Set([HOME.href, ...loaded, ...samples, ...["wave.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) await fetch(url);
+}
+
+idle(async () => {
+  const isOffline = keepOffline();
+  if (isSaving) return;
+  await isOffline;
+  try { await session.load(); await fetchRest(); document.documentElement.dataset.kept = "true"; } catch { /* it is said when it is needed */ }
+});
