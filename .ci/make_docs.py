@@ -173,6 +173,22 @@ def write_sidebar(pages: dict):
     (PROC/"sidebar.yml").write_text(yaml.safe_dump({"website": {"sidebar": {"contents": [c for c in contents if c["contents"]]}}}, sort_keys=False), encoding="utf-8")
 
 
+# ---- the instrument
+
+PLAY = "play" # Where the site has it
+OF_MODEL = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What a browser composes with
+
+def copy_instrument(folder: Path):
+    "Lay out the instrument, which asks for no server: its page, the model and the piano."
+    assets = ROOT/"psychoscore/assets"
+    shutil.copytree(assets/"page", folder/"page", ignore=shutil.ignore_patterns("*.html", "app.js", "offline.js"))
+    shutil.copytree(assets/"piano", folder/"piano")
+    (folder/"model").mkdir()
+    for name in OF_MODEL: shutil.copy(assets/"model"/name, folder/"model"/name)
+    shutil.copy(assets/"page/instrument.html", folder/"index.html")
+    shutil.copy(assets/"page/offline.js", folder/"offline.js") # beside the page, which is all that a service worker may keep
+
+
 # ---- after rendering
 
 def write_mathml(path: Path):
@@ -231,6 +247,7 @@ def make_docs(quarto: bool):
     command = ["quarto", "render", "--no-execute"] if quarto else [str(Path(sys.executable).with_name("smalldocs")), "render", "."]
     subprocess.run(command, cwd=PROC, check=True)
     shutil.move(PROC/DOCS.name, DOCS)
+    copy_instrument(DOCS/PLAY)
     for page in DOCS.rglob("*.html"): drop_widget_scripts(page) if quarto else write_mathml(page)
     problems = links.broken + check_site(DOCS)
     print(*problems, f"{len(list(DOCS.rglob('*.html')))} pages in {DOCS.name}, {len(problems)} problems", sep="\n", flush=True)

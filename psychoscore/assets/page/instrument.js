@@ -13,6 +13,7 @@ import { understand } from "./words.js";
 const HOME = new URL("../", import.meta.url); // Where page, piano and model are
 const START = { trauma: 0.3, entropy: 0.25 };
 const SEEN_S = 24, NARROW_S = 16, NARROW_PX = 500; // How much of a long take the roll shows
+const SETTLE_MS = 400; // After a drag, before the page shows more
 const KEYS_MS = 1500; // Keys pressed within so long are one change
 
 // --- what is seen; all else appears once there is something to act on
@@ -48,7 +49,6 @@ const moods = make(hand, "form", { className: "words", hidden: true, noValidate:
 const mood = make(make(moods, "label", { textContent: say.moods }), "input", { id: "mood", type: "text", placeholder: say.moodsExample, autocomplete: "off", maxLength: 200, enterKeyHint: "go" });
 make(moods, "button", { type: "submit", id: "set-mood", textContent: say.moodsGo });
 const understood = make(moods, "p", { id: "understood", className: "hint" });
-const shortcuts = make(hand, "p", { className: "hint", hidden: true, textContent: say.shortcuts });
 
 const score = make(main, "div", { className: "score", hidden: true });
 const drawn = make(score, "section", { "aria-label": say.roll, className: "drawn" });
@@ -63,10 +63,13 @@ make(details, "p", { className: "hint", textContent: say.planHint });
 const listed = make(score, "section", { "aria-label": say.takes });
 make(listed, "h2", { textContent: say.takes });
 const list = make(listed, "ol", { id: "takes" });
-make(listed, "p", { className: "hint", textContent: say.takesHint });
+const legend = make(listed, "p", { className: "hint" });
+dimensions.forEach(({ name }, i) => legend.append(make(null, "span", { className: `line dial-${i}` }), ` ${name} `));
+legend.append(say.takesHint);
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
 const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav);
 const footer = make(document.body, "footer");
+const shortcuts = make(footer, "p", { className: "hint", hidden: true, textContent: say.shortcuts });
 make(footer, "p", { className: "hint", textContent: say.diagnosis });
 make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a", { href: "https://creativecommons.org/licenses/by/3.0/", rel: "license", textContent: say.pianoLicence }));
 
@@ -83,7 +86,7 @@ const square = createSquare(squareAt, { dimensions, value: START,
     if (!isStroke) lastKey = now;
     understood.textContent = "";
   },
-  onStroke() { isStroke = false; },
+  onStroke() { isStroke = false; setTimeout(showAll, SETTLE_MS); },
   onAdd: () => session.toggle(),
   onRemove: () => back(),
 });
@@ -111,9 +114,10 @@ session.addEventListener("segment", ({ detail: { take, number } }) => {
   if (take === session.take) { show(); keepAddress(); }
 });
 
-session.addEventListener("change", () => {
+session.addEventListener("change", showAll);
+function showAll() {
   const { take, isLive, loading } = session;
-  const isBegun = session.takes.some(t => t.segments.length);
+  const isBegun = document.body.classList.contains("begun") || (!isStroke && session.takes.some(t => t.segments.length)); // nothing moves under a finger
   document.body.classList.toggle("begun", isBegun);
   document.body.classList.toggle("live", isLive);
   acts.hidden = score.hidden = moods.hidden = shortcuts.hidden = !isBegun;
@@ -133,7 +137,7 @@ session.addEventListener("change", () => {
   takes.show(session.takes, take, isLive);
   if (isBegun) show();
   showPlay();
-});
+}
 
 function showPlay() {
   const isOn = player.playing || session.isWaiting;
@@ -274,7 +278,7 @@ async function keepOffline() {
 
 // What was fetched before there was a service worker, and the whole piano.
 async function fetchRest() {
-  const loaded = performance.getEntriesByType("resource").map(entry => entry.name).filter(name => name.startsWith(HOME.href));
+  const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => name.startsWith(HOME.href));
   const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
   const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
   for (const url of new Set([HOME.href, ...loaded, ...samples, ...["wave.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) await fetch(url);

@@ -5,8 +5,9 @@ import { SEGMENT_S, Take, drawSeed } from "./take.js";
 import { say } from "./strings.js";
 
 const AHEAD_S = 0.5; // What sounds so soon may have been given to the audio clock, and stays
-const FEW_S = 2.4; // A segment is to be composed within so long: more candidates are drawn where there is time
-const CANDIDATES = 4; // At most, as the model has it by default
+const CANDIDATES = [4, 2, 1]; // As many as there is time for; 4 are the model's default
+const LAYING_S = 0.25; // To read again what comes before, about, and the way to the composer and back
+const PAUSE_MS = 250; // A point that moves on and on makes it begin anew no more often
 const LONGEST = 900; // Segments of a take
 const GAPS = 3; // After so many the page says that the device is slow
 
@@ -17,7 +18,7 @@ export class Session extends EventTarget {
 
   constructor(player, model, point) {
     super();
-    Object.assign(this, { player, model, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: null, candidates: 1, gesture: 0, seed: null });
+    Object.assign(this, { player, model, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: 0.01, gesture: 0, seed: null });
     player.addEventListener("change", () => this.#heard());
   }
 
@@ -42,7 +43,7 @@ export class Session extends EventTarget {
 
   #on = {
     progress: ({ loaded, total, ticket }) => { if (ticket === undefined) { this.loading = { loaded, total }; this.#changed(); } },
-    ready: ({ model }) => { [this.loading, this.digest, this.isReady] = [null, model, true]; this.#tell.ready(); this.#changed(); },
+    ready: ({ model, fetched }) => { Object.assign(this, { loading: null, digest: model, fetched, isReady: true }); this.#tell.ready(); this.#changed(); },
     error: ({ message, during }) => {
       const text = message === "unreachable" ? say.errors.unreachable : /^\d+$/.test(message) ? say.errors.fetch(message) : say.errors[during](message);
       if (during === "load") return this.#tell.failed(new Error(text));
@@ -57,8 +58,13 @@ export class Session extends EventTarget {
   // What is asked of the segments that follow.
   get wish() {
     const plan = Object.keys(this.plan).length ? { ...this.plan } : null;
-    return { ...this.point, plan, seed: this.seed, candidates: this.candidates, origin: this.take.seed, gesture: this.gesture };
+    return { ...this.point, plan, seed: this.seed, origin: this.take.seed, gesture: this.gesture };
   }
+
+  // How long it takes to compose what is asked for, s. The restless has about four times the notes of the calm.
+  #expected(asked, candidates) { return LAYING_S + this.pace * candidates ** 0.9 * (16 + 40 * asked.entropy); }
+
+  #candidatesIn(seconds, asked) { return CANDIDATES.find(n => this.#expected(asked, n) < seconds - AHEAD_S) ?? 0; }
 
   get head() { return Math.min(Math.floor(this.player.now / SEGMENT_S + 1e-6), Math.max(this.take.segments.length, 1) - 1); } // Which segment sounds
 
@@ -68,7 +74,6 @@ export class Session extends EventTarget {
     return left <= 1e-3 ? 0 : this.player.playing ? left : Infinity;
   }
 
-  #isInTime(number) { return this.#until(number) > AHEAD_S + 1.2 * (this.pace ?? 1); }
 
   // What is to be composed next, or null: what is missing of the take; while live, one segment ahead of what sounds; and
   // again what does not sound yet, when something else is asked for by now.
@@ -76,9 +81,12 @@ export class Session extends EventTarget {
     const { take } = this, n = take.segments.length;
     if (!take.isWhole) return { number: n, asked: take.asked[n] };
     if (!this.isLive) return null;
-    const wish = this.wish;
-    if (n - 1 > this.head && !isSame(take.asked[n - 1], wish) && this.#isInTime(n - 1)) return { number: n - 1, asked: wish };
-    return n <= this.head + 1 ? { number: n, asked: wish } : null;
+    const wish = this.wish, candidatesFor = number => this.#candidatesIn(this.#until(number), wish);
+    if (n - 1 > this.head && !isSame(take.asked[n - 1], wish)) {
+      const candidates = candidatesFor(n - 1);
+      if (candidates) return { number: n - 1, asked: { ...wish, candidates } };
+    }
+    return n <= this.head + 1 ? { number: n, asked: { ...wish, candidates: candidatesFor(n) || 1 } } : null;
   }
 
   #pump() {
@@ -86,17 +94,17 @@ export class Session extends EventTarget {
     if (this.isLive && this.take.segments.length >= LONGEST) this.freeze();
     const next = this.#next(), { job } = this;
     if (!next) { if (job) { this.job = null; this.#worker.postMessage({ kind: "rest" }); } return; }
-    const isOther = job?.take !== this.take || job.number !== next.number;
-    if (!isOther && (isSame(job.asked, next.asked) || !this.#isInTime(job.number))) return; // what is begun is waited for, rather than silence
-    this.job = { ...next, take: this.take, ticket: ++this.#ticket };
+    const isOther = job?.take !== this.take || job.number !== next.number, now = performance.now();
+    if (!isOther && (isSame(job.asked, next.asked) || now - job.since < PAUSE_MS || !this.#candidatesIn(this.#until(job.number), next.asked))) return; // what is begun is waited for, rather than silence
+    this.job = { ...next, take: this.take, ticket: ++this.#ticket, since: now };
     this.#worker.postMessage({ kind: "compose", ticket: this.#ticket, path: [...this.take.asked.slice(0, next.number), next.asked] });
     if (isOther) this.#changed();
   }
 
   #arrived({ number, notes, plan, key, heard, ids, tookS }) {
-    const { take, asked } = this.job, isLate = number < take.segments.length && this.#until(number) < AHEAD_S - 0.05;
+    const { take, asked } = this.job, isLate = number < take.segments.length && this.#until(number) < AHEAD_S - 0.05; // what was there sounds by now
     this.job = null;
-    this.#measure(tookS, asked.candidates);
+    this.pace = 0.5 * this.pace + 0.5 * (tookS / (asked.candidates ** 0.9 * (6 + notes.length)));
     if (!isLate) {
       if (take.isWhole) take.put(number, asked, { notes, plan, key, heard, ids });
       else take.segments.push({ notes, plan, key, heard, ids });
@@ -106,13 +114,6 @@ export class Session extends EventTarget {
     }
     this.#pump();
     this.#changed();
-  }
-
-  // As many candidates as there is time for.
-  #measure(tookS, drawn) {
-    this.pace = this.pace === null ? tookS : 0.6 * this.pace + 0.4 * tookS;
-    if (tookS > FEW_S) this.candidates = Math.max(1, drawn >> 1);
-    else if (2 * tookS < FEW_S) this.candidates = Math.min(CANDIDATES, drawn * 2);
   }
 
   // Give the player what there is of the take.

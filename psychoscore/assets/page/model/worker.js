@@ -4,7 +4,7 @@
 //
 // Told: { kind: "load", model }, where the model's files are; { kind: "compose", ticket, path }, the last of whose
 // segments is wanted, in place of what was wanted before; { kind: "rest" }.
-// Tells: { kind: "progress", loaded, total }; { kind: "ready", model }; { kind: "segment", ticket, number, ... };
+// Tells: { kind: "progress", loaded, total }; { kind: "ready", model, fetched }; { kind: "segment", ticket, number, ... };
 // { kind: "error", message, during }.
 
 import { playedValues } from "./candidates.js";
@@ -43,7 +43,7 @@ async function load(model) {
   planner = await readPlanner(plans);
   const name = crypto.subtle ? [...new Uint8Array(await crypto.subtle.digest("SHA-256", weights))].slice(0, 4).map(x => x.toString(16).padStart(2, "0")).join("") : null;
   composer = new Composer(await loadEngine({ wasm, weights, config: json(config) }), planner, json(about));
-  tell("ready", { model: name });
+  tell("ready", { model: name, fetched: [location.href, ...performance.getEntriesByType("resource").map(entry => entry.name)] });
 }
 
 // --- composing
