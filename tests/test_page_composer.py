@@ -7,8 +7,10 @@ import json
 import runpy
 import shutil
 import subprocess
-import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -61,14 +63,14 @@ PIECES = [ # As the page asks for them
     dict(arc="healing", seconds=40, seed=12, candidates=4, plan={"density": 14}),
     dict(profile=dials(0.5, 1.0), seconds=4, seed=2**31 + 5, candidates=16),
     dict(profile=dials(1.0, 0.0), seconds=4.03125, seed=2**70, key="Cb"),
-    dict(profile=dials(0.0, 1.0), seconds=31.7, seed=15, candidates=1, plan={"loudness": 100, "chord": 3}),
+    dict(profile=dials(0.0, 1.0), seconds=15, seed=15, candidates=2, plan={"density": 14, "chord": 3}), # slides, too
     dict(arc="awakening", seconds=20, seed=16, temperature=0.6, mode="major"),
     dict(profile=dials(0.33, 0.66), seconds=25, seed=17, min_p=0.05, no_repeat=8, candidates=2),
     dict(profile=dials(0.66, 0.33), seconds=18, seed=18, top_p=0.8, candidates=2),
     dict(profile=dials(0.7, 0.8), seconds=30, seed=19, prompt="2 to 9", candidates=1, no_repeat=5),
     dict(profile=dials(0.2, 0.1), seconds=24, seed=20, vary="3", candidates=3),
 ]
-SOME = [0, 3, 5, 6, 7, 13]
+SOME = [0, 3, 5, 6, 7, 13, 14]
 
 
 def with_notes(asked: dict) -> dict: # With note tables
@@ -126,7 +128,13 @@ def test_pieces_are_python_s_token_by_token(composer):
     asked = [PIECES[i] for i in SOME]
     for one, found in zip(asked, in_page("compose", requests=[*map(for_page, asked)]), strict=True):
         check_piece(one, found, composer)
-        streamed = list(composer._segments(composer.draft(request(one))))
+
+
+@needs_node
+def test_segments_are_those_of_a_stream(composer):
+    asked = [PIECES[i] for i in (5, 6)]
+    for one, found in zip(asked, in_page("compose", requests=[*map(for_page, asked)]), strict=True):
+        streamed = composer._segments(composer.draft(request(one)))
         assert [(s["number"], s["start_s"], s["notes"], s["temperature"]) for s in found["segments"]] == [(s.number, s.start_s, rows(s.notes), s.temperature) for s in streamed]
 
 
@@ -241,7 +249,7 @@ def test_what_follows_the_finger_is_what_a_trajectory_asks_for(composer):
 
 @needs_node
 def test_going_back():
-    found = in_page("goBack", request=dict(profile=dials(0.3, 0.7), seconds=16, seed=3, candidates=2), seed=77)
+    found = in_page("goBack", request=dict(profile=dials(0.8, 0.3), seconds=14, seed=3, candidates=2), seed=77)
     straight, other = found["straight"]["ids"], found["other"]["ids"]
     assert found["number"] == 1 and found["rows"] == 0
     assert found["again"]["ids"] == straight and found["again"]["notes"] == found["straight"]["notes"]
@@ -268,6 +276,46 @@ def test_what_cannot_be_asked_for():
     wrong = [dict(takes=2), dict(guidance=2), dict(profile=dials(1.5)), dict(arc="storms"), dict(arc="storm", endless=True), dict(endless=True, seconds=4), dict(seconds=0.5),
              dict(candidates=17), dict(plan={"speed": 3}), dict(plan={"density": 99}), dict(key="H"), dict(mode="dorian"), dict(profile=[[3, dials(1)], [2, dials(1)]])]
     assert all(in_page("wrong", requests=wrong)) and in_page("wrong", requests=[{}, dict(endless=True)]) == [None, None]
+
+
+WORKER = """
+const folder = new URL("/model/", location), page = "/page/model/";
+const bytes = at => fetch(at).then(answer => answer.arrayBuffer()), json = name => fetch(new URL(name, folder)).then(answer => answer.json());
+const [{ loadEngine }, { readPlanner }, { Composer }] = await Promise.all(["engine.js", "planner.js", "composer.js"].map(name => import(page + name)));
+const [wasm, weights, planner, config, about] = await Promise.all([bytes(page + "kernel.wasm"), bytes("/model/model.safetensors"), bytes("/model/planner.npz"), json("config.json"), json("psychoscore.json")]);
+const composer = new Composer(await loadEngine({ wasm, weights, config }), await readPlanner(planner), about);
+onmessage = async ({ data }) => {
+  const run = composer.begin(data);
+  for await (const segment of run.segments()) postMessage({ segment });
+  postMessage({ ids: run.draft.ids });
+};
+postMessage({ ready: true });
+"""
+
+
+def test_in_a_worker_of_a_browser(composer, tmp_path):
+    "From files alone."
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    if chromium is None: pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    (tmp_path/"worker.js").write_text(WORKER)
+    (tmp_path/"index.html").write_text("<!doctype html><title>worker</title>")
+    for name in ("model", "page"): (tmp_path/name).symlink_to(ROOT/"psychoscore/assets"/name)
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *said): pass
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
+    Thread(target=server.serve_forever, daemon=True).start()
+    asked = PIECES[13] | dict(seed=13)
+    with playwright.sync_playwright() as p, p.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"]) as browser:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        heard = page.evaluate("""asked => new Promise((done, failed) => {
+            const worker = new Worker("worker.js", { type: "module" }), heard = [];
+            worker.onerror = event => failed(new Error(event.message));
+            worker.onmessage = ({ data }) => { if (data.ready) worker.postMessage(asked); heard.push(data); if (data.ids) done(heard); };
+        })""", asked)
+    server.shutdown()
+    assert heard[-1]["ids"] == composer.compose_batch([request(asked)])[0].ids.tolist() and len(heard) == 4
 
 
 if __name__ == "__main__":
