@@ -16,6 +16,16 @@ async function makeComposer() {
 const told = (run, segments) => ({ ids: run.draft.ids, key: run.key, asked: run.asked, changes: run.changes, segments, notes: run.notes(), temperatures: run.draft.temperatures,
   midi: Buffer.from(run.midi()).toString("base64") });
 
+const HEADER = ["LEFT", "TRAUMA", "ENTROPY"]; // Of which the grammar learns nothing
+
+function until(run, number) { // Draw so many segments more
+  for (const found = []; ;) {
+    if (found.length === number || run.done) return found;
+    const segment = run.step();
+    if (segment) found.push(segment);
+  }
+}
+
 const jobs = {
   async compose({ requests }) {
     const composer = await makeComposer(), found = [];
@@ -25,6 +35,105 @@ const jobs = {
       found.push({ ...told(run, segments), seconds: (performance.now() - began) / 1000 });
     }
     return found;
+  },
+
+  // What may come at every token behind a header, as digits.
+  async grammar({ pieces }) {
+    const { Grammar } = await load("grammar.js"), { FAMILY } = await load("tokens.js");
+    return pieces.map(({ ids, left, shift }) => {
+      const grammar = new Grammar(left, shift), found = [];
+      ids.slice(2).forEach((token, i) => {
+        if (HEADER.includes(FAMILY[token]) || !i) return;
+        found.push(grammar.allowed().join(""));
+        grammar.push(token);
+      });
+      return found;
+    });
+  },
+
+  async conditions({ pieces }) { const { conditions } = await load("tokens.js"); return pieces.map(ids => [...conditions(ids)]); },
+
+  async headers({ vectors, left }) {
+    const [{ headerIds }, { dynamicTemperature }] = await Promise.all(["tokens.js", "profile.js"].map(load));
+    const numbers = vectors.map(vector => vector.map(value => value ?? NaN));
+    return numbers.map(vector => ({ header: headerIds(left, vector), temperature: dynamicTemperature(vector) }));
+  },
+
+  async trajectories({ asked }) {
+    const { asTrajectory, profileAt } = await load("profile.js");
+    return asked.map(({ profile, seconds, at }) => at.map(s => profileAt(asTrajectory(profile, seconds), s)));
+  },
+
+  async plans({ draws }) {
+    const { readPlanner } = await load("planner.js"), planner = await readPlanner(bytes(new URL("planner.npz", model)));
+    return draws.map(({ dials, last, given, share }) => {
+      const point = dials.map(value => value ?? NaN);
+      return { isMinor: planner.isMinor(point, share), words: planner.draw(point, last, given, share), place: planner.placeOf(given) };
+    });
+  },
+
+  async tonics({ seeds }) { const { drawTonic } = await load("request.js"); return seeds.map(seed => drawTonic(BigInt(seed))); },
+
+  async keys({ pieces }) { const { estimateKey, keyName } = await load("notes.js"); return pieces.map(notes => keyName(estimateKey(notes))); },
+
+  async warmed({ logits, allowed, temperature }) { const { warmed } = await load("draft.js"); return [...warmed(Float32Array.from(logits), Uint8Array.from(allowed), temperature)]; },
+
+  async mismatches({ pieces }) {
+    const [{ Draft }, { mismatch, playedValues }, { readPlanner }, { makeRequest }, { makeNoise }] = await Promise.all(["draft.js", "candidates.js", "planner.js", "request.js", "noise.js"].map(load));
+    const planner = await readPlanner(bytes(new URL("planner.npz", model)));
+    return pieces.map(({ request, ids, starts }) => {
+      const draft = Object.assign(new Draft(makeRequest(request), { planner, keyRelative: true }, makeNoise(0)), { ids, starts });
+      return starts.map((_, number) => ({ away: mismatch(draft, number), played: playedValues(draft, number) }));
+    });
+  },
+
+  async midi({ pieces }) { const { midiBytes } = await load("smf.js"); return pieces.map(notes => Buffer.from(midiBytes(notes)).toString("base64")); },
+
+  // Other profiles are asked for while a piece is written.
+  async follow({ request, profiles }) {
+    const run = (await makeComposer()).begin(request);
+    for (const profile of profiles) {
+      run.change({ profile });
+      until(run, 1);
+      for (let i = 0; i < 5 && !run.done; i++) { run.step(); if (i === 3) run.change({ profile: { trauma: 1 } }); } // too late for the one that is begun
+      if (!run.done) run.undo(0);
+    }
+    return told(run, []);
+  },
+
+  async goBack({ request, seed }) {
+    const composer = await makeComposer(), straight = composer.begin(request), found = { straight: told(straight, until(straight, Infinity)) };
+    const run = composer.begin(request);
+    until(run, 3);
+    for (let i = 0; i < 30; i++) run.step();
+    found.number = run.undo(2);
+    found.rows = composer.engine.lengths.length;
+    until(run, Infinity);
+    found.again = told(run, []);
+    run.undo(1);
+    run.change({ seed });
+    until(run, Infinity);
+    found.other = told(run, []);
+    const repeated = composer.begin(run.asked, run.changes);
+    until(repeated, Infinity);
+    found.repeated = told(repeated, []);
+    return found;
+  },
+
+  async endless({ request }) {
+    const composer = await makeComposer(), run = composer.begin({ ...request, endless: true }), segments = until(run, 3);
+    run.change({ profile: { trauma: 0.1, entropy: 0.8 }, plan: { density: 8 }, candidates: 1 });
+    segments.push(...until(run, 2));
+    run.change({ left: 1 });
+    segments.push(...until(run, Infinity));
+    const repeated = composer.begin(JSON.parse(JSON.stringify(run.asked)), JSON.parse(JSON.stringify(run.changes)));
+    until(repeated, Infinity);
+    return { ...told(run, segments), repeated: repeated.draft.ids };
+  },
+
+  async wrong({ requests }) {
+    const { makeRequest } = await load("request.js");
+    return requests.map(request => { try { makeRequest(request); return null; } catch (error) { return error.message; } });
   },
 };
 

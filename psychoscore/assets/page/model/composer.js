@@ -7,6 +7,7 @@ import { draw } from "./decoding.js";
 import { Draft } from "./draft.js";
 import { makeNoise } from "./noise.js";
 import { keyName } from "./notes.js";
+import { NOT_KNOWN } from "./planner.js";
 import { asPlan, asTrajectory } from "./profile.js";
 import { checkOptions, makeRequest } from "./request.js";
 import { midiBytes } from "./smf.js";
@@ -43,7 +44,7 @@ class Run {
   }
 
   // Ask for other things in all segments that are not begun: a profile or trajectory, a plan, a mode, a temperature,
-  // candidates, a seed, or how many segments are `left` after the next one.
+  // candidates, a seed, or how many segments are `left` after the next one, which ends a piece without an end.
   change(asked) {
     for (const name in asked) if (!CHANGEABLE.includes(name)) throw new Error(`${name} cannot change while a piece is written`);
     this.#asking(asked); // checked at once
@@ -122,8 +123,8 @@ class Run {
 
   #asking({ number, left, ...asked }) {
     const request = { ...this.request, ...asked };
-    if (left !== undefined && !(left >= 0 && (Number.isInteger(left) || left === Infinity))) throw new Error(`left must be a whole number, got ${left}`);
-    checkOptions({ ...request, seconds: null });
+    if (left !== undefined && !(Number.isInteger(left) && left >= 0)) throw new Error(`left must be a whole number, got ${left}`);
+    checkOptions(request);
     return { ...request, profile: asTrajectory(request.profile, request.seconds), plan: asPlan(request.plan) };
   }
 
@@ -194,7 +195,8 @@ class Run {
     const number = this.told++, { draft } = this, words = draft.askedWords(number), played = playedValues(draft, number);
     const plan = DESCRIPTORS.map(({ name, low, high, edges }, i) => {
       const move = name === "register" ? draft.shift : 0, ends = [low, ...edges.map(edge => edge - move), high], bin = words[i + 1];
-      return [name, { from: ends[bin] ?? null, to: ends[bin + 1 || NaN] ?? null, played: Number.isNaN(played[i]) ? null : played[i] - move }];
+      const [from, to] = bin === NOT_KNOWN ? [null, null] : [ends[bin], ends[bin + 1]];
+      return [name, { from, to, played: Number.isNaN(played[i]) ? null : played[i] - move }];
     });
     const profile = DIMENSIONS.map(({ name }, i) => [name, Number.isNaN(draft.asked[number][i]) ? null : draft.asked[number][i]]);
     return { ...draft.segment(number), profile: Object.fromEntries(profile), plan: Object.fromEntries(plan), key: this.key };

@@ -9,7 +9,7 @@ import { quantise } from "./tokens.js";
 
 const DEFAULTS = { seed: null, temperature: null, use_dynamic_temperature: true, key: null, mode: null, top_p: 1, min_p: 0,
   prompt: null, no_repeat: 0, vary: null, keep: KEEP, candidates: null, plan: null };
-const OTHER_WAYS = ["profile", "arc", "seconds"];
+const OTHERS = ["profile", "arc", "seconds", "endless"];
 
 // `numpy.random.default_rng([seed, 1]).integers(12)`.
 export function drawTonic(seed) {
@@ -34,7 +34,7 @@ export function drawTonic(seed) {
 export function checkOptions(request) {
   for (const [name, [low, high]] of Object.entries(RANGES)) {
     const value = request[name];
-    if (value == null) continue;
+    if (value == null || value === Infinity && name === "seconds") continue; // without an end
     if (typeof value !== "number" || !(low <= value && value <= high)) throw new Error(`${name} must be a number from ${low} to ${high}, got ${value}`);
   }
   const { candidates, mode, no_repeat: run } = request;
@@ -43,13 +43,14 @@ export function checkOptions(request) {
   if (run && !(Number.isInteger(run) && run >= 2 && run <= 64)) throw new Error(`no_repeat must be 0 or a whole number from 2 to 64, got ${run}`);
 }
 
-// The fields of Python's Request by their names; `seconds: Infinity` asks for a piece without an end.
+// The fields of Python's Request by their names; `endless`, instead of `seconds`, asks for a piece without an end.
 export function makeRequest(given) {
-  for (const name in given) if (!(name in DEFAULTS || OTHER_WAYS.includes(name))) throw new Error(`a request has no ${name}`);
-  const { profile, arc = null, ...options } = given, request = { ...DEFAULTS, ...options };
+  for (const name in given) if (!(name in DEFAULTS || OTHERS.includes(name))) throw new Error(`a request has no ${name}`);
+  const { profile, arc = null, endless = false, ...options } = given, request = { ...DEFAULTS, ...options };
   if (arc !== null && profile != null) throw new Error("an arc says all about the profile: give one of them");
-  request.seconds ??= request.vary ? Math.max(...quantise(request.vary).map(n => n.onset + n.duration)) * STEP_S : 30;
-  checkOptions(request.seconds === Infinity ? { ...request, seconds: null } : request);
+  if (endless && request.seconds != null) throw new Error("a piece without an end has no seconds");
+  request.seconds ??= endless ? Infinity : request.vary ? Math.max(...quantise(request.vary).map(n => n.onset + n.duration)) * STEP_S : 30;
+  checkOptions(request);
   request.profile = asTrajectory(arc ?? profile, request.seconds);
   request.plan = asPlan(request.plan);
   request.seed ??= Math.floor(Math.random() * 2 ** 31);
