@@ -76,7 +76,7 @@ make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a
 // --- what it does
 
 const session = new Session(player, new URL("model/", HOME), START);
-let lastKey = -Infinity, isStroke = false, shown = null;
+let lastKey = -Infinity, isStroke = false, wasLive = false, shown = null;
 
 const square = createSquare(squareAt, { dimensions, value: START,
   onStart() { isStroke = true; session.gesture++; follow(); },
@@ -97,10 +97,10 @@ const takes = createTakes(list, { say, onChoose(take) { fail(null); session.choo
 function tell(text) { if (status.textContent !== text) status.textContent = text; }
 function fail(text) { error.hidden = !text; error.textContent = text ?? ""; if (text) tell(""); }
 
-let wasLive = false;
 async function follow() { // From a press in the square
   fail(null);
   await session.follow();
+  if (session.isLive && session.take.segments.length) tell(say.listening);
 }
 
 session.addEventListener("say", event => tell(event.detail));
@@ -127,7 +127,6 @@ function showAll() {
     if (!progress.hidden) tell(loading.total && loading.loaded < loading.total ? say.fetching(loading.loaded, loading.total) : say.preparing);
   } else if (isLive && take && !take.segments.length && session.isReady) tell(say.first);
   if (wasLive && !isLive && take?.segments.length && error.hidden) tell(say.frozen(take.whole));
-  if (!wasLive && isLive && take?.segments.length) tell(say.listening);
   wasLive = isLive;
   freeze.textContent = isLive ? say.freeze : say.goOn;
   freeze.title = isLive ? say.hints.freeze : say.hints.goOn;

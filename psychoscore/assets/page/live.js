@@ -43,7 +43,7 @@ export class Session extends EventTarget {
 
   #on = {
     progress: ({ loaded, total, ticket }) => { if (ticket === undefined) { this.loading = { loaded, total }; this.#changed(); } },
-    ready: ({ model, fetched }) => { Object.assign(this, { loading: null, digest: model, fetched, isReady: true }); this.#tell.ready(); this.#changed(); },
+    ready: ({ model, fetched }) => { Object.assign(this, { loading: null, digest: model, fetched, isReady: true }); this.#tell.ready(); this.#pump(); this.#changed(); },
     error: ({ message, during }) => {
       const text = message === "unreachable" ? say.errors.unreachable : /^\d+$/.test(message) ? say.errors.fetch(message) : say.errors[during](message);
       if (during === "load") return this.#tell.failed(new Error(text));

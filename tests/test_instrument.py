@@ -1,0 +1,342 @@
+"The instrument in a real Chromium, from static files alone in a folder laid out as the docs site: it plays what the hand asks, goes back, keeps takes, comes again from a link, needs no connection once it is there."
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import drag
+from test_docs import CHROMIUM, ROOT, make_docs  # noqa: F401 the fixture
+
+from psychoscore.midi import read_midi
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=user-gesture-required"]
+SEGMENT_S = 4
+STRUCK = """
+// Notes as they are given to the audio clock, with when they sound, s since the page was opened
+window.struck = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (at) { if (!(this.context instanceof OfflineAudioContext)) struck.push({ at, now: this.context.currentTime, s: performance.now() / 1000 }); start.call(this, at); };
+"""
+
+
+class Site:
+    "The instrument below a folder of a web server, as the docs site has it."
+    def __init__(self, folder, make_docs):
+        make_docs.copy_instrument(folder/"docs/play")
+        self.folder, self.asked = folder, []
+        site = self
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *said): site.asked.append(self.path)
+        self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+        threading.Thread(target=self.host.serve_forever, daemon=True).start()
+        self.home = f"http://127.0.0.1:{self.host.server_port}/docs/play/"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, make_docs):
+    site = Site(tmp_path_factory.mktemp("site"), make_docs)
+    yield site
+    site.host.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def opened(browser, site, fragment="", watch=True, **how):
+    "A page of its own, with every console error and every request to another host noted."
+    context = browser.new_context(**dict(viewport=dict(width=1100, height=900), accept_downloads=True) | how)
+    page = context.new_page()
+    page.wrong = []
+    page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: page.wrong.append(str(e)))
+    context.on("request", lambda r: None if r.url.startswith((site.home, "blob:")) else page.wrong.append(f"asks {r.url}"))
+    page.add_init_script(STRUCK)
+    page.goto(site.home + fragment)
+    page.wait_for_selector(".thumb")
+    page.evaluate("async () => { window.player = (await import('./page/player.js')).player; }")
+    return page
+
+
+def press(page, trauma, entropy):
+    box = page.locator(".square").bounding_box()
+    page.mouse.click(box["x"] + trauma*box["width"], box["y"] + (1 - entropy)*box["height"])
+
+
+def now(page): return page.evaluate("player.now")
+def seconds_written(page): return page.evaluate("player.written")
+def notes_of(page): return page.evaluate("player.notes")
+
+
+def until(page, condition, seconds=60): page.wait_for_function(condition, timeout=1000*seconds)
+SOUNDS = "() => document.body.classList.contains('sounding')"
+
+
+def wait_until(page, s):
+    "Wait until the music has come so far."
+    page.wait_for_function("s => player.now >= s", arg=s, timeout=60_000)
+
+
+def wait_for_written(page, s): page.wait_for_function("s => player.written >= s", arg=s, timeout=60_000)
+
+
+def wait_for_status(page, pattern): playwright.expect(page.locator("#status")).to_have_text(re.compile(pattern), timeout=60_000)
+
+
+def photograph(page, name, folder): page.screenshot(path=folder/f"instrument-{name}.png", full_page=True)
+
+
+def of_segments(notes, first, last, what):
+    "A figure of what begins in some segments."
+    there = [n for n in notes if SEGMENT_S*first <= n["onset_s"] < SEGMENT_S*last]
+    return len(there)/(SEGMENT_S*(last - first)) if what == "density" else float(np.mean([n["velocity"] for n in there]))
+
+
+@pytest.fixture(scope="module")
+def played(browser, site, shots):
+    "A page on which somebody has pressed where it is calm, and dragged to where it is restless; frozen after that."
+    page = opened(browser, site)
+    photograph(page, "first", shots)
+    page.began = time.monotonic()
+    press(page, 0.3, 0.1)
+    until(page, SOUNDS)
+    page.sounding_s = time.monotonic() - page.began
+    wait_until(page, 5.0)
+    page.dragged_at = now(page)
+    drag(page, (0.3, 0.1), (0.4, 0.95))
+    wait_until(page, SEGMENT_S*(int(page.dragged_at//SEGMENT_S) + 3) - 0.2)
+    photograph(page, "playing", shots)
+    page.struck = page.evaluate("struck")
+    page.click("#freeze")
+    wait_for_status(page, "^Frozen")
+    page.whole = notes_of(page)
+    yield page
+    assert page.wrong == []
+    page.context.close()
+
+
+def test_the_first_touch_plays(played):
+    assert played.sounding_s < 30 and len(played.struck) > 10
+    assert played.evaluate("player.peak()") >= 0
+
+
+def test_what_is_heard_follows_the_finger_within_two_segments(played):
+    head = int(played.dragged_at//SEGMENT_S)
+    for what, more in ("density", 1.5), ("loudness", 1.1):
+        calm, restless = of_segments(played.whole, 0, head + 1, what), of_segments(played.whole, head + 2, head + 3, what)
+        assert restless > more*calm, (what, calm, restless)
+    sounded = np.array([note["at"] for note in played.struck]) # as the audio clock was told
+    began = sounded.min()
+    first, last = (((began + SEGMENT_S*a <= sounded) & (sounded < began + SEGMENT_S*(a + 1))).sum() for a in (0, head + 2))
+    assert last > 1.5*first
+
+
+def test_notes_are_told_to_the_clock_in_time_and_once(played):
+    late = [n for n in played.struck if n["at"] < n["now"] - 0.2]
+    assert not late
+    heard = {round(n["onset_s"]*32) for n in played.whole}
+    assert len(played.struck) <= len(played.whole) and len(heard) > 10
+
+
+def test_a_take_is_asked_heard_and_named(played):
+    assert played.locator("#takes li").count() == 1
+    said = played.locator("#takes li").inner_text()
+    assert re.search(r"Take 1, 0:\d\d, seed \d+", said)
+    assert played.locator(".square .measured").count() == 1
+    assert re.search(r"heard: trauma \d+ %, entropy \d+ %", played.locator("#takes .unseen").text_content())
+
+
+def test_a_link_brings_back_the_same_notes(browser, site, played):
+    fragment = played.evaluate("location.hash")
+    again = opened(browser, site, fragment)
+    wait_for_status(again, "^A take of|^Composing the take|^Frozen")
+    wait_for_written(again, max(n["onset_s"] for n in played.whole)//SEGMENT_S*SEGMENT_S + SEGMENT_S)
+    assert notes_of(again) == played.whole and again.evaluate("location.hash") == fragment
+    again.click("#play")
+    until(again, SOUNDS)
+    assert again.wrong == []
+    again.context.close()
+
+
+@pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])
+def test_a_link_that_is_damaged_is_told_of(browser, site, fragment):
+    page = opened(browser, site, fragment)
+    assert page.text_content("#error") == "The address holds no take that can be read." and page.wrong == []
+    page.context.close()
+
+
+def test_going_back_and_again_from_here(played):
+    "Going back, the music is as it was before the change; again keeps what lies before, and the take it was drawn from."
+    page, head = played, int(played.dragged_at//SEGMENT_S)
+    page.click("#go-back")
+    wait_for_status(page, "^Gone back to 0:")
+    kept = notes_of(page)
+    assert 0 < len(kept) < len(page.whole) and kept == page.whole[:len(kept)] and max(n["onset_s"] for n in kept) < SEGMENT_S*(head + 2)
+    page.locator("#position").fill(str(SEGMENT_S + 1))
+    page.click("#again")
+    wait_for_status(page, "^A new take that keeps the first 0:04")
+    wait_for_written(page, 3*SEGMENT_S)
+    branched = notes_of(page)
+    first = [n for n in kept if n["onset_s"] < SEGMENT_S]
+    assert branched[:len(first)] == first and branched[:len(kept)] != kept and page.locator("#takes li").count() == 2
+    page.click("#freeze")
+    fragment = page.evaluate("location.hash")
+    assert re.search(r"&b=0_\d+\.1_\d+", fragment)
+    page.locator("#takes button").first.click()
+    wait_for_status(page, "^Take 1")
+    assert notes_of(page) == kept and now(page) < 1
+    page.locator("#takes button").nth(1).click()
+    until(page, SOUNDS)
+    assert page.evaluate("location.hash") == fragment or notes_of(page)[:len(first)] == first
+
+
+def test_out_as_midi_and_as_sound(played, tmp_path):
+    with played.expect_download() as midi: played.click("#midi")
+    midi.value.save_as(tmp_path/"a.mid")
+    written, shown = read_midi(tmp_path/"a.mid").notes, notes_of(played)
+    assert len(written) == len(shown) and written["pitch"].tolist() == [n["pitch"] for n in sorted(shown, key=lambda n: (n["onset_s"], n["pitch"]))]
+    with played.expect_download() as wav: played.click("#wav")
+    wav.value.save_as(tmp_path/"a.wav")
+    data = (tmp_path/"a.wav").read_bytes()
+    sound = np.frombuffer(data[44:], "<i2").reshape(-1, 2)
+    assert data[:4] == b"RIFF" and len(sound)/44_100 > max(n["onset_s"] for n in shown) and 2000 < np.abs(sound).max() < 32_767
+
+
+def test_words_set_the_point_and_say_what_was_understood(played):
+    played.fill("#mood", "A calm, hopeful ending, but blorp")
+    played.click("#set-mood")
+    said = played.text_content("#understood")
+    assert said.startswith("Understood calm and hopeful: trauma 0.1") and said.endswith("Not known: blorp.")
+    assert played.locator(".thumb").get_attribute("aria-valuetext") == re.search("trauma [^.]*.\\d\\d, entropy 0.\\d\\d", said)[0]
+    played.fill("#mood", "xyzzy")
+    played.keyboard.press("Enter")
+    assert played.text_content("#understood") == "No word of that is known here. Not known: xyzzy."
+
+
+def test_the_plan_can_be_set_and_given_back(played):
+    page, strip = played, played.locator("#plan-density")
+    if page.text_content("#freeze") == "Go on": page.click("#freeze")
+    strip.focus()
+    page.keyboard.press("Home")
+    assert strip.get_attribute("aria-valuetext") == "0 %, set by you"
+    began = seconds_written(page)
+    wait_for_written(page, began + 2*SEGMENT_S)
+    assert ".p=" in page.evaluate("location.hash").replace("&", ".") and of_segments(notes_of(page), began//SEGMENT_S + 1, began//SEGMENT_S + 2, "density") < 4
+    page.keyboard.press("Escape")
+    assert strip.get_attribute("aria-valuetext").endswith("by the planner")
+    page.click("#freeze")
+
+
+def test_without_a_connection(browser, site, played):
+    "What is loaded once is there again when the server is gone."
+    page = played.context.new_page()
+    page.goto(site.home)
+    until(page, "() => document.documentElement.dataset.kept === 'true'")
+    played.context.set_offline(True)
+    try:
+        page.reload()
+        page.wait_for_selector(".thumb")
+        press(page, 0.5, 0.5)
+        until(page, SOUNDS)
+        assert page.is_hidden("#error")
+    finally: played.context.set_offline(False)
+    page.close()
+    played.wrong[:] = [line for line in played.wrong if "ERR_INTERNET_DISCONNECTED" not in line]
+
+
+def test_all_by_keyboard(browser, site):
+    page = opened(browser, site)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "slider"
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    until(page, SOUNDS)
+    names = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
+        if names[-1] == "wav": break
+    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "take", "link", "midi", "wav"]
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("f")
+    wait_for_status(page, "^Frozen")
+    page.keyboard.press("n")
+    until(page, "() => document.querySelectorAll('#takes li').length === 2")
+    assert page.wrong == []
+    page.context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1100, "dark")])
+def test_widths_and_colours(browser, site, shots, width, scheme):
+    phone = dict(device_scale_factor=2, has_touch=True, is_mobile=True) if width == 360 else {}
+    page = opened(browser, site, viewport=dict(width=width, height=740 if phone else 900), color_scheme=scheme, reduced_motion="reduce", **phone)
+    photograph(page, f"first-{width}-{scheme}", shots)
+    assert page.locator("#play").bounding_box()["y"] < page.viewport_size["height"] - 48 # in the first screen
+    box = page.locator(".square").bounding_box()
+    at = box["x"] + 0.7*box["width"], box["y"] + 0.4*box["height"]
+    page.touchscreen.tap(*at) if phone else page.mouse.click(*at)
+    until(page, SOUNDS)
+    wait_for_written(page, 2*SEGMENT_S)
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.evaluate("[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.getBoundingClientRect().height < 40).map(b => b.id)")
+    assert small == [] and page.evaluate("document.getAnimations().length") == 0
+    photograph(page, f"{width}-{scheme}", shots)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    press(page, 0.9, 0.2)
+    assert page.locator(".thumb").get_attribute("aria-valuetext") == "trauma 0.90, entropy 0.20" and page.wrong == []
+    if scheme == "dark": photograph(page, f"{width}-rtl", shots)
+    page.context.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    "Deque's checks of accessibility, from npm."
+    folder = tmp_path_factory.mktemp("axe")
+    if not shutil.which("npm"): pytest.skip("no npm is installed")
+    try: subprocess.run(["npm", "pack", "--silent", "axe-core@4.10.2"], cwd=folder, check=True, capture_output=True, timeout=60)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired): pytest.skip("axe-core cannot be fetched from npm here")
+    packed, = folder.glob("*.tgz")
+    shutil.unpack_archive(packed, folder)
+    return (folder/"package/axe.min.js").read_text(encoding="utf-8")
+
+
+def test_nothing_is_in_the_way_of_anybody(browser, site, axe):
+    for fragment in "", "#take=1&s=7&k=0_1&a=30-10.60-90&m=00000000":
+        page = opened(browser, site, fragment)
+        if fragment: wait_for_written(page, 2*SEGMENT_S)
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run()).violations.map(v => `${v.impact} ${v.id}: ${v.nodes.map(n => n.html).join(' ')}`)")
+        assert [line for line in found if line.startswith(("serious", "critical", "moderate"))] == []
+        page.context.close()
+
+
+def test_a_model_that_is_not_there_is_told_of(browser, site):
+    page = opened(browser, site)
+    page.context.route("**/model/model.safetensors", lambda route: route.fulfill(status=404))
+    page.reload()
+    page.wait_for_selector(".thumb")
+    press(page, 0.5, 0.5)
+    playwright.expect(page.locator("#error")).to_have_text("The model cannot be fetched: the answer was 404.", timeout=20_000)
+    assert page.text_content("#play") == "Play"
+    page.context.close()
+
+
+def test_what_it_says_stands_in_one_file():
+    folder = ROOT/"psychoscore/assets/page"
+    for name in ("instrument.js", "live.js", "plan.js", "takes.js"):
+        text = (folder/name).read_text(encoding="utf-8")
+        assert "strings.js" in text or "say" in text
+        assert re.findall(r"""(?:textContent|title|placeholder|aria-label"|tell\(|fail\()[:=(]?\s*["'`][A-Za-z].*""", text) == [], name
