@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['UPLOAD_S', 'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'api', 'LINKS', 'MEDIA',
            'ERRORS', 'GENERATED', 'EVENT_KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'PAGE',
-           'COUNTED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked', 'reported', 'choose', 'in_thread',
-           'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request', 'drawn', 'written', 'composed',
-           'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'search', 'model', 'page',
-           'healthz', 'readyz', 'metrics', 'openapi']
+           'FRESH', 'COUNTED', 'PLAYED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked', 'reported',
+           'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request', 'drawn',
+           'written', 'composed', 'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'search',
+           'model', 'page', 'healthz', 'readyz', 'metrics', 'openapi', 'to_instrument', 'instrument', 'offline',
+           'played']
 
 # %% ../nbs/serving/routes.ipynb #routeimp
 import asyncio, dataclasses, re, time
@@ -17,7 +18,7 @@ from typing import Annotated, AsyncIterator
 import numpy as np
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Body, HTTPException, Request as HTTPRequest
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from .aside import Lost
@@ -408,12 +409,12 @@ async def model(request: HTTPRequest) -> dict:
 # %% ../nbs/serving/routes.ipynb #fc6b8c6b
 operations = APIRouter(default_response_class=RoundedJSON) # Open
 inner = APIRouter(route_class=Private, default_response_class=RoundedJSON) # Closed if there is a key; not bounded
-PAGE = files("psychoscore")/"assets"/"page"
+PAGE, FRESH = files("psychoscore")/"assets"/"page", {"Cache-Control": "no-cache"} # Kept, and asked after
 
 @operations.get("/", response_class=FileResponse, include_in_schema=False)
 async def page():
     "The page."
-    return FileResponse(PAGE/"index.html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(PAGE/"index.html", headers=FRESH)
 
 @operations.get("/healthz")
 async def healthz(request: HTTPRequest) -> dict:
@@ -441,3 +442,32 @@ async def openapi(request: HTTPRequest) -> dict:
     "Describe the API, at the place where it was asked for."
     root = request.scope.get("root_path", "").rstrip("/")
     return request.app.openapi() | ({"servers": [{"url": root}]} if root else {})
+
+# %% ../nbs/serving/routes.ipynb #instrco1
+PLAYED = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What the instrument composes with
+
+@operations.get("/play", include_in_schema=False)
+async def to_instrument():
+    "The page's links are relative to its folder."
+    return RedirectResponse("play/", 308)
+
+@operations.get("/play/", response_class=FileResponse, include_in_schema=False)
+async def instrument():
+    "The instrument."
+    return FileResponse(PAGE/"instrument.html", headers=FRESH)
+
+@operations.get("/play/offline.js", response_class=FileResponse, include_in_schema=False)
+async def offline():
+    "What keeps the instrument for when there is no connection; it may keep what lies below it."
+    return FileResponse(PAGE/"offline.js", headers=FRESH)
+
+@operations.get("/play/model/{name}", response_class=FileResponse, include_in_schema=False)
+async def played(request: HTTPRequest, name: str):
+    "A file of the model."
+    if request.app.state.settings.api_key:
+        raise FieldError("model", "this server has a key, and gives no page its model; /v1/stream composes", 404)
+    composer = request.app.state.composer()
+    if composer.manner.planner is None or composer.folder is None:
+        raise FieldError("model", "the page needs a planner, and this model has none; /v1/stream composes", 404)
+    if name not in PLAYED: raise FieldError("model", f"the page needs {', '.join(PLAYED)}", 404)
+    return FileResponse(composer.folder/name, headers=FRESH)

@@ -216,7 +216,8 @@ STATUS = {Full: 429, Late: 504, Unavailable: 503}
 
 def elsewhere(request: HTTPRequest, error: StarletteHTTPException) -> str: # What it says, in our words
     "Say what there is where nothing was found."
-    if error.status_code == 404: return "there is nothing at this address; /v1/openapi.json describes what there is"
+    if error.status_code == 404 and not isinstance(error, FieldError):
+        return "there is nothing at this address; /v1/openapi.json describes what there is"
     if error.status_code != 405: return str(error.detail)
     allowed = (error.headers or {}).get("Allow", "GET")
     return f"this address takes {allowed}, got {request.method if request.method in METHODS else 'another method'}"

@@ -1,19 +1,22 @@
 "The instrument in a real Chromium, from static files alone in a folder laid out as the docs site: it plays what the hand asks, goes back, keeps takes, comes again from a link, needs no connection once it is there."
 import functools
 import http.server
+import importlib.util
 import re
 import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import drag
-from test_docs import CHROMIUM, ROOT, make_docs  # noqa: F401 the fixture
 
 from psychoscore.midi import read_midi
 
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=user-gesture-required"]
@@ -28,20 +31,19 @@ AudioBufferSourceNode.prototype.start = function (at) { if (!(this.context insta
 
 class Site:
     "The instrument below a folder of a web server, as the docs site has it."
-    def __init__(self, folder, make_docs):
+    def __init__(self, folder):
+        spec = importlib.util.spec_from_file_location("make_docs", ROOT/".ci/make_docs.py")
+        spec.loader.exec_module(make_docs := importlib.util.module_from_spec(spec))
         make_docs.copy_instrument(folder/"docs/play")
-        self.folder, self.asked = folder, []
-        site = self
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *said): site.asked.append(self.path)
-        self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+        handler = type("Handler", (http.server.SimpleHTTPRequestHandler,), dict(log_message=lambda *said: None))
+        self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
         threading.Thread(target=self.host.serve_forever, daemon=True).start()
         self.home = f"http://127.0.0.1:{self.host.server_port}/docs/play/"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, make_docs):
-    site = Site(tmp_path_factory.mktemp("site"), make_docs)
+def site(tmp_path_factory):
+    site = Site(tmp_path_factory.mktemp("site"))
     yield site
     site.host.shutdown()
 
@@ -54,16 +56,16 @@ def browser():
         browser.close()
 
 
-def opened(browser, site, fragment="", watch=True, **how):
+def opened(browser, home, fragment="", **how):
     "A page of its own, with every console error and every request to another host noted."
     context = browser.new_context(**dict(viewport=dict(width=1100, height=900), accept_downloads=True) | how)
     page = context.new_page()
     page.wrong = []
     page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: page.wrong.append(str(e)))
-    context.on("request", lambda r: None if r.url.startswith((site.home, "blob:")) else page.wrong.append(f"asks {r.url}"))
+    context.on("request", lambda r: None if r.url.startswith((home, "blob:")) else page.wrong.append(f"asks {r.url}"))
     page.add_init_script(STRUCK)
-    page.goto(site.home + fragment)
+    page.goto(home + fragment)
     page.wait_for_selector(".thumb")
     page.evaluate("async () => { window.player = (await import('./page/player.js')).player; }")
     return page
@@ -106,7 +108,7 @@ def of_segments(notes, first, last, what):
 @pytest.fixture(scope="module")
 def played(browser, site, shots):
     "A page on which somebody has pressed where it is calm, and dragged to where it is restless; frozen after that."
-    page = opened(browser, site)
+    page = opened(browser, site.home)
     photograph(page, "first", shots)
     page.began = time.monotonic()
     press(page, 0.3, 0.1)
@@ -159,7 +161,7 @@ def test_a_take_is_asked_heard_and_named(played):
 
 def test_a_link_brings_back_the_same_notes(browser, site, played):
     fragment = played.evaluate("location.hash")
-    again = opened(browser, site, fragment)
+    again = opened(browser, site.home, fragment)
     wait_for_status(again, "^A take of|^Composing the take|^Frozen")
     wait_for_written(again, max(n["onset_s"] for n in played.whole)//SEGMENT_S*SEGMENT_S + SEGMENT_S)
     assert notes_of(again) == played.whole and again.evaluate("location.hash") == fragment
@@ -171,7 +173,7 @@ def test_a_link_brings_back_the_same_notes(browser, site, played):
 
 @pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])
 def test_a_link_that_is_damaged_is_told_of(browser, site, fragment):
-    page = opened(browser, site, fragment)
+    page = opened(browser, site.home, fragment)
     assert page.text_content("#error") == "The address holds no take that can be read." and page.wrong == []
     page.context.close()
 
@@ -256,7 +258,7 @@ def test_without_a_connection(browser, site, played):
 
 
 def test_all_by_keyboard(browser, site):
-    page = opened(browser, site)
+    page = opened(browser, site.home)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('role')") == "slider"
     page.keyboard.press("Home")
@@ -280,7 +282,7 @@ def test_all_by_keyboard(browser, site):
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1100, "dark")])
 def test_widths_and_colours(browser, site, shots, width, scheme):
     phone = dict(device_scale_factor=2, has_touch=True, is_mobile=True) if width == 360 else {}
-    page = opened(browser, site, viewport=dict(width=width, height=740 if phone else 900), color_scheme=scheme, reduced_motion="reduce", **phone)
+    page = opened(browser, site.home, viewport=dict(width=width, height=740 if phone else 900), color_scheme=scheme, reduced_motion="reduce", **phone)
     photograph(page, f"first-{width}-{scheme}", shots)
     assert page.locator("#play").bounding_box()["y"] < page.viewport_size["height"] - 48 # in the first screen
     box = page.locator(".square").bounding_box()
@@ -315,7 +317,7 @@ def axe(tmp_path_factory):
 
 def test_nothing_is_in_the_way_of_anybody(browser, site, axe):
     for fragment in "", "#take=1&s=7&k=0_1&a=30-10.60-90&m=00000000":
-        page = opened(browser, site, fragment)
+        page = opened(browser, site.home, fragment)
         if fragment: wait_for_written(page, 2*SEGMENT_S)
         page.evaluate(axe)
         found = page.evaluate("async () => (await axe.run()).violations.map(v => `${v.impact} ${v.id}: ${v.nodes.map(n => n.html).join(' ')}`)")
@@ -324,13 +326,34 @@ def test_nothing_is_in_the_way_of_anybody(browser, site, axe):
 
 
 def test_a_model_that_is_not_there_is_told_of(browser, site):
-    page = opened(browser, site)
+    page = opened(browser, site.home)
     page.context.route("**/model/model.safetensors", lambda route: route.fulfill(status=404))
     page.reload()
     page.wait_for_selector(".thumb")
     press(page, 0.5, 0.5)
     playwright.expect(page.locator("#error")).to_have_text("The model cannot be fetched: the answer was 404.", timeout=20_000)
     assert page.text_content("#play") == "Play"
+    page.context.close()
+
+
+def test_the_server_has_it_too(browser, server):
+    "With the server's own model, under its policy for what a page may do, and at an address without the slash."
+    page = opened(browser, f"{server.url}/play")
+    assert page.url == f"{server.url}/play/"
+    press(page, 0.5, 0.5)
+    until(page, SOUNDS)
+    assert page.wrong == []
+    page.context.close()
+
+
+def test_a_server_whose_model_cannot_be_played_says_why(browser, site):
+    page = opened(browser, site.home)
+    said = "the page needs a planner, and this model has none; /v1/stream composes"
+    page.context.route("**/model/planner.npz", lambda route: route.fulfill(status=404, json={"errors": [{"field": "model", "message": said}]}))
+    page.reload()
+    page.wait_for_selector(".thumb")
+    press(page, 0.5, 0.5)
+    playwright.expect(page.locator("#error")).to_have_text(f"The model cannot be made ready: {said}", timeout=20_000)
     page.context.close()
 
 

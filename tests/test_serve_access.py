@@ -24,8 +24,8 @@ from psychoscore.settings import Settings
 
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
-PUBLIC = {"/", "/healthz", "/readyz", "/page", "/piano"} # the whole of it: what is not here is closed
-KEEP = {"/": "no-cache", "/page/app.js": "no-cache", "/piano/piano.json": "no-cache"}
+PUBLIC = {"/", "/healthz", "/readyz", "/page", "/piano", "/play", "/play/", "/play/page", "/play/piano", "/play/offline.js", "/play/model/{name}"} # the whole of it: what is not here is closed
+KEEP = {"/": "no-cache", "/page/app.js": "no-cache", "/piano/piano.json": "no-cache", "/play/": "no-cache", "/play/offline.js": "no-cache", "/play/page/model/kernel.wasm": "no-cache"}
 ROOTS = ("", "/music", "/v1", "/a/b", "/healthz", "/page")
 
 

@@ -4,7 +4,9 @@
 import { DESCRIPTORS } from "./model/constants.js";
 import { SEGMENT_S } from "./take.js";
 
-const STEP = 0.05, DOUBLE_MS = 400; // Of the height; between the two presses of a double click
+const STEP = 0.05; // Of the height
+const DOUBLE_MS = 400; // Between the two presses of a double click
+const TOP_PX = 18, BOTTOM_PX = 4; // What of a strip is above and below its curve
 
 // Values and places on the height, 0 to 1: all bins of a word are as high.
 function makeScale({ low, high, edges }) {
@@ -41,7 +43,7 @@ export function createPlan(parent, { words, say, onSet, onClear }) {
     let isDown = false, pressed = -Infinity, isNew = true, lastKey = -Infinity;
     const set = (place, isNew) => { row.own = row.scale.value(place); show(row); onSet(word, row.own, isNew); };
     const clear = () => { row.own = null; show(row); onClear(word); };
-    const at = event => { const box = strip.getBoundingClientRect(); return 1 - (event.clientY - box.top - 4) / (box.height - 8); };
+    const at = event => { const box = strip.getBoundingClientRect(); return 1 - (event.clientY - box.top - TOP_PX) / (box.height - TOP_PX - BOTTOM_PX); };
     strip.addEventListener("pointerdown", event => {
       if (event.button) return;
       event.preventDefault();
@@ -82,7 +84,7 @@ export function createPlan(parent, { words, say, onSet, onClear }) {
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) { canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio); }
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    const x = time => (time - from) / (to - from) * width, y = place => height - 4 - place * (height - 8);
+    const x = time => (time - from) / (to - from) * width, y = place => height - BOTTOM_PX - place * (height - TOP_PX - BOTTOM_PX);
     let before = null;
     (take?.segments ?? []).forEach(({ plan: { [word]: planned } }, i) => {
       const [left, right] = [x(SEGMENT_S * i), x(SEGMENT_S * (i + 1))];

@@ -24,7 +24,7 @@ const tell = (kind, more) => postMessage({ kind, ...more });
 async function get(url, progress = () => {}) {
   let answer;
   try { answer = await fetch(url); } catch { throw new Error("unreachable"); }
-  if (!answer.ok) throw new Error(answer.headers.get("Content-Type")?.startsWith("text/plain") ? (await answer.text()).slice(0, 300) : `${answer.status}`);
+  if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.errors?.[0]?.message ?? `${answer.status}`); // what this package's server says, if it is one
   const parts = [], total = Number(answer.headers.get("Content-Length")) || 0;
   let loaded = 0;
   for (const reader = answer.body.getReader();;) {
