@@ -175,7 +175,6 @@ def write_sidebar(pages: dict):
 
 # ---- the instrument
 
-PLAY = "play" # Where the site has it
 OF_MODEL = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What a browser composes with
 
 def copy_instrument(folder: Path):
@@ -243,11 +242,11 @@ def make_docs(quarto: bool):
     rewrite_pages(links)
     render_players(links.players)
     write_api(links); write_sidebar(links.pages)
+    copy_instrument(PROC/"play")
     shutil.rmtree(DOCS, ignore_errors=True)
     command = ["quarto", "render", "--no-execute"] if quarto else [str(Path(sys.executable).with_name("smalldocs")), "render", "."]
     subprocess.run(command, cwd=PROC, check=True)
     shutil.move(PROC/DOCS.name, DOCS)
-    copy_instrument(DOCS/PLAY)
     for page in DOCS.rglob("*.html"): drop_widget_scripts(page) if quarto else write_mathml(page)
     problems = links.broken + check_site(DOCS)
     print(*problems, f"{len(list(DOCS.rglob('*.html')))} pages in {DOCS.name}, {len(problems)} problems", sep="\n", flush=True)

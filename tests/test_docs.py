@@ -140,3 +140,15 @@ def test_the_landing_page_plays(browser, page):
     for part, least in ("img", 60), ("audio", 30): # as wide as their card, and high enough to be seen and pressed
         sizes = page.locator(f"figure.listen {part}").evaluate_all("parts => parts.map(e => [e.offsetWidth, e.offsetHeight, e.parentElement.clientWidth])")
         assert all(width > 0.85*card > 200 and height > least for width, height, card in sizes), (part, sizes)
+
+
+def test_the_landing_page_leads_to_the_instrument(browser, page):
+    "In its first screen; what plays there is in test_instrument.py."
+    page.goto(browser.home)
+    link = page.get_by_role("link", name="Play it in this page")
+    assert link.bounding_box()["y"] < page.viewport_size["height"] - 48
+    link.click()
+    page.wait_for_selector(".thumb")
+    assert page.url == f"{browser.home}play/index.html" and page.text_content("#status") == "Press and drag: it plays."
+    page.wait_for_function("() => document.documentElement.dataset.kept === 'true'", timeout=60_000) # all its files are there
+    assert page.wrong == []
