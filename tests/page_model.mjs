@@ -87,6 +87,24 @@ const jobs = {
     });
   },
 
+  async quantised({ pieces }) {
+    const { quantise } = await load("tokens.js");
+    return pieces.map(notes => quantise(notes).map(n => [n.onset, n.duration, n.pitch, n.level]));
+  },
+
+  // The first token after a header, and whether the referee was asked.
+  async draws({ cases }) {
+    const [{ draw }, { Draft }, { makeRequest }, { makeNoise }, { readPlanner }] = await Promise.all(["decoding.js", "draft.js", "request.js", "noise.js", "planner.js"].map(load));
+    const planner = await readPlanner(bytes(new URL("planner.npz", model)));
+    return cases.map(({ request, logits }) => {
+      const asked = makeRequest(request), draft = new Draft(asked, { planner, keyRelative: true }, makeNoise(asked.seed));
+      draft.beginSegment();
+      let isAsked = false;
+      const token = draw(draft, Float64Array.from(logits), () => { isAsked = true; return Float64Array.from(logits); });
+      return [token, isAsked];
+    });
+  },
+
   async midi({ pieces }) { const { midiBytes } = await load("smf.js"); return pieces.map(notes => Buffer.from(midiBytes(notes)).toString("base64")); },
 
   // Other profiles are asked for while a piece is written.
