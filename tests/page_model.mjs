@@ -119,23 +119,25 @@ const jobs = {
     return told(run, []);
   },
 
-  async goBack({ request, seed }) {
-    const composer = await makeComposer(), straight = composer.begin(request), found = { straight: told(straight, until(straight, Infinity)) };
-    const run = composer.begin(request);
-    until(run, 3);
+  async goBack({ request, seed, temperature }) {
+    const composer = await makeComposer(), begin = (...given) => composer.begin(...given), ids = (run, n = Infinity) => { until(run, n); return run.draft.ids; };
+    const run = begin(request), found = { straight: ids(run) };
+    run.undo(2);
     for (let i = 0; i < 30; i++) run.step();
-    found.number = run.undo(2);
+    found.number = run.undo(0);
     found.rows = composer.engine.lengths.length;
-    until(run, Infinity);
-    found.again = told(run, []);
+    found.again = ids(run);
     run.undo(1);
     run.change({ seed });
-    until(run, Infinity);
-    found.other = told(run, []);
-    const repeated = composer.begin(run.asked, run.changes);
-    until(repeated, Infinity);
-    found.repeated = told(repeated, []);
-    return found;
+    found.other = ids(run);
+    found.repeated = ids(begin(run.asked, run.changes));
+    const moved = begin(request);
+    ids(moved, 1);
+    moved.change({ temperature });
+    ids(moved, 1);
+    moved.undo(2);
+    found.moved = ids(moved);
+    return { ...found, changes: [run.changes, moved.changes], movedRepeated: ids(begin(moved.asked, moved.changes)) };
   },
 
   async endless({ request }) {

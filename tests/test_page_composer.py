@@ -318,14 +318,15 @@ def test_what_follows_the_finger_is_what_a_trajectory_asks_for(composer):
 
 
 @needs_node
-def test_going_back():
-    found = in_page("goBack", request=dict(profile=dials(0.8, 0.3), seconds=14, seed=3, candidates=2), seed=77)
-    straight, other = found["straight"]["ids"], found["other"]["ids"]
-    assert found["number"] == 1 and found["rows"] == 0
-    assert found["again"]["ids"] == straight and found["again"]["notes"] == found["straight"]["notes"]
+def test_going_back(composer):
+    asked, warmer = dict(profile=dials(0.8, 0.3), seconds=10, seed=3, candidates=2, no_repeat=3), dict(temperature=1.4)
+    found = in_page("goBack", request=asked, seed=77, **warmer)
+    straight, other = found["straight"], found["other"]
+    assert (found["number"], found["rows"]) == (1, 0) and found["again"] == straight
     last = [i for i, token in enumerate(straight) if token == SEG][-1]
-    assert other[:last] == straight[:last] and other != straight and other[-1] == EOS and found["other"]["changes"] == [{"number": 3, "seed": 77}]
-    assert found["repeated"]["ids"] == other
+    assert other[:last] == straight[:last] and other != straight and other[-1] == EOS and found["repeated"] == other
+    assert found["changes"] == [[{"number": 2, "seed": 77}], [{"number": 0} | warmer]] # what was asked for since holds from where it went on
+    assert found["moved"] == found["movedRepeated"] == composer.compose_batch([request(asked | warmer)])[0].ids.tolist()
 
 
 @needs_node
