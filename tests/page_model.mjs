@@ -87,6 +87,24 @@ const jobs = {
     });
   },
 
+  async quantised({ pieces }) {
+    const { quantise } = await load("tokens.js");
+    return pieces.map(notes => quantise(notes).map(n => [n.onset, n.duration, n.pitch, n.level]));
+  },
+
+  // The first token after a header, and whether the referee was asked.
+  async draws({ cases }) {
+    const [{ draw }, { Draft }, { makeRequest }, { makeNoise }, { readPlanner }] = await Promise.all(["decoding.js", "draft.js", "request.js", "noise.js", "planner.js"].map(load));
+    const planner = await readPlanner(bytes(new URL("planner.npz", model)));
+    return cases.map(({ request, logits }) => {
+      const asked = makeRequest(request), draft = new Draft(asked, { planner, keyRelative: true }, makeNoise(asked.seed));
+      draft.beginSegment();
+      let isAsked = false;
+      const token = draw(draft, Float64Array.from(logits), () => { isAsked = true; return Float64Array.from(logits); });
+      return [token, isAsked];
+    });
+  },
+
   async midi({ pieces }) { const { midiBytes } = await load("smf.js"); return pieces.map(notes => Buffer.from(midiBytes(notes)).toString("base64")); },
 
   // Other profiles are asked for while a piece is written.
@@ -101,23 +119,25 @@ const jobs = {
     return told(run, []);
   },
 
-  async goBack({ request, seed }) {
-    const composer = await makeComposer(), straight = composer.begin(request), found = { straight: told(straight, until(straight, Infinity)) };
-    const run = composer.begin(request);
-    until(run, 3);
+  async goBack({ request, seed, temperature }) {
+    const composer = await makeComposer(), begin = (...given) => composer.begin(...given), ids = (run, n = Infinity) => { until(run, n); return run.draft.ids; };
+    const run = begin(request), found = { straight: ids(run) };
+    run.undo(2);
     for (let i = 0; i < 30; i++) run.step();
-    found.number = run.undo(2);
+    found.number = run.undo(0);
     found.rows = composer.engine.lengths.length;
-    until(run, Infinity);
-    found.again = told(run, []);
+    found.again = ids(run);
     run.undo(1);
     run.change({ seed });
-    until(run, Infinity);
-    found.other = told(run, []);
-    const repeated = composer.begin(run.asked, run.changes);
-    until(repeated, Infinity);
-    found.repeated = told(repeated, []);
-    return found;
+    found.other = ids(run);
+    found.repeated = ids(begin(run.asked, run.changes));
+    const moved = begin(request);
+    ids(moved, 1);
+    moved.change({ temperature });
+    ids(moved, 1);
+    moved.undo(2);
+    found.moved = ids(moved);
+    return { ...found, changes: [run.changes, moved.changes], movedRepeated: ids(begin(moved.asked, moved.changes)) };
   },
 
   async endless({ request }) {

@@ -17,6 +17,7 @@ import pytest
 
 from psychoscore.candidates import Chooser, mismatch, played_values
 from psychoscore.compose import Composer
+from psychoscore.decoding import MARGIN, draw
 from psychoscore.descriptors import DESCRIPTORS
 from psychoscore.draft import warmed
 from psychoscore.midi import read_midi
@@ -25,7 +26,7 @@ from psychoscore.planner import NOT_KNOWN, place_of
 from psychoscore.profile import PsychometricProfile, ProfileTrajectory, make_arc
 from psychoscore.request import Request
 from psychoscore.temperature import calculate_dynamic_temperature
-from psychoscore.tokens import EOS, FAMILIES, FIRST, HEADER_LENGTH, PLAN, SEG, VOCABULARY, Grammar, conditions, decode, header_ids, segment_starts
+from psychoscore.tokens import EOS, FAMILIES, FIRST, HEADER_LENGTH, PLAN, SEG, VOCABULARY, Grammar, conditions, decode, header_ids, quantise, segment_starts
 
 ROOT = Path(__file__).parent.parent
 NODE = shutil.which("node")
@@ -63,14 +64,14 @@ PIECES = [ # As the page asks for them
     dict(arc="healing", seconds=40, seed=12, candidates=4, plan={"density": 14}),
     dict(profile=dials(0.5, 1.0), seconds=4, seed=2**31 + 5, candidates=16),
     dict(profile=dials(1.0, 0.0), seconds=4.03125, seed=2**70, key="Cb"),
-    dict(profile=dials(0.0, 1.0), seconds=15, seed=15, candidates=2, plan={"density": 14, "chord": 3}), # slides, too
+    dict(profile=dials(0.0, 1.0), seconds=31.7, seed=15, candidates=1, plan={"density": 14, "chord": 3}),
     dict(arc="awakening", seconds=20, seed=16, temperature=0.6, mode="major"),
     dict(profile=dials(0.33, 0.66), seconds=25, seed=17, min_p=0.05, no_repeat=8, candidates=2),
     dict(profile=dials(0.66, 0.33), seconds=18, seed=18, top_p=0.8, candidates=2),
-    dict(profile=dials(0.7, 0.8), seconds=30, seed=19, prompt="2 to 9", candidates=1, no_repeat=5),
+    dict(profile=dials(0.7, 0.8), seconds=33, seed=19, prompt="2 to 29", candidates=2, no_repeat=5), # slides at once
     dict(profile=dials(0.2, 0.1), seconds=24, seed=20, vary="3", candidates=3),
 ]
-SOME = [0, 3, 5, 6, 7, 13, 14]
+SOME = [0, 3, 5, 6, 7, 13, 18]
 
 
 def with_notes(asked: dict) -> dict: # With note tables
@@ -165,6 +166,75 @@ def test_grammar_masks(golden):
 
 
 @needs_node
+def test_grammar_masks_of_what_no_model_writes():
+    "Walks among all that may come, with silent segments."
+    rng, pieces = np.random.default_rng(6), []
+    for shift in (-6, 0, 5):
+        grammar, ids, masks, silent = Grammar(8, shift), [0, 0, SEG], [], False
+        while ids[-1] != EOS:
+            allowed = grammar.allowed()
+            masks.append("".join(map(str, allowed.astype(int))))
+            if grammar.position == 0 and ids[-1] != SEG and not grammar.notes: silent = rng.random() < 0.5
+            may = np.flatnonzero(allowed)
+            ids.append(SEG if allowed[SEG] and (silent or rng.random() < 0.02) else int(rng.choice(may)))
+            grammar.push(ids[-1])
+        pieces.append((dict(ids=ids, left=8, shift=shift), masks))
+    assert in_page("grammar", pieces=[given for given, _ in pieces]) == [masks for _, masks in pieces]
+
+
+@needs_node
+def test_notes_on_the_grid():
+    rng, n, pieces = np.random.default_rng(7), 300, []
+    for finer in (64, 1000): # 64: halfway between steps
+        pieces.append(make_notes(0.5 + rng.integers(0, 3*finer, n)/finer, rng.integers(0, 8*finer, n)/finer, rng.integers(21, 109, n), rng.integers(1, 128, n)))
+    assert in_page("quantised", pieces=[*map(rows, pieces)]) == [np.stack(quantise(notes), 1).tolist() for notes in pieces]
+
+
+def close_calls(composer):
+    "Logits whose best two tokens are as close as may be, and shares to draw among that begin or end at the best."
+    rng = np.random.default_rng(8)
+    for number in range(40):
+        asked = dict(profile=dials(0.3, 0.6), seconds=8, seed=number, temperature=[0.4, 1.0, 1.7][number % 3])
+        draft = composer.draft(request(asked))
+        logits, allowed, noise = rng.normal(size=len(VOCABULARY)), draft.allowed(), draft.noise.at(draft.place)
+        def lead(by): # of the best over the second, with the second raised
+            raised = logits.copy()
+            raised[second] += by
+            return draw([draft], raised[None], allowed[None], noise[None])[1][0]
+        reached = np.where(allowed, draft.scaled(logits, allowed) + noise, -np.inf)
+        best, second = np.argsort(reached)[:-3:-1]
+        low, high = 0.0, float(reached[best] - reached[second])*2*draft.temperature + 1
+        wanted = MARGIN*[0.3, 0.97, 1.03, 3][number//10]
+        while high - low > 1e-9 and number < 30: # by halves, until so much is missing
+            middle = (low + high)/2
+            raised = logits.copy()
+            raised[second] += middle
+            is_best = draw([draft], raised[None], allowed[None], noise[None])[0][0] == best
+            low, high = (middle, high) if is_best and lead(middle) > wanted else (low, middle)
+        logits[second] += low if number < 30 else 0
+        if number >= 30: # where truncation decides
+            scaled = np.where(allowed, draft.scaled(logits, allowed), -np.inf)
+            share, off = np.exp(scaled - scaled.max()), [-3e-4, -1e-5, 1e-5, 3e-4][number % 4]
+            if number % 2: asked["top_p"] = float(share[scaled > scaled[best]].sum()/share.sum()) + off
+            else: asked["min_p"] = float(share[best])*(1 + off)
+            if not (asked.get("top_p", 1) >= 0.01 and asked.get("min_p", 0) <= 0.99): continue
+        yield asked, logits
+
+
+@needs_node
+def test_the_referee_is_asked_where_python_asks(composer):
+    cases, wanted = list(close_calls(composer)), []
+    for asked, logits in cases:
+        draft = composer.draft(request(asked))
+        given = [draft], logits[None], draft.allowed()[None], draft.noise.at(draft.place)[None]
+        (winner,), (lead,) = draw(*given, MARGIN)
+        is_asked = bool(lead < MARGIN or (("top_p" in asked or "min_p" in asked) and winner != draw(*given, -MARGIN)[0][0]))
+        wanted.append([int(draw(*given)[0][0] if is_asked else winner), is_asked])
+    found = in_page("draws", cases=[dict(request=for_page(asked), logits=logits.tolist()) for asked, logits in cases])
+    assert found == wanted and 15 < sum(is_asked for _, is_asked in wanted) < len(wanted) - 10, sum(is_asked for _, is_asked in wanted)
+
+
+@needs_node
 def test_conditions(golden):
     found = in_page("conditions", pieces=[draft.ids for _, draft in golden])
     assert found == [conditions(np.array(draft.ids)).ravel().tolist() for _, draft in golden]
@@ -248,14 +318,15 @@ def test_what_follows_the_finger_is_what_a_trajectory_asks_for(composer):
 
 
 @needs_node
-def test_going_back():
-    found = in_page("goBack", request=dict(profile=dials(0.8, 0.3), seconds=14, seed=3, candidates=2), seed=77)
-    straight, other = found["straight"]["ids"], found["other"]["ids"]
-    assert found["number"] == 1 and found["rows"] == 0
-    assert found["again"]["ids"] == straight and found["again"]["notes"] == found["straight"]["notes"]
+def test_going_back(composer):
+    asked, warmer = dict(profile=dials(0.8, 0.3), seconds=10, seed=3, candidates=2, no_repeat=3), dict(temperature=1.4)
+    found = in_page("goBack", request=asked, seed=77, **warmer)
+    straight, other = found["straight"], found["other"]
+    assert (found["number"], found["rows"]) == (1, 0) and found["again"] == straight
     last = [i for i, token in enumerate(straight) if token == SEG][-1]
-    assert other[:last] == straight[:last] and other != straight and other[-1] == EOS and found["other"]["changes"] == [{"number": 3, "seed": 77}]
-    assert found["repeated"]["ids"] == other
+    assert other[:last] == straight[:last] and other != straight and other[-1] == EOS and found["repeated"] == other
+    assert found["changes"] == [[{"number": 2, "seed": 77}], [{"number": 0} | warmer]] # what was asked for since holds from where it went on
+    assert found["moved"] == found["movedRepeated"] == composer.compose_batch([request(asked | warmer)])[0].ids.tolist()
 
 
 @needs_node

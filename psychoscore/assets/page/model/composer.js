@@ -30,7 +30,7 @@ export class Composer {
 
 class Run {
   #steps; // What is being drawn, a generator
-  #saved = []; // By the number of a segment, what there was before it
+  #marks = []; // By the number of a segment, what there was before it
   #rows = []; // Drafts, one for each row of the engine
 
   constructor(composer, asked, changes) {
@@ -58,13 +58,13 @@ class Run {
   undo(n = 1) {
     let number = Math.max(this.told - n, 0);
     if (number === this.draft.starts.length) return number; // not begun
-    while (!this.#saved[number]) number--; // a prompt is one with what follows it
+    while (!this.#marks[number]) number--; // a prompt is one with what follows it
     const isSince = change => number <= change.number && change.number <= this.draft.starts.length;
     const since = this.changes.filter(isSince);
     if (since.length) this.changes = [...this.changes.filter(change => !isSince(change)), Object.assign({}, ...since, { number })];
     this.stop();
-    this.draft = this.#saved[number].copy();
-    this.#saved.length = number;
+    this.draft = this.draft.backTo(this.#marks[number]);
+    this.#marks.length = number;
     this.#start(number);
     return number;
   }
@@ -111,7 +111,7 @@ class Run {
   // Write the next header.
   #begin() {
     const number = this.draft.starts.length, change = this.changes.find(change => change.number === number);
-    this.#saved[number] = this.draft.copy();
+    this.#marks[number] = this.draft.mark();
     if (change) {
       this.request = this.#asking(change);
       if (change.seed !== undefined) this.draft.noise = makeNoise(change.seed);

@@ -9,6 +9,7 @@ import { dynamicTemperature, planBins, profileAt } from "./profile.js";
 import { BOS, EOS, FIRST, HEADER_LENGTH, IS_END, IS_PITCH, IS_WAIT, N_CONDITIONS, PLAN_FIRST, SEG, SEGMENT_S, UNPLANNED, decode, headerIds, idsOfNotes, keyShift, planIds, quantise } from "./tokens.js";
 
 const OPENING = 2; // Tokens before the first segment
+const GROWING = ["ids", "starts", "asked", "temperatures"]; // What is only added to
 
 // Temperature among pitches; a wait that would outlast the segment means to leave it.
 export function warmed(logits, allowed, temperature) {
@@ -70,6 +71,20 @@ export class Draft {
     return Object.assign(Object.create(Draft.prototype), this, {
       grammar: this.grammar.copy(), ids: [...ids], words: [...words], held: held.slice(), starts: [...this.starts], asked: [...this.asked],
       temperatures: [...this.temperatures], pitches: [...pitches], followed: run ? new Map([...followed].map(([key, played]) => [key, new Set(played)])) : followed });
+  }
+
+  // What there is by now, for `backTo`.
+  mark() {
+    const { from, branch, noise, hasNote } = this;
+    return { fields: { from, branch, noise, hasNote }, grammar: this.grammar.copy(), lengths: GROWING.map(name => this[name].length) };
+  }
+
+  // A copy of what there was at a mark.
+  backTo({ fields, grammar, lengths }) {
+    const then = Object.assign(this.copy(), fields, { grammar: grammar.copy(), words: [], pitches: [], followed: new Map() });
+    GROWING.forEach((name, i) => { then[name].length = lengths[i]; });
+    if (then.request.no_repeat) for (const token of then.ids) if (IS_PITCH[token]) then._note(token);
+    return then;
   }
 
   // Tokens that the model sees.

@@ -15,12 +15,13 @@ function variable(value) { // A variable-length quantity
   return bytes;
 }
 
+// From notes by onset to bytes.
 export function midiBytes(notes) {
   const events = notes.flatMap(({ onset_s, duration_s, pitch, velocity }) => {
     const on = rint(onset_s * TICKS_PER_SECOND), off = on + Math.max(rint(duration_s * TICKS_PER_SECOND), 1);
     return [{ tick: on, status: NOTE_ON, pitch, velocity }, { tick: off, status: NOTE_OFF, pitch, velocity }];
   });
-  events.sort((a, b) => a.tick - b.tick || a.status - b.status);
+  events.sort((a, b) => a.tick - b.tick); // a note ends before those that begin then, as it comes before them
   const name = [...new TextEncoder().encode("piano")];
   const track = [0, 0xff, 0x51, 3, ...big(60e6 / QPM, 3), 0, 0xff, 3, name.length, ...name, 0, 0xc0, 0];
   let [tick, status] = [0, 0xc0];
