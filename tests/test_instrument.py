@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import drag
 
+from psychoscore.compose import Composer
 from psychoscore.midi import read_midi
+from psychoscore.profile import PsychometricProfile
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -169,6 +172,21 @@ def test_a_link_brings_back_the_same_notes(browser, site, played):
     until(again, SOUNDS)
     assert again.wrong == []
     again.context.close()
+
+
+def test_a_take_is_what_python_composes(browser, site):
+    "With the same seed, candidates and points, to the note."
+    points, plan = [(0.3, 0.1), (0.3, 0.1), (0.4, 0.9), (0.8, 0.9)], {"density": 5.0}
+    fragment = f"#take=1&s=11&k=0_2&a={'.'.join(f'{100*t:.0f}-{100*e:.0f}' for t, e in points)}&p=0_density~5000"
+    page = opened(browser, site.home, fragment)
+    wait_for_written(page, SEGMENT_S*len(points))
+    found = notes_of(page)
+    frames = [((i + 0.5)*SEGMENT_S, PsychometricProfile(*point)) for i, point in enumerate(points)]
+    segments = [*islice(Composer.from_pretrained().stream(frames, seconds=3600, seed=11, candidates=2, plan=plan), len(points))]
+    expected = [(float(n["onset_s"]), int(n["pitch"]), int(n["velocity"]), float(n["duration_s"])) for segment in segments for n in segment.notes]
+    np.testing.assert_allclose([(n["onset_s"], n["pitch"], n["velocity"], n["duration_s"]) for n in found], expected)
+    assert "k=0_2&a=30-10x2.40-90.80-90&p=0_density~5000" in page.evaluate("location.hash") and page.wrong == []
+    page.context.close()
 
 
 @pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])

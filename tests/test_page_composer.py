@@ -322,7 +322,7 @@ def test_going_back(composer):
     asked, warmer = dict(profile=dials(0.8, 0.3), seconds=10, seed=3, candidates=2, no_repeat=3), dict(temperature=1.4)
     found = in_page("goBack", request=asked, seed=77, **warmer)
     straight, other = found["straight"], found["other"]
-    assert (found["number"], found["rows"]) == (1, 0) and found["again"] == straight
+    assert (found["number"], found["rows"]) == (1, 1) and found["again"] == straight
     last = [i for i, token in enumerate(straight) if token == SEG][-1]
     assert other[:last] == straight[:last] and other != straight and other[-1] == EOS and found["repeated"] == other
     assert found["changes"] == [[{"number": 2, "seed": 77}], [{"number": 0} | warmer]] # what was asked for since holds from where it went on

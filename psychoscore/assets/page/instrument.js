@@ -280,7 +280,7 @@ async function fetchRest() {
   const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => name.startsWith(HOME.href));
   const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
   const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
-  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) await fetch(url);
+  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
 }
 
 idle(async () => {

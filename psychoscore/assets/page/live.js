@@ -6,7 +6,7 @@ import { say } from "./strings.js";
 
 const AHEAD_S = 0.5; // What sounds so soon may have been given to the audio clock, and stays
 const CANDIDATES = [4, 2, 1]; // As many as there is time for; 4 are the model's default
-const LAYING_S = 0.25; // To read again what comes before, about, and the way to the composer and back
+const BESIDES_S = 0.15; // For the way to the composer and back, and what it reads again, about
 const PAUSE_MS = 250; // A point that moves on and on makes it begin anew no more often
 const LONGEST = 900; // Segments of a take
 const GAPS = 3; // After so many the page says that the device is slow
@@ -62,7 +62,7 @@ export class Session extends EventTarget {
   }
 
   // How long it takes to compose what is asked for, s. The restless has about four times the notes of the calm.
-  #expected(asked, candidates) { return LAYING_S + this.pace * candidates ** 0.9 * (16 + 40 * asked.entropy); }
+  #expected(asked, candidates) { return BESIDES_S + this.pace * candidates ** 0.9 * (16 + 40 * asked.entropy); }
 
   #candidatesIn(seconds, asked) { return CANDIDATES.find(n => this.#expected(asked, n) < seconds - AHEAD_S) ?? 0; }
 

@@ -62,11 +62,23 @@ class Run {
     const isSince = change => number <= change.number && change.number <= this.draft.starts.length;
     const since = this.changes.filter(isSince);
     if (since.length) this.changes = [...this.changes.filter(change => !isSince(change)), Object.assign({}, ...since, { number })];
-    this.stop();
+    this.#steps.return();
+    const seenFrom = this.#rows[0]?.from;
     this.draft = this.draft.backTo(this.#marks[number]);
+    this.#rewind(seenFrom === this.draft.from);
     this.#marks.length = number;
     this.#start(number);
     return number;
+  }
+
+  // Let the engine keep what it was fed of the draft, where the model has seen it from the same place; else nothing.
+  #rewind(isSeen) {
+    const { engine, draft } = this;
+    for (let row = engine.lengths.length; row-- > (isSeen ? 1 : 0);) engine.drop(row);
+    this.#rows = isSeen ? [draft] : [];
+    if (!isSeen) return;
+    engine.lengths[0] = Math.min(engine.lengths[0], draft.length - 1);
+    draft.held = conditions(draft.view.slice(0, engine.lengths[0])).slice(-N_CONDITIONS);
   }
 
   // Draw one token of every candidate; the segment that is done by that, else null.

@@ -54,7 +54,7 @@ const asText = asked => JSON.stringify([asked.trauma, asked.entropy, asked.plan 
 function turnTo(path) {
   const texts = path.map(asText), first = done.findIndex((text, i) => text !== texts[i]), same = first < 0 ? Math.min(done.length, texts.length - 1) : Math.min(first, texts.length - 1);
   if (!run || run.asked.seed !== path[0].origin) {
-    run = composer.begin({ seed: path[0].origin, seconds: Infinity, profile: profileOf(path[0]), candidates: path[0].candidates });
+    run = composer.begin({ seed: path[0].origin, endless: true, profile: profileOf(path[0]), candidates: path[0].candidates });
     done = [];
   } else done.length = run.undo(run.told - same);
 }
