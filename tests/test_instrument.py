@@ -1,4 +1,5 @@
 "The instrument in a real Chromium, from static files alone in a folder laid out as the docs site: it plays what the hand asks, goes back, keeps takes, comes again from a link, needs no connection once it is there."
+import base64
 import functools
 import http.server
 import importlib.util
@@ -16,6 +17,7 @@ from conftest import drag
 
 from psychoscore.compose import Composer
 from psychoscore.midi import read_midi
+from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +39,7 @@ class Site:
     def __init__(self, folder):
         spec = importlib.util.spec_from_file_location("make_docs", ROOT/".ci/make_docs.py")
         spec.loader.exec_module(make_docs := importlib.util.module_from_spec(spec))
+        self.folder = folder
         make_docs.copy_instrument(folder/"docs/play")
         handler = type("Handler", (http.server.SimpleHTTPRequestHandler,), dict(log_message=lambda *said: None))
         self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
@@ -189,7 +192,48 @@ def test_a_take_is_what_python_composes(browser, site):
     page.context.close()
 
 
-@pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])
+def test_a_file_is_continued(browser, site, tmp_path):
+    "From the notes of a MIDI file, as Python goes on from them; and again from the link."
+    example = make_notes(np.arange(30)/4, np.full(30, 0.25), 60 + np.tile([0, 4, 7, 12, 7, 4], 5), 80)
+    (tmp_path/"up.mid").write_bytes(midi_bytes(example))
+    page = opened(browser, site.home, "#take=1&s=5&k=0_1&a=20-30")
+    wait_for_written(page, SEGMENT_S)
+    page.locator("#file").set_input_files(tmp_path/"up.mid")
+    wait_for_status(page, "^Goes on from the last 0:07 of up.mid")
+    wait_for_written(page, 3*SEGMENT_S)
+    page.click("#freeze")
+    wait_for_status(page, "^Frozen")
+    found, fragment = notes_of(page), page.evaluate("location.hash")
+    seed, candidates = int(re.search(r"s=(\d+)", fragment)[1]), dict(map(int, part.split("_")) for part in re.search("k=([^&]*)", fragment)[1].split("."))
+    assert candidates[0] == 1 and "&n=" in fragment and [n["pitch"] for n in found[:30]] == example["pitch"].tolist()
+    segments = [*islice(Composer.from_pretrained().stream(PsychometricProfile(0.2, 0.3), seconds=3600, seed=seed, candidates=1, prompt=example), 2)]
+    expected = [(float(n["onset_s"]), int(n["pitch"]), int(n["velocity"])) for segment in segments for n in segment.notes]
+    np.testing.assert_allclose([(n["onset_s"], n["pitch"], n["velocity"]) for n in found if n["onset_s"] < 2*SEGMENT_S], expected)
+    again = opened(browser, site.home, fragment)
+    wait_for_written(again, 3*SEGMENT_S)
+    assert notes_of(again)[:len(found)] == found and page.wrong == again.wrong == []
+    page.locator("#file").set_input_files(site.folder/"docs/play/page/piano.js")
+    playwright.expect(page.locator("#error")).to_have_text("piano.js cannot be continued: it is no MIDI file.")
+    for each in page, again: each.context.close()
+
+
+def test_midi_files_are_read_as_python_reads_them(browser, site):
+    page = opened(browser, site.home)
+    for path in sorted(ROOT.glob("reports/examples/*.mid"))[:3]:
+        found = page.evaluate("""async data => (await import('./page/midi_in.js')).readMidi(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer)""", base64.b64encode(path.read_bytes()).decode())
+        notes = read_midi(path).notes
+        for name in ("onset_s", "duration_s", "pitch", "velocity"): np.testing.assert_allclose([n[name] for n in found], notes[name], atol=1e-5)
+    # tempo, running status, the pedal, drums, and a key that is struck again while the pedal holds it
+    track = bytes.fromhex("00ff510307a120 00b04040 00903c50 60803c00 00993040 60ff5103 0f4240 00903c40 303c00 30b04000 00ff2f00".replace(" ", ""))
+    data = b"MThd" + bytes([0, 0, 0, 6, 0, 0, 0, 1, 0, 0x60]) + b"MTrk" + len(track).to_bytes(4, "big") + track
+    found = page.evaluate("""async data => (await import('./page/midi_in.js')).readMidi(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer)""", base64.b64encode(data).decode())
+    notes = read_midi(data).notes
+    for name in ("onset_s", "duration_s", "pitch", "velocity"): np.testing.assert_allclose([n[name] for n in found], notes[name], atol=1e-5)
+    assert len(found) == 2 and page.wrong == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=1&s=7&a=30-10&n=xx", "#take=1&s=7&a=30-10&n=~~", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])
 def test_a_link_that_is_damaged_is_told_of(browser, site, fragment):
     page = opened(browser, site.home, fragment)
     assert page.text_content("#error") == "The address holds no take that can be read." and page.wrong == []
@@ -286,8 +330,8 @@ def test_all_by_keyboard(browser, site):
     for _ in range(20):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
-        if names[-1] == "wav": break
-    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "take", "link", "midi", "wav"]
+        if names[-1] == "open": break
+    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "take", "link", "midi", "wav", "open"]
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
     wait_for_status(page, "^Frozen")

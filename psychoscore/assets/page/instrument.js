@@ -67,7 +67,8 @@ const legend = make(listed, "p", { className: "legend" });
 dimensions.forEach(({ name }, i) => legend.append(make(null, "span", { className: `line dial-${i}` }), ` ${name} `));
 make(listed, "p", { className: "hint", textContent: say.takesHint });
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
-const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav);
+const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
+const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
 const footer = make(document.body, "footer");
 const shortcuts = make(footer, "p", { className: "hint", hidden: true, textContent: say.shortcuts });
 make(footer, "p", { className: "hint", textContent: say.diagnosis });
@@ -108,8 +109,8 @@ session.addEventListener("fail", event => fail(event.detail));
 player.addEventListener("error", event => fail(event.detail));
 
 session.addEventListener("segment", ({ detail: { take, number } }) => {
-  if (number === 0 && session.isLive) tell(say.listening);
-  if (!take.isWhole) tell(say.recalled(take.segments.length, take.asked.length));
+  if (number === 0 && session.isLive && !take.prompt) tell(say.listening);
+  if (!take.isWhole && !session.isLive) tell(say.recalled(take.segments.length, take.asked.length));
   else if (!session.isLive && number === take.asked.length - 1) tell(say.frozen(take.whole));
   if (take === session.take) { show(); keepAddress(); }
 });
@@ -125,7 +126,7 @@ function showAll() {
   if (loading) {
     if (loading.total) { progress.max = loading.total; progress.value = loading.loaded; }
     if (!progress.hidden) tell(loading.total && loading.loaded < loading.total ? say.fetching(loading.loaded, loading.total) : say.preparing);
-  } else if (isLive && take && !take.segments.length && session.isReady) tell(say.first);
+  } else if (isLive && take && !take.segments.length && !take.prompt && session.isReady) tell(say.first);
   if (wasLive && !isLive && take?.segments.length && error.hidden) tell(say.frozen(take.whole));
   wasLive = isLive;
   freeze.textContent = isLive ? say.freeze : say.goOn;
@@ -251,6 +252,21 @@ wav.addEventListener("click", async () => {
   wav.disabled = false;
 });
 
+// A file to go on from, chosen or dropped.
+async function goOnFrom(chosen) {
+  fail(null);
+  try {
+    const [{ readMidi }, { makePrompt }] = await Promise.all([import("./midi_in.js"), import("./prompt.js")]);
+    const prompt = makePrompt(readMidi(await chosen.arrayBuffer()));
+    await session.start(prompt);
+    tell(say.opened(chosen.name, prompt.at(-1).onset_s));
+  } catch (error) { fail(say.errors.open(chosen.name, error.message)); }
+}
+open.addEventListener("click", () => file.click());
+file.addEventListener("change", () => { if (file.files[0]) goOnFrom(file.files[0]); file.value = ""; });
+addEventListener("dragover", event => event.preventDefault());
+addEventListener("drop", event => { event.preventDefault(); if (event.dataTransfer?.files[0]) goOnFrom(event.dataTransfer.files[0]); });
+
 // A take of the address.
 function readAddress() {
   let take = null;
@@ -280,7 +296,7 @@ async function fetchRest() {
   const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => name.startsWith(HOME.href));
   const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
   const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
-  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
+  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
 }
 
 idle(async () => {

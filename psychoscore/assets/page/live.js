@@ -97,19 +97,19 @@ export class Session extends EventTarget {
     const isOther = job?.take !== this.take || job.number !== next.number, now = performance.now();
     if (!isOther && (isSame(job.asked, next.asked) || now - job.since < PAUSE_MS || !this.#candidatesIn(this.#until(job.number), next.asked))) return; // what is begun is waited for, rather than silence
     this.job = { ...next, take: this.take, ticket: ++this.#ticket, since: now };
-    this.#worker.postMessage({ kind: "compose", ticket: this.#ticket, path: [...this.take.asked.slice(0, next.number), next.asked] });
+    this.#worker.postMessage({ kind: "compose", ticket: this.#ticket, path: [...this.take.asked.slice(0, next.number), next.asked], prompt: this.take.prompt });
     if (isOther) this.#changed();
   }
 
   #arrived({ number, notes, plan, key, heard, ids, tookS }) {
     const { take, asked } = this.job, isLate = number < take.segments.length && this.#until(number) < AHEAD_S - 0.05; // what was there sounds by now
     this.job = null;
-    this.pace = 0.5 * this.pace + 0.5 * (tookS / (asked.candidates ** 0.9 * (6 + notes.length)));
+    if (number >= take.opening) this.pace = 0.5 * this.pace + 0.5 * (tookS / (asked.candidates ** 0.9 * (6 + notes.length)));
     if (!isLate) {
       if (take.isWhole) take.put(number, asked, { notes, plan, key, heard, ids });
       else take.segments.push({ notes, plan, key, heard, ids });
       this.#show();
-      if (this.#waits) { this.#waits = false; this.player.play(); }
+      if (this.#waits && take.seconds > this.player.now) { this.#waits = false; this.player.play(); }
       this.dispatchEvent(new CustomEvent("segment", { detail: { take, number } }));
     }
     this.#pump();
@@ -153,7 +153,7 @@ export class Session extends EventTarget {
     if (!this.take) this.#open(new Take(), true);
     else {
       const n = this.take.segments.length, isAtEnd = this.take.isWhole && (this.head >= n - 1 || this.player.now >= this.take.seconds - AHEAD_S);
-      if (!isAtEnd) this.#open(this.take.branchAt(this.head + 1), true, this.player.now);
+      if (!isAtEnd) this.#open(this.take.branchAt(Math.max(this.head + 1, this.take.opening)), true, this.player.now);
       else { if (this.player.now >= this.take.seconds) this.player.seek(this.take.seconds); this.seed = this.take.branch; }
     }
     this.isLive = true;
@@ -233,21 +233,28 @@ export class Session extends EventTarget {
 
   // Draw what follows anew, from the beginning of the segment that sounds. Gives how much is kept, s.
   async again() {
-    const kept = this.player.now >= this.take.seconds ? this.take.segments.length : this.head, unlocked = this.player.unlock();
-    this.#open(this.take.branchAt(kept), true, SEGMENT_S * kept);
+    const { take, player } = this, at = player.now >= take.seconds ? take.segments.length : this.head, unlocked = player.unlock();
+    const kept = at < take.opening ? 0 : at;
+    this.#open(take.branchAt(kept), true, SEGMENT_S * kept);
     this.seed = drawSeed();
     this.isLive = true;
     this.gesture++;
+    this.#begin();
     this.#begun(unlocked);
     return SEGMENT_S * kept;
   }
 
-  async start() { // Another take
-    const unlocked = this.player.unlock();
-    this.#open(new Take(), true);
+  // Another take, that may go on from notes.
+  async start(prompt = null) {
+    const unlocked = this.player.unlock(), take = new Take({ prompt });
+    this.#open(take, true, SEGMENT_S * Math.max(take.opening - 2, 0));
     this.isLive = true;
+    this.#begin();
     await this.#begun(unlocked);
   }
+
+  // What a prompt begins is asked as one.
+  #begin() { this.take.asked.push(...Array.from({ length: this.take.opening - this.take.asked.length }, () => ({ ...this.wish, candidates: 1 }))); }
 
   // Play a take from its beginning.
   async choose(take) {

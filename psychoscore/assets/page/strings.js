@@ -66,6 +66,7 @@ export const say = {
   curves: (asked, heard) => `Asked for in the mean: trauma ${percent(asked.trauma)} %, entropy ${percent(asked.entropy)} %; heard: trauma ${percent(heard.trauma)} %, entropy ${percent(heard.entropy)} %`,
   keep: "Keep",
   link: "Copy link", linkCopied: "The link is copied. It holds the whole take.", linkShown: "The address of this page now holds the whole take: copy it from there.",
+  open: "Continue a MIDI file", opened: (name, seconds) => `Goes on from the last ${clock(seconds)} of ${name}.`,
   midi: "MIDI", wav: "WAV", rendering: "Rendering the sound…", rendered: "Saved.",
   empty: "Piano roll, empty", rolled: notes => `Piano roll, ${notes} notes`,
   errors: {
@@ -73,6 +74,7 @@ export const say = {
     load: message => `The model cannot be made ready: ${message}`,
     fetch: code => `The model cannot be fetched: the answer was ${code}.`,
     compose: message => `Composing has failed: ${message}`,
+    open: (name, message) => `${name} cannot be continued: ${message}.`,
     noWorker: "This browser cannot run the model: it needs module workers and WebAssembly with SIMD.",
     noScript: "This page needs JavaScript.",
   },

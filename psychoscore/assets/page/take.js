@@ -1,5 +1,7 @@
 // A take: what was asked of every segment, and what became of it. And as text, from which it is composed again.
 
+import { promptText, readPromptText, segmentsOf } from "./prompt.js";
+
 export const SEGMENT_S = 4;
 const FORM = "1"; // Of the text
 
@@ -10,9 +12,11 @@ let count = 0;
 // `asked`: of each segment, { trauma, entropy, plan: { word: value } or null, seed, candidates, origin: the take's seed,
 // gesture: which change it is of }. `segments`: what is composed of it, from the first on.
 export class Take {
-  constructor({ seed = drawSeed(), asked = [], segments = [], model = null } = {}) {
-    Object.assign(this, { id: ++count, seed, asked, segments, model });
+  constructor({ seed = drawSeed(), asked = [], segments = [], model = null, prompt = null } = {}) {
+    Object.assign(this, { id: ++count, seed, asked, segments, model, prompt });
   }
+
+  get opening() { return segmentsOf(this.prompt); } // Segments that a prompt begins: they are composed as one
 
   get seconds() { return SEGMENT_S * this.segments.length; }
   get whole() { return SEGMENT_S * this.asked.length; } // Once all is composed
@@ -29,19 +33,19 @@ export class Take {
 
   cut(number) { this.asked.length = Math.min(this.asked.length, number); this.segments.length = Math.min(this.segments.length, number); }
 
-  // A new take that shares the first segments with this one.
-  branchAt(number) { return new Take({ seed: this.seed, asked: this.asked.slice(0, number), segments: this.segments.slice(0, number), model: this.model }); }
+  // A new take that shares the first segments with this one: those of a prompt all, or none.
+  branchAt(number) { return new Take({ prompt: this.prompt, seed: this.seed, asked: this.asked.slice(0, number), segments: this.segments.slice(0, number), model: this.model }); }
 
   // The segment with which the last change began; 0 when nothing has changed since the beginning.
   get lastChange() {
     let number = this.asked.length - 1;
     while (number > 0 && this.asked[number - 1].gesture === this.asked[number].gesture) number--;
-    return Math.max(number, 0);
+    return number < this.opening ? 0 : Math.max(number, 0);
   }
 }
 
-// --- as text: s, the seed; k, candidates; a, points in hundredths and how often; b, seeds from a segment on; p, plans, in thousandths,
-// from a segment on; m, the model.
+// --- as text: s, the seed; k, candidates; a, points in hundredths and how often; b, seeds from a segment on; p, plans
+// from a segment on, in thousandths; n, the notes of a prompt; m, the model.
 
 const run = (values, same) => values.reduce((runs, value) => { // [value, how often in a row]
   if (runs.length && same(runs.at(-1)[0], value)) runs.at(-1)[1]++;
@@ -60,7 +64,7 @@ const planText = plan => Object.entries(plan ?? {}).map(([word, value]) => `${wo
 export function toText(take) {
   const points = run(take.asked.map(({ trauma, entropy }) => `${Math.round(100 * trauma)}-${Math.round(100 * entropy)}`), (a, b) => a === b);
   const parts = { take: FORM, s: take.seed, k: changes(take.asked.map(a => a.candidates), String), a: points.map(([point, n]) => n > 1 ? `${point}x${n}` : point).join("."),
-    b: changes(take.asked.map(a => a.seed), seed => seed === take.seed && !take.asked.some(a => a.seed !== take.seed) ? "" : String(seed)), p: changes(take.asked.map(a => a.plan), planText), m: take.model };
+    b: changes(take.asked.map(a => a.seed), seed => seed === take.seed && !take.asked.some(a => a.seed !== take.seed) ? "" : String(seed)), p: changes(take.asked.map(a => a.plan), planText), n: take.prompt && promptText(take.prompt), m: take.model };
   return Object.entries(parts).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => `${name}=${value}`).join("&");
 }
 
@@ -97,5 +101,7 @@ export function fromText(text) {
   let gesture = 0;
   const asked = points.map((point, i) => ({ ...point, plan: plans[i], seed: seeds[i], candidates: candidates[i], origin: seed }));
   asked.forEach((a, i) => { if (i && (points[i - 1].trauma !== a.trauma || points[i - 1].entropy !== a.entropy || plans[i - 1] !== plans[i])) gesture++; a.gesture = -1 - gesture; });
-  return new Take({ seed, asked, model: parts.get("m") ?? null });
+  const prompt = parts.has("n") ? readPromptText(parts.get("n")) : null;
+  if (asked.length < segmentsOf(prompt)) throw new Error("a take is as long as its prompt, or longer");
+  return new Take({ seed, asked, prompt, model: parts.get("m") ?? null });
 }

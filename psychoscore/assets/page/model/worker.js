@@ -2,8 +2,8 @@
 // asked of every segment from the first on, { trauma, entropy, plan, seed, candidates }; what two paths begin with in
 // common is composed once.
 //
-// Told: { kind: "load", model }, where the model's files are; { kind: "compose", ticket, path }, the last of whose
-// segments is wanted, in place of what was wanted before; { kind: "rest" }.
+// Told: { kind: "load", model }, where the model's files are; { kind: "compose", ticket, path,
+// prompt }, the last of whose segments is wanted, in place of what was wanted before; { kind: "rest" }.
 // Tells: { kind: "progress", loaded, total }; { kind: "ready", model, fetched }; { kind: "segment", ticket, number, ... };
 // { kind: "error", message, during }.
 
@@ -17,7 +17,7 @@ import { NOT_KNOWN, readPlanner } from "./planner.js";
 const BREATH_MS = 12; // For how long tokens are drawn before messages are heard
 const FILES = ["config.json", "psychoscore.json", "planner.npz", "model.safetensors"];
 
-let composer, planner, run = null, done = [], wanted = null, busy = false; // done: what was asked of each segment, as text
+let composer, planner, run = null, opening = null, done = [], wanted = null, busy = false; // done: what was asked of each segment, as text
 
 const tell = (kind, more) => postMessage({ kind, ...more });
 
@@ -51,10 +51,11 @@ async function load(model) {
 const asText = asked => JSON.stringify([asked.trauma, asked.entropy, asked.plan ?? null, asked.seed, asked.candidates]);
 
 // Go back to where the run and a path part.
-function turnTo(path) {
+function turnTo({ path, prompt }) {
   const texts = path.map(asText), first = done.findIndex((text, i) => text !== texts[i]), same = first < 0 ? Math.min(done.length, texts.length - 1) : Math.min(first, texts.length - 1);
-  if (!run || run.asked.seed !== path[0].origin) {
-    run = composer.begin({ seed: path[0].origin, endless: true, profile: profileOf(path[0]), candidates: path[0].candidates });
+  if (!run || run.asked.seed !== path[0].origin || opening !== JSON.stringify(prompt)) {
+    opening = JSON.stringify(prompt);
+    run = composer.begin({ seed: path[0].origin, endless: true, prompt, profile: profileOf(path[0]), candidates: path[0].candidates });
     done = [];
   } else done.length = run.undo(run.told - same);
 }
@@ -75,7 +76,7 @@ async function work() {
     while (wanted) {
       if (job !== wanted) {
         job = wanted;
-        turnTo(job.path);
+        turnTo(job);
         began = performance.now();
         ask(job.path[done.length]);
       }
@@ -100,8 +101,8 @@ function told(segment) {
 
 const failed = during => error => { wanted = null; run = null; done = []; tell("error", { message: error.message, during }); };
 
-onmessage = ({ data: { kind, model, ticket, path } }) => {
+onmessage = ({ data: { kind, model, ticket, path, prompt } }) => {
   if (kind === "load") load(model).catch(failed("load"));
   else if (kind === "rest") wanted = null;
-  else if (kind === "compose") { wanted = { ticket, path }; work().catch(failed("compose")); }
+  else if (kind === "compose") { wanted = { ticket, path, prompt }; work().catch(failed("compose")); }
 };
