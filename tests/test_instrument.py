@@ -289,14 +289,20 @@ def test_words_set_the_point_and_say_what_was_understood(played):
 
 
 def test_the_plan_can_be_set_and_given_back(played):
-    page, strip = played, played.locator("#plan-density")
+    "What does not sound yet is composed again; while it pauses, that is the segment after the one at hand."
+    page, strip, densities = played, played.locator("#plan-density"), []
     if page.text_content("#freeze") == "Go on": page.click("#freeze")
-    strip.focus()
-    page.keyboard.press("Home")
-    assert strip.get_attribute("aria-valuetext") == "0 %, set by you"
-    began = seconds_written(page)
-    wait_for_written(page, began + 2*SEGMENT_S)
-    assert ".p=" in page.evaluate("location.hash").replace("&", ".") and of_segments(notes_of(page), began//SEGMENT_S + 1, began//SEGMENT_S + 2, "density") < 4
+    until(page, SOUNDS)
+    page.click("#play")
+    for key, percent in ("Home", 0), ("End", 100):
+        strip.focus()
+        page.keyboard.press(key)
+        assert strip.get_attribute("aria-valuetext") == f"{percent} %, set by you"
+        assert page.evaluate("[...document.querySelectorAll('.strip.own')].map(e => e.id)") == ["plan-density"]
+        page.wait_for_function("given => location.hash.includes(given)", arg=f"density~{1250 if key == 'Home' else 16400}", timeout=60_000)
+        last = seconds_written(page)//SEGMENT_S
+        densities.append(of_segments(notes_of(page), last - 1, last, "density"))
+    assert densities[1] > 1.5*densities[0], densities
     page.keyboard.press("Escape")
     assert strip.get_attribute("aria-valuetext").endswith("by the planner")
     page.click("#freeze")
@@ -385,6 +391,20 @@ def test_nothing_is_in_the_way_of_anybody(browser, site, axe):
         found = page.evaluate("async () => (await axe.run()).violations.map(v => `${v.impact} ${v.id}: ${v.nodes.map(n => n.html).join(' ')}`)")
         assert [line for line in found if line.startswith(("serious", "critical", "moderate"))] == []
         page.context.close()
+
+
+def test_who_saves_data_fetches_no_model_before_the_first_touch(browser, site):
+    page, asked = opened(browser, site.home), []
+    page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } });")
+    page.context.on("request", lambda r: asked.append(r.url))
+    page.reload()
+    page.wait_for_selector(".thumb")
+    page.wait_for_timeout(1000)
+    assert asked and not [url for url in asked if url.endswith((".safetensors", ".ogg"))]
+    press(page, 0.5, 0.5)
+    until(page, SOUNDS)
+    assert len([url for url in asked if url.endswith(".ogg")]) < 30 and page.wrong == []
+    page.context.close()
 
 
 def test_a_model_that_is_not_there_is_told_of(browser, site):

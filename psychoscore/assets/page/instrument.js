@@ -77,6 +77,7 @@ make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a
 // --- what it does
 
 const session = new Session(player, new URL("model/", HOME), START);
+const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 let lastKey = -Infinity, isStroke = false, wasLive = false, shown = null;
 
 const square = createSquare(squareAt, { dimensions, value: START,
@@ -148,7 +149,7 @@ function showPlay() {
 // Which part of a take is seen: a long one moves under the playhead.
 function seen() {
   const span = canvas.clientWidth < NARROW_PX ? NARROW_S : SEEN_S, all = session.isLive ? Infinity : session.take.whole;
-  const from = Math.max(0, Math.min(player.now - span / 2, all - span));
+  const from = Math.max(0, stillness.matches ? player.now - player.now % span : Math.min(player.now - span / 2, all - span)); // with less motion it turns pages
   return [from, from + span];
 }
 

@@ -36,7 +36,7 @@ export class Session extends EventTarget {
       try { this.#worker = new Worker(new URL("model/worker.js", import.meta.url), { type: "module" }); }
       catch { return failed(new Error(say.errors.noWorker)); }
       this.#worker.onmessage = ({ data }) => this.#on[data.kind](data);
-      this.#worker.onerror = event => { event.preventDefault(); failed(new Error(event.message ? say.errors.load(event.message) : say.errors.noWorker)); };
+      this.#worker.onerror = event => { event.preventDefault(); this.isReady ? this.#on.error({ message: event.message ?? "", during: "compose" }) : failed(new Error(event.message ? say.errors.load(event.message) : say.errors.noWorker)); };
       this.#worker.postMessage({ kind: "load", model: this.model.href });
     }).catch(error => { this.#ready = this.loading = this.job = null; this.#worker?.terminate(); this.#changed(); throw error; });
   }
@@ -186,7 +186,7 @@ export class Session extends EventTarget {
   }
 
   // A take that came as text.
-  add(take) { this.#open(take, true); this.#follow(take.asked.at(-1)); this.#changed(); }
+  add(take) { this.isLive = false; this.#open(take, true); this.#follow(take.asked.at(-1)); this.#changed(); }
 
   #follow(asked) { // Ask for what was asked there
     this.point = { trauma: asked.trauma, entropy: asked.entropy };
