@@ -70,7 +70,7 @@ const keep = make(listed, "div", { className: "row", role: "group", "aria-label"
 const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
 const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
 const footer = make(document.body, "footer");
-const shortcuts = make(footer, "p", { className: "hint", hidden: true, textContent: say.shortcuts });
+const shortcuts = make(footer, "p", { className: "hint keys", hidden: true, textContent: say.shortcuts });
 make(footer, "p", { className: "hint", textContent: say.diagnosis });
 make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a", { href: "https://creativecommons.org/licenses/by/3.0/", rel: "license", textContent: say.pianoLicence }));
 

@@ -59,7 +59,7 @@ export const say = {
   word: (name, low, high) => `${name}, ${low} to ${high}`,
   giveBack: name => `Give ${name} back to the planner`,
   takes: "Takes",
-  takesHint: "Lines are what was asked for along time, dots what is heard: where the planner's segments of real music that sound like it lie, in the mean.",
+  takesHint: "Lines are what was asked for along time, dots what is heard: where the planner's segments of real music that sound like it lie, in the mean. The dashed ring in the square is the same of what sounds now.",
   take: (number, seed, seconds) => `Take ${number}, ${clock(seconds)}, seed ${seed}`,
   takePlay: (number, seed, seconds) => `Play take ${number}: ${clock(seconds)}, seed ${seed}`,
   live: "live",
