@@ -254,15 +254,19 @@ def test_going_back_and_again_from_here(played):
     branched = notes_of(page)
     first = [n for n in kept if n["onset_s"] < SEGMENT_S]
     assert branched[:len(first)] == first and branched[:len(kept)] != kept and page.locator("#takes li").count() == 2
-    page.click("#freeze")
-    fragment = page.evaluate("location.hash")
-    assert re.search(r"&b=0_\d+\.1_\d+", fragment)
-    page.locator("#takes button").first.click()
-    wait_for_status(page, "^Take 1")
-    assert notes_of(page) == kept and now(page) < 1
-    page.locator("#takes button").nth(1).click()
+    page.locator("#position").fill(str(SEGMENT_S + 1))
+    page.click("#again") # while it plays
+    wait_for_written(page, 2*SEGMENT_S)
+    another = [n for n in notes_of(page) if SEGMENT_S <= n["onset_s"] < 2*SEGMENT_S]
+    assert another != [n for n in branched if SEGMENT_S <= n["onset_s"] < 2*SEGMENT_S] and page.locator("#takes li").count() == 3
+    fragments = []
+    for number in 2, 1, 2:
+        page.locator("#takes button").nth(number - 1).click()
+        wait_for_status(page, f"^Take {number}")
+        fragments.append(page.evaluate("location.hash"))
+        assert now(page) < 1 and notes_of(page) == (kept if number == 1 else branched)
+    assert re.search(r"&b=0_\d+\.1_\d+", fragments[0]) and "&b=" not in fragments[1] and fragments[2] == fragments[0]
     until(page, SOUNDS)
-    assert page.evaluate("location.hash") == fragment or notes_of(page)[:len(first)] == first
 
 
 def test_out_as_midi_and_as_sound(played, tmp_path):

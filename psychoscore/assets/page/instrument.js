@@ -78,7 +78,7 @@ make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a
 
 const session = new Session(player, new URL("model/", HOME), START);
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
-let lastKey = -Infinity, isStroke = false, wasLive = false, shown = null;
+let lastKey = -Infinity, isStroke = false, shown = null;
 
 const square = createSquare(squareAt, { dimensions, value: START,
   onStart() { isStroke = true; session.gesture++; follow(); },
@@ -113,7 +113,7 @@ session.addEventListener("segment", ({ detail: { take, number } }) => {
   if (number === 0 && session.isLive && !take.prompt) tell(say.listening);
   if (!take.isWhole && !session.isLive) tell(say.recalled(take.segments.length, take.asked.length));
   else if (!session.isLive && number === take.asked.length - 1) tell(say.frozen(take.whole));
-  if (take === session.take) { show(); keepAddress(); }
+  if (take === session.take) show();
 });
 
 session.addEventListener("change", showAll);
@@ -128,8 +128,6 @@ function showAll() {
     if (loading.total) { progress.max = loading.total; progress.value = loading.loaded; }
     if (!progress.hidden) tell(loading.total && loading.loaded < loading.total ? say.fetching(loading.loaded, loading.total) : say.preparing);
   } else if (isLive && take && !take.segments.length && !take.prompt && session.isReady) tell(say.first);
-  if (wasLive && !isLive && take?.segments.length && error.hidden) tell(say.frozen(take.whole));
-  wasLive = isLive;
   freeze.textContent = isLive ? say.freeze : say.goOn;
   freeze.title = isLive ? say.hints.freeze : say.hints.goOn;
   again.disabled = link.disabled = midi.disabled = wav.disabled = !take?.segments.length;
@@ -138,6 +136,7 @@ function showAll() {
   takes.show(session.takes, take, isLive);
   if (isBegun) show();
   showPlay();
+  keepAddress();
 }
 
 function showPlay() {
@@ -191,7 +190,6 @@ function freezeOrGoOn() {
 function back() {
   const at = session.goBack();
   tell(at === null ? say.nothingBack : say.wentBack(at));
-  keepAddress();
 }
 goBack.addEventListener("click", back);
 again.addEventListener("click", drawAgain);
@@ -224,7 +222,10 @@ document.addEventListener("keydown", event => {
 
 function keepAddress() {
   const { take } = session;
-  if (take?.asked.length) { take.model ??= session.digest ?? null; history.replaceState(null, "", `#${toText(take)}`); }
+  if (!take?.asked.length) return;
+  take.model ??= session.digest ?? null;
+  const text = `#${toText(take)}`;
+  if (location.hash !== text) history.replaceState(null, "", text);
 }
 
 function save(bytes, type, suffix) {

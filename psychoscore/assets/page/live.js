@@ -74,7 +74,6 @@ export class Session extends EventTarget {
     return left <= 1e-3 ? 0 : this.player.playing ? left : Infinity;
   }
 
-
   // What is to be composed next, or null: what is missing of the take; while live, one segment ahead of what sounds; and
   // again what does not sound yet, when something else is asked for by now.
   #next() {
@@ -174,7 +173,9 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
+  // Turn to a take, frozen.
   #open(take, isNew, at = 0) {
+    this.isLive = false;
     if (isNew) this.takes.push(take);
     this.player.pause();
     this.take = take;
@@ -186,12 +187,12 @@ export class Session extends EventTarget {
   }
 
   // A take that came as text.
-  add(take) { this.isLive = false; this.#open(take, true); this.#follow(take.asked.at(-1)); this.#changed(); }
+  add(take) { this.#open(take, true); this.#follow(take.asked.at(-1)); this.#changed(); }
 
   #follow(asked) { // Ask for what was asked there
     this.point = { trauma: asked.trauma, entropy: asked.entropy };
     this.plan = { ...asked.plan };
-    this.gesture = asked.gesture;
+    [this.seed, this.gesture] = [asked.seed, asked.gesture];
   }
 
   async toggle() {
@@ -208,6 +209,7 @@ export class Session extends EventTarget {
     this.isLive = false;
     this.#show();
     this.#pump();
+    this.#say(say.frozen(this.take.whole));
     this.#changed();
   }
 
@@ -259,7 +261,6 @@ export class Session extends EventTarget {
   // Play a take from its beginning.
   async choose(take) {
     const unlocked = this.player.unlock();
-    this.isLive = false;
     this.#open(take, false);
     if (take.asked.length) this.#follow(take.asked.at(-1));
     await this.#begun(unlocked);
