@@ -68,7 +68,7 @@ PIECES = [ # As the page asks for them
     dict(arc="awakening", seconds=20, seed=16, temperature=0.6, mode="major"),
     dict(profile=dials(0.33, 0.66), seconds=25, seed=17, min_p=0.05, no_repeat=8, candidates=2),
     dict(profile=dials(0.66, 0.33), seconds=18, seed=18, top_p=0.8, candidates=2),
-    dict(profile=dials(0.7, 0.8), seconds=33, seed=19, prompt="2 to 29", candidates=2, no_repeat=5), # slides at once
+    dict(profile=dials(0.7, 0.8), seconds=25, seed=19, prompt="2 to 21", candidates=2, no_repeat=5), # slides as candidates part
     dict(profile=dials(0.2, 0.1), seconds=24, seed=20, vary="3", candidates=3),
 ]
 SOME = [0, 3, 5, 6, 7, 13, 18]
