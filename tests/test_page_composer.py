@@ -319,7 +319,7 @@ def test_what_follows_the_finger_is_what_a_trajectory_asks_for(composer):
 
 @needs_node
 def test_going_back(composer):
-    asked, warmer = dict(profile=dials(0.8, 0.3), seconds=10, seed=3, candidates=2, no_repeat=3), dict(temperature=1.4)
+    asked, warmer = dict(profile=dials(0.8, 0.3), seconds=10, seed=3, candidates=2, no_repeat=2), dict(temperature=1.4)
     found = in_page("goBack", request=asked, seed=77, **warmer)
     straight, other = found["straight"], found["other"]
     assert (found["number"], found["rows"]) == (1, 0) and found["again"] == straight
