@@ -1,144 +1,99 @@
-"""The instrument in Chromium, from static files over loopback: what it transfers, how soon it sounds, how it composes.
+"""How fast the page's engine is in node, beside the kernel's instruction sets and numpy's referee on the same core.
 
-It asks for `playwright` and a Chromium. A touch is a press in the square of a page that has just been painted, or of one
-that has loaded at leisure. Composing is measured on takes that come from a link, which nothing waits for; long tasks are
-those of the page's main thread while it plays and a point moves.
-Usage: python bench/page.py [--rounds 3] [--out reports/bench/page.json]
+They take turns, with the same tokens and at the same lengths; seconds are of computing, so that what else runs on the machine counts little.
+Usage: OMP_NUM_THREADS=1 python bench/page.py [--rounds 9] [--out reports/bench/page.json]
 """
-import functools
-import http.server
-import importlib.util
-import os
+import json
+import platform
 import shutil
 import statistics
+import subprocess
 import tempfile
-import threading
+import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+import numpy as np
+import pandas as pd
 
 from bench.common import make_parser, run_script, write_json
+from psychoscore.compose import Composer
+from psychoscore.decoder import Decoder
+from psychoscore.decoding import Noise
+from psychoscore.kernel import KernelDecoder, _instruction_sets, make_kernel_weights
+from psychoscore.profile import PsychometricProfile
+from psychoscore.request import Request
+from psychoscore.tokens import conditions
 
-ROOT = Path(__file__).parent.parent
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=user-gesture-required"]
-SEGMENT_S, SEGMENTS = 4, 10 # Of a take that is composed
-PLACES = {"calm": (30, 10), "in the middle": (50, 50), "restless": (40, 90)} # Hundredths of trauma and entropy
-PLAYED_S = 30 # While long tasks are counted
-WATCH = """
-window.struck = []; window.long = [];
-const start = AudioBufferSourceNode.prototype.start;
-AudioBufferSourceNode.prototype.start = function (at) { struck.push(performance.now() / 1000 + at - this.context.currentTime); start.call(this, at); };
-document.addEventListener("pointerdown", () => { window.pressed ??= performance.now() / 1000; }, true);
-new PerformanceObserver(list => long.push(...list.getEntries().map(entry => entry.duration))).observe({ type: "longtask" });
-"""
+ASSETS = Path(__file__).parent.parent/"psychoscore/assets"
+ROWS, LENGTH, STEPS, REFEREED, PLACES = (1, 4, 8), 300, 60, (100, 500, 1000), 200
 
 
-class Site:
-    "The instrument in a folder of a web server that counts what it sends."
-    def __init__(self, folder):
-        spec = importlib.util.spec_from_file_location("make_docs", ROOT/".ci/make_docs.py")
-        spec.loader.exec_module(make_docs := importlib.util.module_from_spec(spec))
-        make_docs.copy_instrument(folder/"play")
-        sent = self.sent = {}
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *said): pass
-            def copyfile(self, source, out):
-                sent[self.path] = sent.get(self.path, 0) + os.fstat(source.fileno()).st_size
-                super().copyfile(source, out)
-        self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-        threading.Thread(target=self.host.serve_forever, daemon=True).start()
-        self.home = f"http://127.0.0.1:{self.host.server_port}/play/"
+def timed(run):
+    "Seconds of computing."
+    begun = time.process_time()
+    run()
+    return time.process_time() - begun
 
 
-def opened(browser, site, fragment=""):
-    "A page in a context of its own, with nothing kept."
-    page = browser.new_context(viewport=dict(width=1100, height=900)).new_page()
-    page.add_init_script(WATCH)
-    page.goto(site.home + fragment)
-    page.wait_for_selector(".thumb")
-    return page
+class Node:
+    "The engine in a process of its own."
+    def __init__(self, ids, folder):
+        given = dict(engine=(ASSETS/"page/model/engine.js").as_uri(), wasm=str(ASSETS/"page/model/kernel.wasm"), weights=str(ASSETS/"model/model.safetensors"),
+                     config=str(ASSETS/"model/config.json"), ids=ids.tolist(), held=conditions(ids).ravel().tolist())
+        (path := Path(folder)/"given.json").write_text(json.dumps(given), encoding="utf-8")
+        self.process = subprocess.Popen(["node", Path(__file__).with_suffix(".mjs"), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def turn(self, *call):
+        print(json.dumps(call), file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
 
 
-def until_kept(page): page.wait_for_function("() => document.documentElement.dataset.kept === 'true'", timeout=120_000)
+class Native:
+    "The same turns in Python."
+    def __init__(self, composer, ids): self.composer, self.ids, self.noise = composer, ids, Noise(0)
 
+    def steps(self, name, rows):
+        decoder = KernelDecoder(make_kernel_weights(self.composer.llama, name))
+        decoder.prefill([self.ids[:LENGTH]]*rows)
+        return timed(lambda: [decoder.step(np.full(rows, self.ids[LENGTH])) for _ in range(STEPS)])
 
-def press(page, trauma, entropy, then=()):
-    "Press in the square, and drag from there."
-    box = page.locator(".square").bounding_box()
-    at = [(box["x"] + x*box["width"], box["y"] + (1 - y)*box["height"]) for x, y in ((trauma, entropy), *then)]
-    page.mouse.move(*at[0]); page.mouse.down()
-    for x, y in at[1:]: page.mouse.move(x, y, steps=10)
-    page.mouse.up()
+    def referee(self, length): return timed(lambda: Decoder(self.composer.weights.double).prefill([self.ids[:length]]))
 
-
-def sounds_after(page): # s, from the press to the first note
-    page.wait_for_function("() => struck.length", timeout=120_000)
-    return page.evaluate("Math.min(...struck) - pressed")
-
-
-def first_sound(browser, site, is_loaded):
-    page = opened(browser, site)
-    if is_loaded: until_kept(page)
-    press(page, 0.3, 0.3)
-    seconds = sounds_after(page)
-    page.context.close()
-    return seconds
-
-
-def transferred(browser, site): # MB until it can play; and with all that it keeps for when there is no connection
-    site.sent.clear()
-    page = opened(browser, site)
-    until_kept(page)
-    page.context.close()
-    samples = sum(size for path, size in site.sent.items() if path.endswith(".ogg"))
-    return (sum(site.sent.values()) - samples)/1e6, sum(site.sent.values())/1e6
-
-
-def composing(browser, site, place, candidates): # How much longer the music lasts than composing it takes
-    page = opened(browser, site)
-    until_kept(page)
-    trauma, entropy = place
-    page.evaluate("""fragment => { window.began = null; location.hash = fragment; }""", f"take=1&s=7&k=0_{candidates}&a={trauma}-{entropy}x{SEGMENTS}")
-    seconds = page.evaluate("""async last => { const { player } = await import('./page/player.js'), began = performance.now();
-        while (player.written < last) await new Promise(r => setTimeout(r, 5)); return (performance.now() - began) / 1000; }""", SEGMENT_S*SEGMENTS)
-    page.context.close()
-    return SEGMENT_S*SEGMENTS/seconds
-
-
-def playing(browser, site): # Long tasks, ms, and the gaps of the sound
-    page = opened(browser, site)
-    until_kept(page)
-    press(page, 0.3, 0.2)
-    sounds_after(page)
-    page.wait_for_timeout(1000)
-    page.evaluate("long.length = 0")
-    for i in range(PLAYED_S//3):
-        page.wait_for_timeout(3000)
-        press(page, 0.2 + 0.05*i, 0.1 + 0.08*i, [(0.25 + 0.05*i, 0.15 + 0.08*i)])
-    long = page.evaluate("long")
-    page.context.close()
-    return long
+    def draw(self): return timed(lambda: [self.noise.at((place, 0, 0)) for place in range(PLACES)])
 
 
 def main():
     parser = make_parser(__doc__, "bench/page.json")
-    parser.add_argument("--rounds", type=int, default=3, help="of each time")
+    parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    chromium = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
-        site, browser = Site(Path(folder)), p.chromium.launch(executable_path=chromium, args=FLAGS)
-        to_play, kept = transferred(browser, site)
-        report = {"browser": browser.version, "cores": os.cpu_count(), "load before": round(os.getloadavg()[0], 1),
-                  "MB until it can play": round(to_play, 2), "MB with all of the piano": round(kept, 2)}
-        for name, is_loaded in (("just painted", False), ("loaded at leisure", True)):
-            report[f"first sound after a touch, {name}, s"] = round(statistics.median(first_sound(browser, site, is_loaded) for _ in range(args.rounds)), 2)
-        report["times as fast as the music"] = {name: {f"{n} candidates": round(statistics.median(composing(browser, site, place, n) for _ in range(args.rounds)), 1) for n in (1, 2, 4)} for name, place in PLACES.items()}
-        long = playing(browser, site)
-        report |= {"s played while a point moves": PLAYED_S, "long tasks": len(long), "longest task, ms": round(max(long, default=0))}
-        report["load after"] = round(os.getloadavg()[0], 1)
-        browser.close()
-    for name, value in report.items(): print(f"{name}: {value}")
-    write_json(report, args.out)
+    if shutil.which("node") is None: parser.error("node is not installed")
+    composer = Composer.from_pretrained()
+    ids = np.array(composer.compose_batch([Request(PsychometricProfile(0.5, 0.5), 45, 4)])[0].ids[:1000])
+    native, runs = Native(composer, ids), {}
+    with tempfile.TemporaryDirectory() as folder:
+        node = Node(ids, folder)
+        for rows in ROWS:
+            runs["step", "page", rows] = lambda rows=rows: node.turn("steps", rows, LENGTH, STEPS)
+            for name in _instruction_sets(): runs["step", name, rows] = lambda name=name, rows=rows: native.steps(name, rows)
+        for length in REFEREED:
+            runs["referee", "page", length] = lambda length=length: node.turn("referee", length)
+            runs["referee", "numpy", length] = lambda length=length: native.referee(length)
+        runs |= {("noise", "page", 1): lambda: node.turn("noise", PLACES), ("noise", "numpy", 1): native.draw}
+        spent = {key: [] for key in runs}
+        for turn in range(args.rounds + 1):  # the first warms up
+            for key, run in runs.items():
+                seconds = run()
+                if turn: spent[key].append(seconds)
+        version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+        node.process.stdin.close()
+        node.process.wait()
+    median = {key: statistics.median(times) for key, times in spent.items()}
+    steps = [dict(decodes_with=name, rows=size, tokens_per_s=size*STEPS/s) for (what, name, size), s in median.items() if what == "step"]
+    referee = [dict(computes_with=name, tokens=size, s=s) for (what, name, size), s in median.items() if what == "referee"]
+    noise = {name: 1000*s/PLACES for (what, name, _), s in median.items() if what == "noise"}
+    write_json(dict(node=version, cpu=platform.processor() or platform.machine(), rounds=args.rounds, length=LENGTH, steps=steps, referee=referee, noise_ms_per_place=noise), args.out)
+    for table in (steps, referee): print(pd.DataFrame(table).round(3).to_string(index=False))
+    print(pd.Series(noise).round(4).to_string())
 
 
 if __name__ == "__main__": run_script(main)

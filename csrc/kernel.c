@@ -65,7 +65,8 @@ const char *complaint(const Shape *s) {
 #define TARGET "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"
 #define LANES 16
 #define FMA _mm512_fmadd_ps
-#define FEW 4 // Vectors of outputs for one row or two
+#define ONE 8 // Vectors of outputs for a row that is alone
+#define FEW 4 // For one row or two
 #define MANY 4 // And for more, up to
 #define MOST 6 // rows
 #include "variant.h"
@@ -74,6 +75,7 @@ const char *complaint(const Shape *s) {
 #define TARGET "avx2,fma"
 #define LANES 8
 #define FMA _mm256_fmadd_ps
+#define ONE 8
 #define FEW 4
 #define MANY 2
 #define MOST 6
@@ -93,6 +95,7 @@ const Variant variants[] = {{"avx512", has_avx512, step_avx512_float32, step_avx
 #define SET neon
 #define LANES 4
 #define FMA(a, b, c) vfmaq_f32(c, a, b)
+#define ONE 8
 #define FEW 4
 #define MANY 4
 #define MOST 6
@@ -105,9 +108,10 @@ const Variant variants[] = {{"neon", always, step_neon_float32, step_neon_bf16},
 #define SET simd128
 #define LANES 4
 #define FMA(a, b, c) ((a)*(b) + (c)) // rounds twice: the bits are this variant's own
-#define FEW 4
+#define ONE 2
+#define FEW 2
 #define MANY 2
-#define MOST 6
+#define MOST 5
 #include "variant.h"
 
 static int always(void) { return 1; }

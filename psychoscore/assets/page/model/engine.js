@@ -37,7 +37,7 @@ function rotaryAngles(context, half, theta) {
 }
 
 class Engine {
-  #kernel; #top; #shape; #weights; #plain; #work; #numbers; #logits; #spare = []; #caches = []; #referee;
+  #kernel; #top; #shape; #weights; #plain; #work; #logits; #referee; #numbers = { at: 0, room: 0 }; #caches = []; #spare = []; // Addresses of the kernel's memory; spare caches are of rows that were dropped
 
   constructor(kernel, tensors, config) {
     const [layers, heads, width, mlp, vocabulary, context] = SHAPE.map(name => config[name]);
@@ -73,8 +73,8 @@ class Engine {
     layOut([head], width, into, at);
     const gains = name => each(of => widened(of(name, width)));
     const angles = rotaryAngles(context, width / heads / 2, config.rope_parameters.rope_theta);
-    this.turns = [angles.map(Math.cos), angles.map(Math.sin)];
-    const plain = [widened(embedding), ...gains("input_layernorm"), ...gains("post_attention_layernorm"), widened(last), ...this.turns, widened(condition)];
+    const turns = this.turns = [angles.map(Math.cos), angles.map(Math.sin)];
+    const plain = [widened(embedding), ...gains("input_layernorm"), ...gains("post_attention_layernorm"), widened(last), ...turns, widened(condition)];
     this.#plain = this.#room(4 * kernel.plain_size(this.#shape));
     for (let at = this.#plain; plain.length; at += 4 * plain.shift().length) this.#floats(at, plain[0].length).set(plain[0]);
     this.#work = this.#room(4 * kernel.work_size(this.#shape, AT_ONCE));
@@ -102,7 +102,7 @@ class Engine {
   // Give every row its next token; logits after it, one row after another.
   step(tokens, conditions) {
     if (tokens.length !== this.lengths.length) throw new Error(`expected a token for every row, got ${tokens.length} for ${this.lengths.length}`);
-    this.#check(tokens, conditions, Math.max(...this.lengths));
+    this.#check(tokens, conditions, Math.max(...this.lengths) + 1);
     const logits = this.#run(tokens, conditions, this.lengths, this.#caches, 0);
     this.lengths = this.lengths.map(length => length + 1);
     return logits;
@@ -141,34 +141,37 @@ class Engine {
   // Logits after a prompt in double precision, from its tokens alone.
   referee(ids, conditions) {
     this.#check(ids, conditions);
-    const kernel = this.#kernel, { context, vocabulary, turns: [cosines, sines] } = this;
+    const kernel = this.#kernel, { context, vocabulary } = this;
     this.#describe(conditions.length / ids.length);
-    this.#referee ??= { turns: this.#room(16 * cosines.length), logits: this.#room(8 * kernel.padded(vocabulary)), work: this.#room(8 * kernel.referee_size(this.#shape, context)) };
+    if (!this.#referee) {
+      const parts = [16 * this.turns[0].length, 8 * kernel.padded(vocabulary), 8 * kernel.referee_size(this.#shape, context)];
+      const [turns, logits, work] = parts.map(bytes => this.#room(bytes));
+      this.turns.forEach((of, i) => new Float64Array(kernel.memory.buffer, turns + 8 * i * of.length, of.length).set(of));
+      this.#referee = { turns, logits, work };
+    }
     const { turns, logits, work } = this.#referee, [tokens, held] = this.#integers(ids, conditions);
-    new Float64Array(kernel.memory.buffer, turns).set(cosines);
-    new Float64Array(kernel.memory.buffer, turns + 8 * cosines.length).set(sines);
     kernel.referee(this.#shape, this.#weights, this.#plain, turns, this.config.rms_norm_eps, ids.length, tokens, held, logits, work);
     return new Float64Array(kernel.memory.buffer, logits, vocabulary).slice();
   }
 
-  // Logits (rows - first, V) of rows from `first` on, all of one call or the last of a prompt's
+  // Feed a token to every row, of which one may come more than once; logits of those from `first` on
   #run(tokens, conditions, lengths, caches, first) {
     const kernel = this.#kernel, { vocabulary } = this, wide = kernel.padded(vocabulary), each = conditions.length / tokens.length;
     const logits = new Float32Array((tokens.length - first) * vocabulary);
     this.#describe(each);
     for (let at = 0; at < tokens.length; at += AT_ONCE) {
       const to = Math.min(at + AT_ONCE, tokens.length);
-      const pointers = this.#integers(...[tokens, lengths, caches].map(of => of.slice(at, to)), conditions.slice(at * each, to * each));
-      kernel.step(this.#shape, this.#weights, this.#plain, to - at, pointers[0], pointers[3], pointers[1], pointers[2], this.#logits, this.#work);
+      const given = [tokens.slice(at, to), conditions.slice(at * each, to * each), lengths.slice(at, to), caches.slice(at, to)];
+      kernel.step(this.#shape, this.#weights, this.#plain, to - at, ...this.#integers(...given), this.#logits, this.#work);
       for (let row = Math.max(at, first); row < to; row++)
         logits.set(this.#floats(this.#logits + 4 * wide * (row - at), vocabulary), vocabulary * (row - first));
     }
     return logits;
   }
 
-  #check(ids, conditions, before = 0) {
+  #check(ids, conditions, length = ids.length) { // length: tokens of the longest row, with these
     const each = conditions.length / ids.length, within = (values, end) => values.every(value => value >= 0 && value < end);
-    if (!ids.length || before + (before ? 1 : ids.length) > this.context) throw new Error(`${ids.length} tokens after ${before} do not fit into a context of ${this.context}`);
+    if (!(length >= 1 && length <= this.context)) throw new Error(`a row must have 1 to ${this.context} tokens, got ${length}`);
     if (!Number.isInteger(each) || !each !== !this.conditionRows || !within(conditions, this.conditionRows) || !within(ids, this.vocabulary))
       throw new Error("tokens or conditions are not those of this model");
   }
@@ -178,9 +181,9 @@ class Engine {
 
   // Copies of integers, one array after another, in room that the next call uses again; gives where each begins
   #integers(...arrays) {
-    const most = this.context * (2 + 64);
-    this.#numbers ??= this.#room(4 * most);
-    let at = this.#numbers;
+    const bytes = 4 * arrays.reduce((sum, array) => sum + array.length, 0);
+    if (bytes > this.#numbers.room) this.#numbers = { at: this.#room(bytes), room: bytes };
+    let { at } = this.#numbers;
     return arrays.map(array => {
       new Int32Array(this.#kernel.memory.buffer, at, array.length).set(array);
       const here = at;

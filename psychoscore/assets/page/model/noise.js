@@ -46,7 +46,7 @@ function philox(counter, key) {
   let [a, aHigh, b, bHigh, c, cHigh, d, dHigh] = counter, [k, kHigh, l, lHigh] = key;
   for (let round = 0; round < 10; round++) {
     multiply(c, cHigh, 0x95121157, 0xca5a8263);
-    const [low, lowHigh, high, highHigh] = product;
+    const low = product[0], lowHigh = product[1], high = product[2], highHigh = product[3];
     multiply(a, aHigh, 0xe14c6c93, 0xd2e7470e);
     a = high ^ b ^ k; aHigh = highHigh ^ bHigh ^ kHigh;
     b = low; bHigh = lowHigh;
@@ -117,7 +117,9 @@ export function makeNoise(seed) {
     at(three, branch = 0) {
       counter.set([0, branch, ...three.flatMap(halves)]);
       place = 4;
-      return Float64Array.from({ length: TOKENS }, () => -Math.log(exponential()));
+      const noise = new Float64Array(TOKENS);
+      for (let token = 0; token < TOKENS; token++) noise[token] = -Math.log(exponential());
+      return noise;
     },
   };
 }

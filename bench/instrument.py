@@ -1,0 +1,144 @@
+"""The instrument in Chromium, from static files over loopback: what it transfers, how soon it sounds, how it composes.
+
+It asks for `playwright` and a Chromium. A touch is a press in the square of a page that has just been painted, or of one
+that has loaded at leisure. Composing is measured on takes that come from a link, which nothing waits for; long tasks are
+those of the page's main thread while it plays and a point moves.
+Usage: python bench/instrument.py [--rounds 3] [--out reports/bench/instrument.json]
+"""
+import functools
+import http.server
+import importlib.util
+import os
+import shutil
+import statistics
+import tempfile
+import threading
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from bench.common import make_parser, run_script, write_json
+
+ROOT = Path(__file__).parent.parent
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=user-gesture-required"]
+SEGMENT_S, SEGMENTS = 4, 10 # Of a take that is composed
+PLACES = {"calm": (30, 10), "in the middle": (50, 50), "restless": (40, 90)} # Hundredths of trauma and entropy
+PLAYED_S = 30 # While long tasks are counted
+WATCH = """
+window.struck = []; window.long = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (at) { struck.push(performance.now() / 1000 + at - this.context.currentTime); start.call(this, at); };
+document.addEventListener("pointerdown", () => { window.pressed ??= performance.now() / 1000; }, true);
+new PerformanceObserver(list => long.push(...list.getEntries().map(entry => entry.duration))).observe({ type: "longtask" });
+"""
+
+
+class Site:
+    "The instrument in a folder of a web server that counts what it sends."
+    def __init__(self, folder):
+        spec = importlib.util.spec_from_file_location("make_docs", ROOT/".ci/make_docs.py")
+        spec.loader.exec_module(make_docs := importlib.util.module_from_spec(spec))
+        make_docs.copy_instrument(folder/"play")
+        sent = self.sent = {}
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *said): pass
+            def copyfile(self, source, out):
+                sent[self.path] = sent.get(self.path, 0) + os.fstat(source.fileno()).st_size
+                super().copyfile(source, out)
+        self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+        threading.Thread(target=self.host.serve_forever, daemon=True).start()
+        self.home = f"http://127.0.0.1:{self.host.server_port}/play/"
+
+
+def opened(browser, site, fragment=""):
+    "A page in a context of its own, with nothing kept."
+    page = browser.new_context(viewport=dict(width=1100, height=900)).new_page()
+    page.add_init_script(WATCH)
+    page.goto(site.home + fragment)
+    page.wait_for_selector(".thumb")
+    return page
+
+
+def until_kept(page): page.wait_for_function("() => document.documentElement.dataset.kept === 'true'", timeout=120_000)
+
+
+def press(page, trauma, entropy, then=()):
+    "Press in the square, and drag from there."
+    box = page.locator(".square").bounding_box()
+    at = [(box["x"] + x*box["width"], box["y"] + (1 - y)*box["height"]) for x, y in ((trauma, entropy), *then)]
+    page.mouse.move(*at[0]); page.mouse.down()
+    for x, y in at[1:]: page.mouse.move(x, y, steps=10)
+    page.mouse.up()
+
+
+def sounds_after(page): # s, from the press to the first note
+    page.wait_for_function("() => struck.length", timeout=120_000)
+    return page.evaluate("Math.min(...struck) - pressed")
+
+
+def first_sound(browser, site, is_loaded):
+    page = opened(browser, site)
+    if is_loaded: until_kept(page)
+    press(page, 0.3, 0.3)
+    seconds = sounds_after(page)
+    page.context.close()
+    return seconds
+
+
+def transferred(browser, site): # MB until it can play; and with all that it keeps for when there is no connection
+    site.sent.clear()
+    page = opened(browser, site)
+    until_kept(page)
+    page.context.close()
+    samples = sum(size for path, size in site.sent.items() if path.endswith(".ogg"))
+    return (sum(site.sent.values()) - samples)/1e6, sum(site.sent.values())/1e6
+
+
+def composing(browser, site, place, candidates): # How much longer the music lasts than composing it takes
+    page = opened(browser, site)
+    until_kept(page)
+    trauma, entropy = place
+    page.evaluate("""fragment => { location.hash = fragment; }""", f"take=1&s=7&k=0_{candidates}&a={trauma}-{entropy}x{SEGMENTS}")
+    seconds = page.evaluate("""async last => { const { player } = await import('./page/player.js'), began = performance.now();
+        while (player.written < last) await new Promise(r => setTimeout(r, 5)); return (performance.now() - began) / 1000; }""", SEGMENT_S*SEGMENTS)
+    page.context.close()
+    return SEGMENT_S*SEGMENTS/seconds
+
+
+def playing(browser, site): # Long tasks, ms, and the gaps of the sound
+    page = opened(browser, site)
+    until_kept(page)
+    press(page, 0.3, 0.2)
+    sounds_after(page)
+    page.wait_for_timeout(1000)
+    page.evaluate("long.length = 0")
+    for i in range(PLAYED_S//3):
+        page.wait_for_timeout(3000)
+        press(page, 0.2 + 0.05*i, 0.1 + 0.08*i, [(0.25 + 0.05*i, 0.15 + 0.08*i)])
+    long = page.evaluate("long")
+    page.context.close()
+    return long
+
+
+def main():
+    parser = make_parser(__doc__, "bench/instrument.json")
+    parser.add_argument("--rounds", type=int, default=3, help="of each time")
+    args = parser.parse_args()
+    chromium = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
+        site, browser = Site(Path(folder)), p.chromium.launch(executable_path=chromium, args=FLAGS)
+        to_play, kept = transferred(browser, site)
+        report = {"browser": browser.version, "cores": os.cpu_count(), "load before": round(os.getloadavg()[0], 1),
+                  "MB until it can play": round(to_play, 2), "MB with all of the piano": round(kept, 2)}
+        for name, is_loaded in (("just painted", False), ("loaded at leisure", True)):
+            report[f"first sound after a touch, {name}, s"] = round(statistics.median(first_sound(browser, site, is_loaded) for _ in range(args.rounds)), 2)
+        report["times as fast as the music"] = {name: {f"{n} candidates": round(statistics.median(composing(browser, site, place, n) for _ in range(args.rounds)), 1) for n in (1, 2, 4)} for name, place in PLACES.items()}
+        long = playing(browser, site)
+        report |= {"s played while a point moves": PLAYED_S, "long tasks": len(long), "longest task, ms": round(max(long, default=0))}
+        report["load after"] = round(os.getloadavg()[0], 1)
+        browser.close()
+    for name, value in report.items(): print(f"{name}: {value}")
+    write_json(report, args.out)
+
+
+if __name__ == "__main__": run_script(main)
