@@ -241,15 +241,17 @@ def hear_segments(
 def _in_turn(work: Callable, tasks: Iterator[tuple], processes: int) -> Iterator[tuple]: # Names with what work gives
     "Do tasks, given by name and arguments, in processes; few are taken ahead, and by this thread."
     from joblib import effective_n_jobs # only here: a single process needs none
-    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky import ProcessPoolExecutor # its own: joblib cannot share one that it did not make
     if (n := effective_n_jobs(processes)) == 1:
         for name, given in tasks: yield name, work(*given)
         return
-    pool, waiting = get_reusable_executor(n), deque()
-    for name, given in tasks: # not joblib's generator: it takes tasks in another thread, where their errors are lost
-        waiting.append((name, pool.submit(work, *given)))
-        if len(waiting) > 2*n: done, result = waiting.popleft(); yield done, result.result()
-    for done, result in waiting: yield done, result.result()
+    pool, waiting = ProcessPoolExecutor(n), deque()
+    try:
+        for name, given in tasks: # not joblib's generator: it takes tasks in another thread, where their errors are lost
+            waiting.append((name, pool.submit(work, *given)))
+            if len(waiting) > 2*n: done, result = waiting.popleft(); yield done, result.result()
+        for done, result in waiting: yield done, result.result()
+    finally: pool.shutdown(kill_workers=True) # what is left has no use, be it an error or a caller who had enough
 
 # %% ../nbs/hearing/relabel.ipynb #rlb0rel3
 class Relabelling(NamedTuple):
