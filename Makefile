@@ -89,6 +89,9 @@ docs: .venv/.installed
 examples: .venv/.installed
 	$(BIN)/python .ci/make_examples.py $(MODEL)
 
+psychoscore/assets/page/model/kernel.wasm: .ci/make_wasm.py $(wildcard csrc/*)
+	$(PYTHON) .ci/make_wasm.py
+
 coverage: .venv/.installed
 	$(BIN)/python .ci/measure_coverage.py --flags "$(FLAGS)" --fail-under 85
 

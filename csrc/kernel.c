@@ -1,7 +1,13 @@
 // step.h for every instruction set that this compiler can make, and for weights in float32 and in bf16.
 #include "kernel.h"
+#ifdef __wasm__ // which has instructions for these, and here no library
+#define memcpy __builtin_memcpy
+#define sqrtf __builtin_sqrtf
+#define INFINITY __builtin_inff()
+#else
 #include <math.h>
 #include <string.h>
+#endif
 
 int padded(int outputs) { return (outputs + BLOCK - 1)/BLOCK*BLOCK; }
 
@@ -59,7 +65,8 @@ const char *complaint(const Shape *s) {
 #define TARGET "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"
 #define LANES 16
 #define FMA _mm512_fmadd_ps
-#define FEW 4 // Vectors of outputs for one row or two
+#define ONE 8 // Vectors of outputs for a row that is alone
+#define FEW 4 // For one row or two
 #define MANY 4 // And for more, up to
 #define MOST 6 // rows
 #include "variant.h"
@@ -68,6 +75,7 @@ const char *complaint(const Shape *s) {
 #define TARGET "avx2,fma"
 #define LANES 8
 #define FMA _mm256_fmadd_ps
+#define ONE 8
 #define FEW 4
 #define MANY 2
 #define MOST 6
@@ -87,6 +95,7 @@ const Variant variants[] = {{"avx512", has_avx512, step_avx512_float32, step_avx
 #define SET neon
 #define LANES 4
 #define FMA(a, b, c) vfmaq_f32(c, a, b)
+#define ONE 8
 #define FEW 4
 #define MANY 4
 #define MOST 6
@@ -94,6 +103,19 @@ const Variant variants[] = {{"avx512", has_avx512, step_avx512_float32, step_avx
 
 static int always(void) { return 1; }
 const Variant variants[] = {{"neon", always, step_neon_float32, step_neon_bf16}, {0}};
+
+#elif defined(__wasm_simd128__)
+#define SET simd128
+#define LANES 4
+#define FMA(a, b, c) ((a)*(b) + (c)) // rounds twice: the bits are this variant's own
+#define ONE 2
+#define FEW 2
+#define MANY 2
+#define MOST 5
+#include "variant.h"
+
+static int always(void) { return 1; }
+const Variant variants[] = {{"simd128", always, step_simd128_float32, step_simd128_bf16}, {0}};
 
 #else
 const Variant variants[] = {{0}};

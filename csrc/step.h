@@ -59,10 +59,10 @@ INLINE void NAME(tile)(const int R, const int N, const float *x, int in, const W
 
 // x (rows, in) times weights, written to y (rows, outs), or added to it
 static void NAME(product)(const float *x, int rows, const WEIGHT *w, int in, int outs, float *y, int add) {
-  if (rows == 1) { // eight chains of sums hide how long an FMA takes
+  if (rows == 1) { // many chains of sums hide how long an FMA takes
     int o = 0;
-    for (; o + 8*LANES <= outs; o += 8*LANES) // a part of a block, one block, or two
-      NAME(tile)(1, 8, x, in, w + (size_t)(o - o % BLOCK)*in + o % BLOCK, y + o, outs, add);
+    for (; o + ONE*LANES <= outs; o += ONE*LANES) // a part of a block, one block, or two
+      NAME(tile)(1, ONE, x, in, w + (size_t)(o - o % BLOCK)*in + o % BLOCK, y + o, outs, add);
     for (; o < outs; o += 4*LANES) NAME(tile)(1, 4, x, in, w + (size_t)(o - o % BLOCK)*in + o % BLOCK, y + o, outs, add);
     return;
   }

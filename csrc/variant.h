@@ -35,6 +35,7 @@ PRAGMA(GCC pop_options)
 #undef TARGET
 #undef LANES
 #undef FMA
+#undef ONE
 #undef FEW
 #undef MANY
 #undef MOST

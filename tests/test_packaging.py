@@ -31,7 +31,7 @@ def test_wheel_holds_code_weights_split_page_and_piano(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"psychoscore/cli.py", "psychoscore/py.typed", "psychoscore/assets/emopia_split.csv",
               *(f"psychoscore/assets/model/{name}" for name in ("config.json", "model.safetensors", "planner.npz", "probe.json", "psychoscore.json", "tokenizer.json")),
-              *(f"psychoscore/assets/{folder}/{path.name}" for folder in ("page", "piano") for path in (ROOT/"psychoscore/assets"/folder).iterdir())}
+              *(path.relative_to(ROOT).as_posix() for folder in ("page", "piano") for path in (ROOT/"psychoscore/assets"/folder).rglob("*") if path.is_file())}
     assert sum(name.startswith("psychoscore/assets/piano/") and name.endswith(".ogg") for name in names) == 87
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests", "nbs", ".ci"))]
