@@ -1,4 +1,5 @@
-"""Compose the ten example pieces into reports/examples, with the packaged model or the one given.
+"""Compose the ten example pieces into reports/examples, and one for each control into reports/examples/controls, with the
+packaged model or the one given.
 
 Usage: python .ci/make_examples.py [CHECKPOINT]
 """
@@ -23,6 +24,26 @@ EXAMPLES = { # Name to what it is, and what is asked for
     "mourning": ("Mourning: grief grows quiet", [(0, P(0.8, 0.7)), (36, P(0.8, 0.1))]),
 }
 
+MIDDLE, SHORT_S = P(0.5, 0.5), 16
+CONTROLS = { # Name to what is asked for beside the middle of both dials, 16 s, C and seed 0
+    "nothing-else": {}, "trauma": dict(profile=[(0, P(0.1, 0.5)), (14, P(0.9, 0.5))]), "entropy": dict(profile=[(0, P(0.5, 0.1)), (14, P(0.5, 0.9))]),
+    **{f"{name}-{value:g}": dict(plan={name: value}) for name, values in {
+        "loudness": (35, 95), "density": (2, 12), "sustain": (0.2, 2), "chord": (1, 3), "register": (52, 74), "spread": (5, 16),
+        "brightness": (-0.3, 0.35), "colour": (-0.5, 0.6)}.items() for value in values},
+    "crescendo": dict(plan={"loudness": [(0, 35), (14, 95)]}), "accelerando": dict(plan={"density": [(0, 2), (14, 12)]}),
+    "major": dict(mode="major"), "minor": dict(mode="minor"), "temperature-0.4": dict(temperature=0.4), "temperature-1.4": dict(temperature=1.4),
+    "candidates-1": dict(candidates=1), "candidates-8": dict(candidates=8)}
+
+
+def make_controls(composer: Composer):
+    "Compose a piece for each control."
+    (FOLDER/"controls").mkdir(exist_ok=True)
+    wishes = [{"profile": MIDDLE, "seconds": SHORT_S, "seed": 0, "key": "C"} | options for options in CONTROLS.values()]
+    for name, piece in zip(CONTROLS, composer.compose_batch([Request(**wish) for wish in wishes])): piece.save(FOLDER/f"controls/{name}.mid")
+    composer.vary(composer.compose(**wishes[0]), P(0.9, 0.5)).save(FOLDER/"controls/varied.mid")
+    opening = composer.compose(**wishes[0]).notes
+    composer.compose(P(0.2, 0.8), SHORT_S, seed=0, prompt=opening[opening["onset_s"] < 8]).save(FOLDER/"controls/continued.mid")
+
 
 def make_examples(composer: Composer):
     "Compose one take of each, and list the pieces on one page."
@@ -41,3 +62,4 @@ if __name__ == "__main__":
         print(f"make_examples: {error}", file=sys.stderr)
         sys.exit(2)
     make_examples(composer)
+    make_controls(composer)

@@ -247,7 +247,7 @@ def _in_turn(work: Callable, tasks: Iterator[tuple], processes: int) -> Iterator
         return
     pool, waiting = ProcessPoolExecutor(n), deque()
     try:
-        for name, given in tasks: # not joblib's generator: it takes tasks in another thread, where their errors are lost
+        for name, given in tasks: # joblib's generator takes them in another thread, where their errors are lost
             waiting.append((name, pool.submit(work, *given)))
             if len(waiting) > 2*n: done, result = waiting.popleft(); yield done, result.result()
         for done, result in waiting: yield done, result.result()
