@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psychoscore import decoding, descriptors, draft, notes, planner, profile, request, tokens
+from psychoscore import candidates, decoding, descriptors, draft, notes, planner, profile, request, tokens
 
 CONSTANTS = Path(__file__).parent.parent/"psychoscore/assets/page/model/constants.js"
 
@@ -30,7 +30,7 @@ def constants() -> dict:
     made["RANGES"] = request._RANGES
     made |= of(request, "MAX_CANDIDATES") | of(planner, "BANDWIDTH", "CHANGE", "GIVEN", "SHARPER", "ALIKE")
     made["BY_DIALS"] = planner.Planner._field_defaults["by_dials"]
-    return made | of(decoding, "MARGIN") | of(draft, "PLACE_OF_PLANS", "OTHER_FORM") | {"KEEP": request.Request.keep}
+    return made | of(candidates, "BY_GIVEN") | of(decoding, "MARGIN") | of(draft, "PLACE_OF_PLANS", "OTHER_FORM") | {"KEEP": request.Request.keep}
 
 
 def script() -> str:

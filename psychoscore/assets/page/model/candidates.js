@@ -1,10 +1,10 @@
 // How far a segment is from its plan, and from where on the dials its profile is. Follows candidates.py.
 
 import { mean } from "./arrays.js";
-import { N_CIRCUMPLEX, SEGMENT_STEPS, STEP_S, VELOCITIES } from "./constants.js";
+import { BY_GIVEN, N_CIRCUMPLEX, SEGMENT_STEPS, STEP_S, VELOCITIES } from "./constants.js";
 import { binOf, describeSegments } from "./descriptors.js";
 import { NOT_KNOWN, ranks } from "./planner.js";
-import { profileAt } from "./profile.js";
+import { planBins, profileAt } from "./profile.js";
 import { SEGMENT_S, writtenNotes } from "./tokens.js";
 
 const rootMeanSquare = values => values.length ? Math.sqrt(mean(values.map(x => x * x))) : 0;
@@ -31,8 +31,14 @@ function offDials(draft, number, played) {
   return rootMeanSquare(draft.planner.placeOf([NOT_KNOWN, ...played]).map((x, i) => x - asked[i]).filter(Number.isFinite));
 }
 
-// 0 for none; at most 1 for all words at the other end, and as much for the dials.
+// The same as offPlan, of the words that the request gives.
+function offGiven(draft, number, played) {
+  return offPlan([NOT_KNOWN, ...planBins(draft.request.plan, draft.middleOf(number), draft.shift)], played);
+}
+
+// 0 for none; at most 1 for each part.
 export function mismatch(draft, number) {
   const asked = draft.askedWords(number), played = binOf(playedValues(draft, number));
-  return offPlan(asked, played) + (draft.planner ? draft.planner.byDials * offDials(draft, number, played) : 0);
+  const given = draft.request.plan ? BY_GIVEN * offGiven(draft, number, played) : 0;
+  return offPlan(asked, played) + given + (draft.planner ? draft.planner.byDials * offDials(draft, number, played) : 0);
 }

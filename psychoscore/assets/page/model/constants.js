@@ -34,6 +34,7 @@ export const GIVEN = 0.12;
 export const SHARPER = 2.0;
 export const ALIKE = 0.15;
 export const BY_DIALS = 1.0;
+export const BY_GIVEN = 1.0;
 export const MARGIN = 5e-05;
 export const PLACE_OF_PLANS = 1048576;
 export const OTHER_FORM = [0, 0, 0, 1, -1, 0, 0, 0, 1, -1, 1, -1];
