@@ -46,6 +46,7 @@ class Site:
                 sent[self.path] = sent.get(self.path, 0) + os.fstat(source.fileno()).st_size
                 super().copyfile(source, out)
         self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+        self.host.handle_error = lambda *about: None # a page that is closed hangs up
         threading.Thread(target=self.host.serve_forever, daemon=True).start()
         self.home = f"http://127.0.0.1:{self.host.server_port}/play/"
 

@@ -43,6 +43,7 @@ class Site:
         make_docs.copy_instrument(folder/"docs/play")
         handler = type("Handler", (http.server.SimpleHTTPRequestHandler,), dict(log_message=lambda *said: None))
         self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
+        self.host.handle_error = lambda *about: None # a page that is closed hangs up
         threading.Thread(target=self.host.serve_forever, daemon=True).start()
         self.home = f"http://127.0.0.1:{self.host.server_port}/docs/play/"
 
