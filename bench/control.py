@@ -39,7 +39,7 @@ ARMS = {
     "16 candidates": ({}, dict(candidates=16)),
     "plans drawn by the model": (None, dict(candidates=1)),
     "8 candidates, by words alone": (dict(by_dials=0.0), dict(candidates=8)),
-    "guidance 2": ({}, dict(guidance=2.0)), "temperature 1": ({}, dict(temperature=1.0)),
+    "temperature 1": ({}, dict(temperature=1.0)),
     "bandwidth .04": (dict(bandwidth=0.04), {}), "bandwidth .1": (dict(bandwidth=0.1), {}),
     "change .1": (dict(change=0.1), {}), "change .3": (dict(change=0.3), {}),
     "dials by half": (dict(by_dials=0.5), {}), "dials by two": (dict(by_dials=2.0), {})}

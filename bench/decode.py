@@ -68,7 +68,7 @@ def against_transformers(composer, rounds, n_tokens):
         def ours(turn, n_rows=n_rows):
             sampler, sequences = Sampler(composer.weights), [Fixed(prompt, 1000*turn + i, n_tokens) for i in range(n_rows)]
             sampler.add(sequences)
-            while sampler.rows: sampler.step()
+            while sampler.sequences: sampler.step()
             assert all(s.done for s in sequences)
 
         log = alternate(rounds, theirs=theirs, ours=ours)
@@ -80,10 +80,10 @@ def against_transformers(composer, rounds, n_tokens):
 
 
 def composing(composer, rounds):
-    "What a piece costs: by length, with guidance, and until its first segment."
+    "What a piece costs: by length, and until its first segment."
     def tokens_of(seconds, **options): return lambda turn: len(composer.compose(PROFILE, seconds, seed=turn, **options).ids)
 
-    log = alternate(rounds, **{str(s): tokens_of(s) for s in LENGTHS}, unguided=tokens_of(30, guidance=1.0),
+    log = alternate(rounds, **{str(s): tokens_of(s) for s in LENGTHS},
                     first_segment=lambda turn: next(composer.stream(PROFILE, 30, seed=turn)))
     # Seconds of computing where costs are compared: whatever else runs on the machine, they are about the same
     per_token = {name: spread([1000*computing/tokens for _, computing, tokens in turns]) for name, turns in log.items() if name != "first_segment"}
@@ -91,13 +91,12 @@ def composing(composer, rounds):
                       music_s_per_s=statistics.median(s/t for t, _, _ in log[str(s)]), music_s_per_s_computing=statistics.median(s/t for _, t, _ in log[str(s)])) for s in LENGTHS]
     first, at_30_s = spread([seconds for seconds, _, _ in log["first_segment"]]), by_length[LENGTHS.index(30)]
     return by_length, dict(first_segment_s=first, first_segment_s_computing=spread([computing for _, computing, _ in log["first_segment"]]),
-                           music_s_per_s=at_30_s["music_s_per_s"], music_s_per_s_computing=at_30_s["music_s_per_s_computing"], music_s_per_s_unguided_computing=statistics.median(30/t for _, t, _ in log["unguided"]), music_wanted=20,
-                           guidance_costs=per_token["30"]["median"]/per_token["unguided"]["median"], guidance_wanted=1.6,
+                           music_s_per_s=at_30_s["music_s_per_s"], music_s_per_s_computing=at_30_s["music_s_per_s_computing"], music_wanted=20,
                            longest_to_shortest=by_length[-1]["ms_per_token"]/by_length[0]["ms_per_token"], longest_to_shortest_wanted=1.25, ms_per_token=per_token)
 
 
 def against_numpy(composer, rounds):
-    "Seconds of computing of a guided piece of 30 s and of its eight takes, by what decodes here and by numpy."
+    "Seconds of computing of a piece of 30 s and of its eight takes, by what decodes here and by numpy."
     plain = Composer(composer.llama, composer.about)
     with patch.dict(os.environ, {ENVIRONMENT: "numpy"}): assert plain.weights.kernel is None  # looked up once, then kept
     def takes(who): return lambda turn: [p.ids.tobytes() for p in who.compose_batch(take_requests(Request(PROFILE, 30, seed=turn), 8))]
@@ -124,9 +123,10 @@ def by_segments(composer, request, n):
             sampler.step()
             for s in [s for s in under_way if s.done or len(s.starts) > number]:
                 under_way.remove(s)
-                if s is draft: aside = sampler.hold(s)
+                if s.done: continue # the sampler has let go of it
+                if s is draft: past = sampler.hold(s)
                 else: sampler.drop(s)
-        sampler.resume(aside)
+        if not draft.done: sampler.resume(draft, past)
         drawn += sum(len(s.ids) - before for s in candidates)
     return draft, drawn, read, forking
 

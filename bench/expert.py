@@ -37,7 +37,7 @@ def composed(composer, n, candidates, shown=50):
         requests = [Request(asked[k], SECONDS, SEED + k, candidates=candidates) for k in range(start, min(start + AT_ONCE, n))]
         for piece in composer.compose_batch(requests):
             name = f"expert-{piece.seed - SEED}"
-            yield SourcePiece(name, name, "emopia", "train", "composed", piece.notes, piece.profile.at(0), piece.key)
+            yield SourcePiece(name, name, "emopia", "train", "composed", piece.notes, piece.trajectory.at(0), piece.key)
         if start % (shown//AT_ONCE*AT_ONCE) == 0: print(f"{start} of {n} pieces, {time.process_time():.0f} s", flush=True)
 
 

@@ -1,10 +1,10 @@
 """Whether numpy and the kernel write the same bytes, alone and side by side: every way against numpy, a piece at a time.
 
-Piece i of n has seed i and lasts 180^(x^2) seconds, x = i/(n-1): 1 to 180, most of them short. Odd ones are guided, every
-third is drawn by top_p 0.9, every fifth by min_p 0.05, and profiles are drawn from the whole square. They are composed
-out of order, so that short ones leave while long ones stay. Every way is a process of its own. A digest is of a piece's
-MIDI file and tokens, and of all digests. `referred` counts the tokens that were so close that the referee drew them. Rows
-of other processors stay in the CSV file. Ends with 1 where pieces differ.
+Piece i of n has seed i and lasts 180^(x^2) seconds, x = i/(n-1): 1 to 180, most of them short. Every third is drawn by
+top_p 0.9, every fifth by min_p 0.05, and profiles are drawn from the whole square. They are composed out of order, so
+that short ones leave while long ones stay. Every way is a process of its own. A digest is of a piece's MIDI file and
+tokens, and of all digests. `referred` counts the tokens that were so close that the referee drew them. Rows of other
+processors stay in the CSV file. Ends with 1 where pieces differ.
 Usage: python bench/same_bytes.py [--pieces 200] [--longest 180] [--processes 2] [--out reports/bench/same_bytes.csv]
 """
 import hashlib
@@ -33,7 +33,7 @@ RIGHT = ("numpy", 1) # What the others are compared with
 def requests_of(n, longest):
     "The rule above, (n,)."
     rng, lengths = np.random.default_rng(0), (longest**np.linspace(0, 1, n)**2).round(2)
-    made = [Request(PsychometricProfile(*rng.random(2)), seconds, seed, guidance=1 + 1.0*(seed % 2), top_p=1 if seed % 3 else 0.9,
+    made = [Request(PsychometricProfile(*rng.random(2)), seconds, seed, top_p=1 if seed % 3 else 0.9,
                     min_p=0 if seed % 5 else 0.05) for seed, seconds in enumerate(lengths)]
     return [made[i] for i in rng.permutation(n)]
 

@@ -46,7 +46,7 @@ class Job(Draft):
         super().__init__(request, manner)
         self.report, self.deadline, self.n_reported = report, deadline, 0
         self.unwanted = False # Set at any time, by whoever asked
-        self.gone = False # Set by the engine's thread between two steps, so that both rows of a job leave together
+        self.gone = False # Set by the engine's thread between two steps, so that all candidates of a job leave together
         self.began, self.spent_s = time.monotonic(), 0.0 # CPU seconds, its share of every step
 
     @property
@@ -115,7 +115,7 @@ class Turns:
         jobs, began = [*self.drawn], time.thread_time()
         if jobs: self.chooser.step()
         for job in jobs:
-            job.spent_s += (time.thread_time() - began)*job.n_rows/sum(job.n_rows for job in jobs)
+            job.spent_s += (time.thread_time() - began)*job.candidates/sum(job.candidates for job in jobs)
             if job.done: del self.drawn[job]
             elif self._has_had_its_turn(job) and (self.new or self.aside):
                 self.aside.append(self._end_turn(job))
@@ -132,7 +132,7 @@ class Turns:
 def _begin_turn(turns) -> bool: # Whether there was room, and somebody to begin
     is_new = bool(turns.new) and (turns.in_a_row < IN_A_ROW or not turns.aside)
     waiting = turns.new[0] if is_new else turns.aside[0][0] if turns.aside else None
-    if waiting and turns.drawn and sum(job.n_rows for job in (*turns.drawn, waiting)) > turns.abreast:
+    if waiting and turns.drawn and sum(job.candidates for job in (*turns.drawn, waiting)) > turns.abreast:
         may_wait = [job for job, (_, may_wait) in turns.drawn.items() if may_wait and is_decided(turns.chooser, job)]
         if not (is_new and may_wait): return False
         turns.aside.appendleft(turns._end_turn(may_wait[-1]))
@@ -208,9 +208,9 @@ def take(
     with engine.changed:
         sweep(engine)
         jobs, engine.in_use[number] = [], used
-        while engine.waiting and used <= min(engine.in_use) and used + engine.waiting[0].n_rows <= MAX_ROWS:
+        while engine.waiting and used <= min(engine.in_use) and used + engine.waiting[0].candidates <= MAX_ROWS:
             jobs.append(engine.waiting.popleft())
-            used = engine.in_use[number] = used + jobs[-1].n_rows
+            used = engine.in_use[number] = used + jobs[-1].candidates
         return jobs
 
 def close(
@@ -253,7 +253,7 @@ def _decode(engine, number, jobs):
     weights = engine.composer.weights
     turns = Turns(weights, ABREAST if weights.kernel else MAX_ROWS)
     while True:
-        new = take(engine, number, sum(job.n_rows for job in jobs))
+        new = take(engine, number, sum(job.candidates for job in jobs))
         jobs += new; turns.new.extend(new)
         if not jobs: return
         for job in jobs: job.gone = job.unwanted

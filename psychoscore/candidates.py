@@ -85,7 +85,7 @@ class _Piece: # That is being drawn
     draft: Draft # As far as it is decided
     number: int # Of the segment that is being drawn
     running: "list[Draft]" = field(default_factory=list) # Its candidates; none while it is drawn alone
-    ended: list = field(default_factory=list) # Candidates, and what `Sampler.hold` gave for them
+    ended: list = field(default_factory=list) # Candidates, and what `Sampler.hold` gave; None where one is done
 
     @property
     def is_decided(self) -> bool: # False while there are candidates
@@ -120,11 +120,11 @@ class Chooser:
     def _end_segment(self, piece):
         for draft in [d for d in piece.running if d.done or len(d.starts) > piece.number + 1]:
             piece.running.remove(draft)
-            piece.ended.append((draft, [] if draft.done else self.sampler.hold(draft)))
+            piece.ended.append((draft, None if draft.done else self.sampler.hold(draft)))
         if not piece.running and piece.ended:
-            best, held = min(piece.ended, key=lambda of: (mismatch(of[0], piece.number), of[0].branch))
+            best, past = min(piece.ended, key=lambda of: (mismatch(of[0], piece.number), of[0].branch))
             piece.draft.adopt(best)
-            self.sampler.resume([((piece.draft, hidden), past) for (_, hidden), past in held])
+            if past is not None: self.sampler.resume(piece.draft, past)
             piece.ended = []
         if not piece.running: piece.number = len(piece.draft.starts) - 1
 
@@ -145,7 +145,7 @@ def is_decided(chooser: Chooser, draft: Draft) -> bool:
 def set_aside(
     chooser: Chooser,
     draft: Draft, # Of a piece that is decided
-) -> list: # For `Sampler.resume`
+) -> tuple: # For `go_on`
     "Set a piece aside as it is."
     chooser.pieces = [piece for piece in chooser.pieces if piece.draft is not draft]
     return chooser.sampler.hold(draft)
@@ -153,8 +153,8 @@ def set_aside(
 def go_on(
     chooser: Chooser,
     draft: Draft,
-    held: list, # From `set_aside`
+    past: tuple, # From `set_aside`
 ):
     "Go on with a piece that was set aside."
-    chooser.sampler.resume(held)
+    chooser.sampler.resume(draft, past)
     chooser.pieces.append(_Piece(draft, len(draft.starts) - 1))

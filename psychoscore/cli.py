@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Model', 'Prepared', 'Root', 'Out', 'Split', 'Placement', 'LabelsReading', 'SongBy', 'Figure', 'Steps',
-           'ProcessCount', 'Repeats', 'Length', 'Music', 'AsJson', 'AsCsv', 'Every', 'Table', 'FirstSeed', 'Guidances',
+           'ProcessCount', 'Repeats', 'Length', 'Music', 'AsJson', 'AsCsv', 'Every', 'Table', 'FirstSeed',
            'Temperatures', 'HeardTable', 'Gate', 'about', 'main', 'with_dials', 'with_plan', 'dial_options', 'probe',
            'index', 'search', 'coherence', 'emopia', 'synthesize', 'prepare', 'train', 'pipeline', 'serve', 'compose',
            'listen', 'calibrate', 'explain', 'report', 'validate', 'listening_test']
@@ -577,8 +577,6 @@ Takes = Annotated[int, typer.Option(
 Candidates = Annotated[Optional[int], typer.Option(
     help="Draw this many of each segment, 1 to 16, and keep the one nearest to its plan and profile. "
          "By default as stored with the checkpoint.")]
-GUIDANCE = ("From 0 to 10. 0: the model does not see the profile; 1: as in training; above, for more. "
-            "By default as stored with the checkpoint.")
 FORMATS = ("mid", "wav", "mp3", "musicxml", "png", "json")
 
 # %% ../nbs/running/command.ipynb #805e7260
@@ -595,7 +593,6 @@ Seconds = Annotated[Optional[float], typer.Option(
 Seed = Annotated[Optional[int], typer.Option(help="Same seed, same piece; 0 or more.")]
 Temperature = Annotated[Optional[float], typer.Option(
     help="Of the choice of pitches, 0.05 to 5; follows the profile when not given.")]
-Guidance = Annotated[Optional[float], typer.Option(help=GUIDANCE)]
 TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens that hold this share, 0.01 to 1.")]
 MinP = Annotated[float, typer.Option(
     help="Draw among tokens at least this share, 0 to 0.99, as likely as the likeliest.")]
@@ -642,8 +639,7 @@ def compose(
     dials: dict, *,
     at: At = None, arc: Arc = None,
     seconds: Seconds = None, seed: Seed = None,
-    temperature: Temperature = None, guidance: Guidance = None,
-    top_p: TopP = 1.0, min_p: MinP = 0.0,
+    temperature: Temperature = None, top_p: TopP = 1.0, min_p: MinP = 0.0,
     no_repeat: NoRepeat = 0, candidates: Candidates = None, takes: Takes = 1,
     key: Tonic = None, mode: KeyMode = None,
     plan: dict,
@@ -662,7 +658,7 @@ def compose(
     from psychoscore.request import Request
     _make_room(*out)
     prompt, vary = (_notes_of(path, _limits(no_limits)) for path in (prompt, vary))
-    request = Request(trajectory, seconds, seed, temperature, guidance=guidance, top_p=top_p, min_p=min_p,
+    request = Request(trajectory, seconds, seed, temperature, top_p=top_p, min_p=min_p,
                       no_repeat=no_repeat, key=key, mode=mode, prompt=prompt, vary=vary,
                       keep=Request.keep if keep is None else keep, candidates=candidates, takes=takes, plan=planned)
     from psychoscore.sound import read_soundfont
@@ -730,7 +726,6 @@ def listen(
 
 # %% ../nbs/running/command.ipynb #11b2546d
 FirstSeed = Annotated[int, typer.Option(min=0, help="Of the first piece; the others count on from it.")]
-Guidances = Annotated[Optional[list[float]], typer.Option(help=f"{GUIDANCE} Repeat it to compare.")]
 Temperatures = Annotated[Optional[list[float]], typer.Option(
     help="Of the choice of pitches; follows the profile when not given. Repeat it to compare.")]
 HeardTable = Annotated[Optional[Path], typer.Option(help="Write what was asked and heard of each piece to this CSV.")]
@@ -759,7 +754,6 @@ def calibrate(
     model: Model = None,
     steps: Steps = 5, repeats: Repeats = 8, seconds: Length = 30,
     seed: FirstSeed = 0,
-    guidance: Guidances = None,
     temperature: Temperatures = None,
     takes: Takes = 1,
     processes: ProcessCount = 1,
@@ -770,20 +764,18 @@ def calibrate(
     "Compose over the whole square and compare what was asked for with what is heard."
     _check_figure(figure); _make_room(table); _say_what_is_unheard()
     from psychoscore.compose import Composer
-    from psychoscore.dial import Grid, calibrate as calibrate_dial, compare_settings
+    from psychoscore.dial import Grid, calibrate as calibrate_dial, compare_temperatures
     from psychoscore.gate import measure_gate
     grid = Grid(steps, repeats, seconds, seed)
-    guidances, temperatures = guidance or [None], temperature or [None]
-    composer = Composer.from_pretrained(model)
-    if len(guidances)*len(temperatures) > 1:
+    temperatures, composer = temperature or [None], Composer.from_pretrained(model)
+    if len(temperatures) > 1:
         if gate or figure or table or takes != 1:
-            raise ValueError("--gate, --figure, --table and --takes are for one setting: "
-                             "give one guidance and one temperature")
-        compared = compare_settings(composer, grid, guidances, temperatures, progress=None, processes=processes)
+            raise ValueError("--gate, --figure, --table and --takes are for one setting: give one temperature")
+        compared = compare_temperatures(composer, grid, temperatures, progress=None, processes=processes)
         typer.echo("heard by the listener, since something is to be chosen; the judge answers for one setting\n"
                    + compared.round(3).T.to_string(header=False))
         return
-    wish = dict(guidance=guidances[0], temperature=temperatures[0])
+    wish = dict(temperature=temperatures[0])
     dial = calibrate_dial(composer, grid, progress=None, takes=takes, processes=processes, **wish)
     _tell_dial(dial, seconds, figure, table)
     if gate: _tell_gate(measure_gate(composer, dial, seed, processes, **wish))

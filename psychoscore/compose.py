@@ -34,7 +34,7 @@ def fitting(
     room: int, # Rows of a decoder
 ) -> int:
     "How many of the first fit."
-    return int(np.searchsorted(np.cumsum([draft.n_rows for draft in drafts]), room, side="right"))
+    return int(np.searchsorted(np.cumsum([draft.candidates for draft in drafts]), room, side="right"))
 
 def is_watched() -> bool:
     "Whether a bar is seen as it moves: on a terminal or in a notebook, not in a log file."
@@ -110,7 +110,7 @@ class Composer:
         is_shown = is_watched() if progress is None else progress
         with tqdm(total=len(drafts), unit="piece", desc="compose", disable=not is_shown) as bar:
             while waiting or chooser.pieces:
-                fit = fitting(waiting, MAX_ROWS - sum(piece.draft.n_rows for piece in chooser.pieces))
+                fit = fitting(waiting, MAX_ROWS - sum(piece.draft.candidates for piece in chooser.pieces))
                 new, waiting = waiting[:(fit := max(fit, not chooser.pieces))], waiting[fit:]
                 if new: chooser.add(new)
                 chooser.step()

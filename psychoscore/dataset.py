@@ -682,7 +682,7 @@ def draw_window(
     ids = ids[:mix.context]
     if mix.transpose: ids = transpose_ids(ids, rng.integers(-5, 7))
     if not has_plans(ids): return vary_profile(ids, rng, mix.null_rate, mix.null_one_rate, mix.label_noise)
-    together = min(mix.null_rate, mix.plan_null_rate)/2 # forgotten: the branch that guidance starts from
+    together = min(mix.null_rate, mix.plan_null_rate)/2 # forgotten: music of which nothing is said
     both = rng.random() < together
     def alone(rate): return 1.0 if both else (rate - together)/(1 - together) # so that each is forgotten at its rate
     ids = vary_plan(ids, rng, alone(mix.plan_null_rate), mix.plan_null_one_rate, mix.plan_noise)

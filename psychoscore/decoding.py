@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 from .decoder import Decoder, Weights, make_weights
 from .kernel import KernelDecoder, KernelWeights, choose_kernel, make_kernel_weights
-from .tokens import EOS, NULLED, VOCABULARY, segment_starts, window
+from .tokens import EOS, VOCABULARY, segment_starts, window
 from .weights import LlamaWeights
 
 # %% ../nbs/composing/decoding.ipynb #446a93f2
@@ -58,11 +58,10 @@ class Sequence:
         temperature: float = 1.0,
         top_p: float = 1.0,
         min_p: float = 0.0,
-        guidance: float = 1.0, # 1 samples the model as it is, and costs nothing
     ):
         self.ids, self.view = list(ids), list(ids) # All tokens, and those the model sees
-        self.noise, self.temperature, self.top_p, self.min_p = Noise(seed), temperature, top_p, min_p
-        self.guidance, self.branch = guidance, 0
+        self.noise, self.branch = Noise(seed), 0
+        self.temperature, self.top_p, self.min_p = temperature, top_p, min_p
 
     def append(self, tokens: "list[int]"):
         "Write tokens down, drawn or given."
@@ -126,7 +125,7 @@ def draw(
     scaled[~allowed] = -np.inf
     for row, s in enumerate(sequences):
         if s.top_p < 1 or s.min_p > 0:
-            kept = truncate(scaled[row], s.top_p, s.min_p, slack*_reach(s)*s.magnifies)
+            kept = truncate(scaled[row], s.top_p, s.min_p, slack*s.magnifies)
             scaled[row, ~kept] = -np.inf
     scaled += noise
     winners = scaled.argmax(1)
@@ -134,9 +133,6 @@ def draw(
     scaled[rows, winners] = -np.inf
     with np.errstate(invalid="ignore"): # where strict truncation leaves nothing
         return winners, (best - scaled.max(1))/magnifies
-
-def _reach(sequence): # How much guidance magnifies an error of the logits
-    return abs(sequence.guidance) + abs(1 - sequence.guidance)
 
 # %% ../nbs/composing/decoding.ipynb #53b56722
 class _laid_out(cached_property):
@@ -187,32 +183,28 @@ class Sampler:
     "Draws the tokens of many sequences side by side."
     def __init__(self, weights: Precisions, margin: float = MARGIN):
         self.weights, self.decoder, self.margin = weights, weights.decoder(), margin
+        self.sequences = [] # Of each row of the decoder
         self.decisions = self.close_calls = 0 # Tokens drawn, and how many of them by the referee
-        self._arrange([])
 
     def add(self, sequences: "list[Sequence]"):
         "Take in sequences; each needs two tokens or more to begin with."
         for s in sequences: self._fit(s) # a prompt may be long
-        new = [(s, hidden) for s in sequences for hidden in _passes(s)]
-        self.decoder.prefill([_seen(*row)[:-1] for row in new])
-        self._arrange(self.rows + new)
+        self.decoder.prefill([s.view[:-1] for s in sequences])
+        self.sequences += sequences
 
     def step(self):
         "Feed one token of every sequence, draw where all are fed, and let go of those that are done."
         self._slide(self.sequences)
         fed = self.decoder.lengths.tolist()
-        tokens = np.array([s.view[n] for (s, _), n in zip(self.rows, fed)])
-        logits = _of_all_tokens(self.decoder.step(np.where(self.hidden, NULLED[tokens], tokens)))
-        due = [i for i, (s, given) in enumerate(zip(self.sequences, self.given)) if fed[given] + 1 == len(s.view)]
-        if due:
-            sequences = [self.sequences[i] for i in due]
-            guidance = np.array([[s.guidance] for s in sequences])
-            self._draw(sequences, _guided(guidance, logits[self.given[due]], logits[self.null[due]]))
-        if done := [s for s in self.sequences if s.done]: self.drop(*done)
+        tokens = np.array([s.view[n] for s, n in zip(self.sequences, fed)])
+        logits = _of_all_tokens(self.decoder.step(tokens))
+        due = [row for row, (s, n) in enumerate(zip(self.sequences, fed)) if n + 1 == len(s.view)]
+        if due: self._draw([self.sequences[row] for row in due], logits[due])
+        self.drop(*[s for s in self.sequences if s.done])
 
     def drop(self, *sequences: Sequence):
         "Let go of sequences, whether they are done or not."
-        self._remove(sequences, self.decoder.drop)
+        for s in sequences: self._remove(s, self.decoder.drop)
 
     def fork(self,
         sequence: Sequence, # One of `sequences`
@@ -221,44 +213,33 @@ class Sampler:
         "Let candidates go on from one sequence, under noise of their own."
         self._slide([sequence], room=self.weights.context//4)
         copies = [sequence.fork(branch) for branch in range(1, n)]
-        sequence.branch, added = 0, []
-        for i, (s, hidden) in enumerate(self.rows):
-            if s is sequence: self.decoder.fork(i, n - 1); added += [(copy, hidden) for copy in copies]
-        self._arrange(self.rows + added)
+        sequence.branch = 0
+        self.decoder.fork(self.sequences.index(sequence), n - 1)
+        self.sequences += copies
         return [sequence, *copies]
 
     def is_fed(self, sequence: Sequence) -> bool:
         "Whether the next step draws a token of it."
-        row = next(i for i, (s, hidden) in enumerate(self.rows) if s is sequence and not hidden)
-        return self.decoder.lengths[row] + 1 == len(sequence.view)
+        return self.decoder.lengths[self.sequences.index(sequence)] + 1 == len(sequence.view)
 
-    def hold(self, sequence: Sequence) -> list: # For `resume`
+    def hold(self, sequence: Sequence) -> tuple: # What was read of it, for `resume`
         "Set a sequence aside as it is."
-        return self._remove([sequence], self.decoder.take)
+        return self._remove(sequence, self.decoder.take)
 
     def resume(self,
-        held: list, # From `hold`
+        sequence: Sequence,
+        past: tuple, # From `hold`
     ):
         "Go on with a sequence that was set aside."
-        for _, past in held: self.decoder.put(past)
-        self._arrange(self.rows + [row for row, _ in held])
+        self.decoder.put(past)
+        self.sequences.append(sequence)
 
-    def _arrange(self, rows):
-        "Note which rows of the decoder belong to which sequence."
-        self.rows = rows # (sequence, whether its profile is hidden) of each row
-        self.hidden = np.array([hidden for _, hidden in rows], bool)
-        self.sequences = [s for s, hidden in rows if not hidden] # Each once
-        self.given = np.flatnonzero(~self.hidden) # Its row
-        row_of = {id(s): i for i, (s, _) in sorted(enumerate(rows), key=lambda row: self.hidden[row[0]])}
-        self.null = np.array([row_of[id(s)] for s in self.sequences], int) # Its hidden row, or its only one
-
-    def _remove(self, sequences, out):
-        "Take rows out of the decoder; each with what `out` returns."
-        rows, gone = list(self.rows), []
-        for i in range(len(rows) - 1, -1, -1):
-            if any(rows[i][0] is s for s in sequences): gone.append((rows[i], out(i))); rows[i] = rows[-1]; rows.pop()
-        self._arrange(rows)
-        return gone
+    def _remove(self, sequence, out):
+        "Take a row out of the decoder, and return what `out` returns; the last one takes its place."
+        row = self.sequences.index(sequence)
+        past, last = out(row), self.sequences.pop()
+        if last is not sequence: self.sequences[row] = last
+        return past
 
     def _fit(self, sequence, room=0) -> bool: # Whether it had to
         "Forget the older segments of a sequence that outgrows the context, or would with so many tokens more."
@@ -270,14 +251,13 @@ class Sampler:
         return True
 
     def _slide(self, sequences, room=0):
-        grown = {id(s) for s in sequences if self._fit(s, room)}
-        full = [i for i, (s, _) in enumerate(self.rows) if id(s) in grown]
-        if full: self.decoder.prefill([_seen(*self.rows[i])[:-1] for i in full], full)
+        grown = [s for s in sequences if self._fit(s, room)]
+        if grown: self.decoder.prefill([s.view[:-1] for s in grown], [self.sequences.index(s) for s in grown])
 
     def _draw(self, due, logits):
         allowed, noise = np.stack([s.allowed() for s in due]), np.stack([s.noise.at(s.place, s.branch) for s in due])
         winners, lead = draw(due, logits, allowed, noise, self.margin)
-        close = lead < self.margin*np.array([_reach(s) for s in due])
+        close = lead < self.margin
         if any(s.top_p < 1 or s.min_p > 0 for s in due):
             close |= winners != draw(due, logits, allowed, noise, -self.margin)[0]
         for i in np.flatnonzero(close):
@@ -287,19 +267,9 @@ class Sampler:
 
     def _referee(self, sequence):
         "Logits after a sequence from its tokens alone, (1, V) float64."
-        exact = Decoder(self.weights.double).prefill([_seen(sequence, hidden) for hidden in _passes(sequence)])
-        exact = _of_all_tokens(exact)
-        return _guided(sequence.guidance, exact[:1], exact[-1:])
-
-def _passes(sequence): # Whether the profile is hidden, for each row it takes
-    return (False, True) if sequence.guidance != 1 else (False,)
-
-def _seen(sequence, hidden): return NULLED[sequence.view] if hidden else np.array(sequence.view)
+        return _of_all_tokens(Decoder(self.weights.double).prefill([sequence.view]))
 
 def _of_all_tokens(logits): # A model without plans has none to draw
     every = np.full((len(logits), len(VOCABULARY)), -1e9)
     every[:, :logits.shape[1]] = logits
     return every
-
-def _guided(guidance, given, null): # exact at 0, and at 1 where both are the same row
-    return null + guidance*(given - null)

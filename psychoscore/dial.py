@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AXES', 'HEARD', 'CORNERS', 'Grid', 'compose_shared', 'compose_grid', 'hear', 'rank', 'monotonicity', 'corner_hits',
            'corner_accuracy', 'dial_figures', 'summarise_dial', 'distance', 'distances_to_real', 'Dial', 'calibrate',
-           'compare_settings', 'plot_dial', 'draw_arrows']
+           'compare_temperatures', 'plot_dial', 'draw_arrows']
 
 # %% ../nbs/judging/dial.ipynb #7d2ccd31
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def compose_grid(
     progress: bool|None = False, # Show a bar; None: on a terminal and in a notebook
     takes: int = 1, # Of which the listener keeps one, for each piece
     processes: int = 1, # Among which the work is shared
-    **options, # Of `Request`, such as guidance or temperature
+    **options, # Of `Request`, such as temperature
 ) -> "tuple[pd.DataFrame, list[Piece], list[Piece]]": # What was asked for, what was kept, and the first takes
     "Compose a piece for every row of the grid."
     asked = grid.asked()
@@ -240,25 +240,21 @@ def calibrate(
     return measure(kept, measure(first) if takes > 1 else None)
 
 # %% ../nbs/judging/dial.ipynb #feca2b3e
-def compare_settings(
+def compare_temperatures(
     composer: Composer,
     grid: Grid,
-    guidances: "list[float|None]", # None is the composer's
     temperatures: "list[float|None]", # None follows the profile
     progress: bool|None = False, # As for `compose_grid`
     processes: int = 1, # Among which composing is shared
-) -> pd.DataFrame: # A row a setting, the figures of the dial and the mean distance to real music; by the listener
-    "Measure several settings, to choose one."
+) -> pd.DataFrame: # A row a temperature, the figures of the dial and the mean distance to real music; by the listener
+    "Measure several temperatures, to choose one."
     rows = []
-    for guidance in guidances:
-        for temperature in temperatures:
-            made = compose_grid(composer, grid, progress, processes=processes, guidance=guidance,
-                                temperature=temperature)
-            heard, real = hear(*made[:2], "listener"), reference()["train"]
-            far = np.mean([distance(heard[f].to_numpy(), real[f].to_numpy()) for f in STATISTICS.values()])
-            rows.append({"guidance": composer.sampling.guidance if guidance is None else guidance,
-                         "temperature": temperature, **{name: f(heard) for name, f in dial_figures().items()},
-                         "distance to real": far})
+    for temperature in temperatures:
+        asked, pieces, _ = compose_grid(composer, grid, progress, processes=processes, temperature=temperature)
+        heard, real = hear(asked, pieces, "listener"), reference()["train"]
+        far = np.mean([distance(heard[f].to_numpy(), real[f].to_numpy()) for f in STATISTICS.values()])
+        rows.append({"temperature": temperature, **{name: f(heard) for name, f in dial_figures().items()},
+                     "distance to real": far})
     return pd.DataFrame(rows)
 
 # %% ../nbs/judging/dial.ipynb #ebf0f757

@@ -30,9 +30,8 @@ from .tokens import (
 class Sampling:
     "How a checkpoint is sampled; the defaults take the model as it is."
     candidates: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)] = 1 # Of each segment, of requests that give none
-    guidance: Annotated[float, Field(ge=0, le=10)] = 1.0 # Of requests that give none
 
-OF_FIRST_VERSION = {"haste", "touch", "duration_temperature"} # What 0.1 was sampled with, too
+OF_FIRST_VERSION = {"haste", "touch", "duration_temperature", "guidance"} # What 0.1 was sampled with, too
 
 def read_sampling(
     about: "dict[str, Any]", # psychoscore.json
@@ -145,8 +144,7 @@ class Draft(Sequence):
         if self.candidates > 1 and not manner.plans: raise ValueError(NOT_COMPARED)
         if request.plan and not manner.plans: raise ValueError(NO_PLANS)
         opening = [BOS, FIRST["SOURCE"] + SOURCES.index("emopia")]
-        guidance = manner.sampling.guidance if request.guidance is None else request.guidance
-        super().__init__(opening, request.seed, top_p=request.top_p, min_p=request.min_p, guidance=guidance)
+        super().__init__(opening, request.seed, top_p=request.top_p, min_p=request.min_p)
         self.request, self.manner = request, manner
         self.temperatures, self.starts = [], [] # Per segment; where each begins in `ids`
         self.rest = -request.steps % SEGMENT_STEPS # Silence before the piece, steps
@@ -248,11 +246,6 @@ class Draft(Sequence):
     def place(self) -> "tuple[int, int, int]": # Segment, step in it, pitch below
         "Where the next token stands, which decides its noise."
         return len(self.starts), self.grammar.position, self.grammar.pitch + 1
-
-    @property
-    def n_rows(self) -> int: # With guidance, a candidate takes one more, which does not see the profile
-        "How many rows of a decoder it may come to take."
-        return self.candidates*(1 if self.guidance == 1 else 2)
 
     def scaled(self, logits: np.ndarray, allowed: np.ndarray) -> np.ndarray: # (V,), (V,) bool -> (V,)
         "Plans, velocities and durations as they are, waits and pitches by two functions."

@@ -93,14 +93,12 @@ class Play:
         self.arc = widgets.Checkbox(False, description="draw an arc: drag a path", indent=False, layout=FITTING)
         self.seconds = widgets.FloatSlider(20, min=4, max=120, step=1, description="seconds", **wide)
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)
-        own = self.composer.sampling.guidance
-        self.guidance = widgets.FloatSlider(own, min=0, max=max(5, own), step=0.1, description="guidance", **wide)
         self.key = widgets.Dropdown(options=["any", *TONICS], description="key", **wide)
         self.button = widgets.Button(description="Compose", button_style="primary")
         self.shown = widgets.VBox()
         widgets.link((self.arc, "value"), (self.pad, "drawing"))
         self.button.on_click(lambda _: self.compose())
-        asked = [*self.further.values(), self.arc, self.seconds, self.seed, self.guidance, self.key]
+        asked = [*self.further.values(), self.arc, self.seconds, self.seed, self.key]
         options = widgets.VBox([*asked, self.button])
         beside = widgets.HBox([self.pad, options], layout=widgets.Layout(flex_flow="row wrap", grid_gap="0.5rem 1rem"))
         self.widget = widgets.VBox([beside, self.shown])
@@ -110,8 +108,7 @@ class Play:
         request = self.pad.request(self.seconds.value, **{name: slider.value for name, slider in self.further.items()})
         key = None if self.key.value == "any" else self.key.value # a menu shows None as nothing chosen
         self.button.disabled = True
-        seconds, seed, guidance = self.seconds.value, self.seed.value, self.guidance.value
-        try: piece = self.composer.compose(request, seconds, seed, guidance=guidance, key=key)
+        try: piece = self.composer.compose(request, self.seconds.value, self.seed.value, key=key)
         finally: self.button.disabled = False
         self.pieces.append(piece)
         self.pad.measured = {name: heard.value for name, heard in estimate_profile(piece.notes)._asdict().items()}

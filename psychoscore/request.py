@@ -22,14 +22,14 @@ if TYPE_CHECKING: from pandas import DataFrame # a request needs none
 else: DataFrame = Any # what reads hints at run time, as the docs do, finds the name
 
 # %% ../nbs/composing/request.ipynb #dccab9a8
-_RANGES = {"seconds": (1, 3600), "temperature": (0.05, 5), "guidance": (0, 10),
-           "top_p": (0.01, 1), "min_p": (0, 0.99), "keep": (0, 20)} # Least and most
+_RANGES = {"seconds": (1, 3600), "temperature": (0.05, 5), "top_p": (0.01, 1), "min_p": (0, 0.99),
+           "keep": (0, 20)} # Least and most
 MAX_SECONDS, MAX_TAKES, MAX_CANDIDATES = _RANGES["seconds"][1], 32, 16
 
 def _check_numbers(request):
     for name, (low, high) in _RANGES.items():
         value = getattr(request, name)
-        if value is None and name in ("temperature", "guidance"): continue
+        if value is None and name == "temperature": continue
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not low <= value <= high:
             raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
     no_repeat, seed = request.no_repeat, request.seed
@@ -86,7 +86,6 @@ class Request(ByValue):
     use_dynamic_temperature: bool = True # Whether a temperature that is not given follows the profile; else it is 1
     key: str|None = None # Tonic such as "C", "F#" or "Bb", spelled as given; drawn when not given
     mode: str|None = None # "major" or "minor"; up to the model when not given
-    guidance: float|None = None # 0: the model sees no profile; 1: as in training, cheaper; above: more; its own when not given
     top_p: float = 1.0 # Draw among the likeliest tokens that hold this share
     min_p: float = 0.0 # Draw among tokens at least this share as likely as the likeliest
     prompt: np.ndarray|None = None # Notes to go on from; they open the piece, which sounds in their key
@@ -250,7 +249,7 @@ def _asked(row: "dict[str, Any]") -> "dict[str, Any]": # For a `Request`
     return row | {"profile": PsychometricProfile(**profile)}
 
 # %% ../nbs/composing/request.ipynb #comndco1
-_ON_A_LINE = {"temperature", "key", "mode", "guidance", "top_p", "min_p", "no_repeat", "candidates", "takes", "keep"}
+_ON_A_LINE = {"temperature", "key", "mode", "top_p", "min_p", "no_repeat", "candidates", "takes", "keep"}
 
 def command_options(request: Request) -> "list[str]": # For `psychoscore compose`
     "Write a request as options of the command, numbers to the last digit."

@@ -43,7 +43,7 @@ EXAMPLES = {
     "a steady profile": {"value": {"profile": _example(0.8, 0.2), "seconds": 10, "seed": 7}},
     "an arc that resolves": {"value": {
         "trajectory": [{"seconds": 0, "profile": _example(0.9, 0.7)}, {"seconds": 10, "profile": _example(0.2, 0.3)}],
-        "seconds": 12, "seed": 7, "key": "D", "mode": "minor", "guidance": 2.0}},
+        "seconds": 12, "seed": 7, "key": "D", "mode": "minor", "candidates": 2}},
 }
 
 class Keyframe(BaseModel):
@@ -81,9 +81,6 @@ class ComposeRequest(BaseModel):
         ge=0.05, le=5, description="of the choice of pitches; follows the profile when not given")]|None = None
     use_dynamic_temperature: Annotated[bool, Field(
         strict=True, description="whether a temperature that is not given follows the profile; else it is 1")] = True
-    guidance: Annotated[Number, Field(
-        ge=0, le=10, description="0: the model does not see the profile; 1: as in training; above, for more; "
-                                 "the model's own when not given, see /v1/model")]|None = None
     seed: Annotated[int, Field(
         strict=True, ge=0, le=MAX_SEED, description="same seed, same bytes; drawn when not given")]|None = None
     key: Annotated[Literal[tuple(TONICS)], Field(description="tonic; drawn when not given")]|None = None
@@ -114,7 +111,7 @@ class SearchRequest(BaseModel):
     k: Annotated[int, Field(strict=True, ge=1, le=100, description="how many")] = 10
 
 # %% ../nbs/serving/schemas.ipynb #669c0bfd
-DIGITS, FINER = 3, {"notes": 5, "sampling": 9} # Decimals of a number; of those below a name
+DIGITS, FINER = 3, {"notes": 5} # Decimals of a number; of those below a name
 
 def rounded(
     value: Any, # What JSON can say
@@ -276,7 +273,7 @@ def make_request(
     try: profile = as_asked(body)
     except ValueError as error: raise FieldError("trajectory", str(error)) from None
     try: request = Request(profile, body.seconds, body.seed, body.temperature, body.use_dynamic_temperature, body.key,
-                           body.mode, body.guidance, prompt=prompt, plan=body.plan, candidates=candidates)
+                           body.mode, prompt=prompt, plan=body.plan, candidates=candidates)
     except ValueError as error: raise FieldError(re.match("[a-z_.]+", str(error))[0], str(error)) from None
     if prompt is not None: check_prompt(prompt, request.steps)
     return request

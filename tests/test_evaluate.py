@@ -98,8 +98,8 @@ def test_listening_imports_neither_torch_nor_sklearn(tmp_path):
     (["calibrate", "--repeats", "0"], "'--repeats': must be at least 1"),
     (["calibrate", "--seconds", "1", "--steps", "2"], "'--seconds': must be at least 4"),
     (["calibrate", "--takes", "0"], "takes must be a whole number from 1 to 32"),
-    (["calibrate", "--takes", "2", "--guidance", "1", "--guidance", "2"], "--takes are for one setting"),
-    (["calibrate", "--temperature", "0.9", "--temperature", "1", "--gate"], "give one guidance and one temperature"),
+    (["calibrate", "--takes", "2", "--temperature", "0.9", "--temperature", "1"], "--takes are for one setting"),
+    (["calibrate", "--temperature", "0.9", "--temperature", "1", "--gate"], "give one temperature"),
     (["calibrate", "--schedule", "constant"], "--schedule"),
     (["compose", "--trauma", "0.5", "--takes", "33", "-o", "a.mid"], "takes must be a whole number from 1 to 32"),
     (["explain", "--trauma", "0.5"], "--entropy"),
@@ -141,7 +141,7 @@ def test_the_commands_of_a_report_compose_its_misses_to_the_byte(tmp_path, data,
     monkeypatch.chdir(tmp_path)
     save_model(make_model(ModelConfig(width=32, layers=1, heads=2, mlp_width=32)), "my model", dict(key_relative=True, data_sha256="0"*64, tokens=0))
     composer = Composer.from_pretrained("my model")
-    asked, pieces, _ = compose_grid(composer, Grid(steps=4, repeats=1, seconds=4.2), takes=2, guidance=3, temperature=0.9, key="Db", no_repeat=4)
+    asked, pieces, _ = compose_grid(composer, Grid(steps=4, repeats=1, seconds=4.2), takes=2, min_p=0.05, temperature=0.9, key="Db", no_repeat=4)
     composed = ComposedProtocol(Protocol("development", 0, 4, 1, 4.2, takes=1, arcs=0), asked, pieces, asked.iloc[:0], [], {})
     report, heard = make_report(composer, PreparedDataset(data), composed.protocol, judges(), composed, n_bootstrap=2)
     written = report_page(report)
@@ -172,11 +172,11 @@ def test_explain_says_what_moves(command):
     assert "\ntrauma 0.20 to 0.80: " in result.stdout and "\nentropy 0.60 to 1.00: " in result.stdout
 
 
-def test_several_settings_are_heard_by_the_listener(command):
-    result = command("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--guidance", 1, "--guidance", 2, "--temperature", 1, "--temperature", 0.8)
+def test_several_temperatures_are_heard_by_the_listener(command):
+    result = command("calibrate", "--steps", 2, "--repeats", 1, "--seconds", 4, "--temperature", 1, "--temperature", 0.8)
     assert result.returncode == 0 and "heard by the listener" in result.stdout and "distance to real" in result.stdout
-    settings = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line.startswith(("guidance", "temperature")))
-    assert list(map(float, settings["guidance"].split())) == [1, 1, 2, 2] and list(map(float, settings["temperature"].split())) == [1, 0.8]*2
+    [temperatures] = [line for line in result.stdout.splitlines() if line.startswith("temperature")]
+    assert list(map(float, temperatures.split()[1:])) == [1, 0.8]
 
 
 def test_scores_of_another_world_are_still_ranked():

@@ -53,7 +53,7 @@ def composed() -> str:
     requests = [
         Request(HURT, seconds=10, seed=1), Request(CALM, seconds=6, seed=2, key="Db", mode="minor"),
         Request([(0, HURT), (8, CALM)], seconds=12, seed=3), Request(arc="storm", seconds=10, seed=4),
-        Request(CALM, seconds=6, seed=5, guidance=0), Request(HURT, seconds=6, seed=6, guidance=1, temperature=0.8),
+        Request(CALM, seconds=6, seed=5, candidates=1), Request(HURT, seconds=6, seed=6, temperature=0.8),
         Request(HURT, seconds=6, seed=7, top_p=0.9, min_p=0.02, no_repeat=4), Request(CALM, seconds=6, seed=8, takes=3),
         Request(HURT, seconds=10, seed=9, prompt=prompt), Request(CALM, seconds=8, seed=10, vary=examples()[1]),
         Request(PsychometricProfile(), seconds=6, seed=11, use_dynamic_temperature=False, candidates=2, plan={"density": 6}),

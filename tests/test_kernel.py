@@ -23,8 +23,8 @@ ROOT = Path(__file__).parent.parent
 SETS = _instruction_sets()
 kernel = pytest.mark.skipif(not SETS, reason=f"no kernel here: {choose_kernel().why}")
 compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-REQUESTS = [Request(PsychometricProfile(trauma, entropy), seconds, seed, guidance=guidance)
-            for seed, (trauma, entropy, seconds, guidance) in enumerate([(0, 0, 1, 1), (1, 0, 6, 2), (0, 1, 12, 2), (1, 1, 4, 3), (0.5, 0.5, 45, 2)])]
+REQUESTS = [Request(PsychometricProfile(trauma, entropy), seconds, seed)
+            for seed, (trauma, entropy, seconds) in enumerate([(0, 0, 1), (1, 0, 6), (0, 1, 12), (1, 1, 4), (0.5, 0.5, 45)])]
 
 
 @pytest.fixture

@@ -86,10 +86,9 @@ def test_a_prompt_is_described_not_planned(model, planner):
         assert np.array_equal(piece.notes["pitch"][:20], tune["pitch"][:20])
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_the_same_bytes_whoever_decodes(model, planner, guidance, monkeypatch):
+def test_the_same_bytes_whoever_decodes(model, planner, monkeypatch):
     "numpy, every instruction set that is here, alone and in a batch."
-    wishes = [Request(PsychometricProfile(t, e), seconds, seed, guidance=guidance) for t, e, seconds, seed in ((0.1, 0.9, 6, 0), (0.9, 0.2, 13, 1), (None, 0.5, 9, 2))]
+    wishes = [Request(PsychometricProfile(t, e), seconds, seed) for t, e, seconds, seed in ((0.1, 0.9, 6, 0), (0.9, 0.2, 13, 1), (None, 0.5, 9, 2))]
     said = {}
     for name in ["numpy", *filter(None, [choose_kernel().name]), "avx2"]:
         monkeypatch.setenv(ENVIRONMENT, name)
@@ -120,12 +119,11 @@ def test_models_without_plans_have_none(planner):
     assert piece.ids.max() < old.llama.shape.vocabulary
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_candidates_come_nearer_to_their_plan(model, planner, guidance):
+def test_candidates_come_nearer_to_their_plan(model, planner):
     "Each segment is the nearest of its candidates; a piece does not depend on its company, and a stream is the piece."
     from psychoscore.candidates import mismatch
     made, profile = composer(model, planner), PsychometricProfile(0.4, 0.7)
-    wishes = [Request(profile, 12, seed, candidates=n, guidance=guidance) for seed in range(2) for n in (1, 6)]
+    wishes = [Request(profile, 12, seed, candidates=n) for seed in range(2) for n in (1, 6)]
     def away(wish):
         draft = made.draft(wish.again(candidates=1))
         draft.ids = made.compose_batch([wish])[0].ids.tolist()
@@ -134,7 +132,7 @@ def test_candidates_come_nearer_to_their_plan(model, planner, guidance):
     alone = [made.compose_batch([wish])[0] for wish in wishes]
     assert [p.ids.tobytes() for p in made.compose_batch(wishes)] == [p.ids.tobytes() for p in alone]
     assert np.mean([away(w) for w in wishes[1::2]]) < np.mean([away(w) for w in wishes[::2]]) - 0.02
-    stream = made.stream(profile, 12, seed=1, candidates=6, guidance=guidance)
+    stream = made.stream(profile, 12, seed=1, candidates=6)
     while True:
         try: next(stream)
         except StopIteration as over: piece = over.value; break
@@ -276,7 +274,7 @@ def test_over_http(model, planner):
 def test_a_newcomer_does_not_break_into_candidates(model, planner):
     "Jobs with candidates take turns with those that come at any moment; every piece is what it is alone."
     made = composer(model, planner)
-    wishes = [Request(PsychometricProfile(0.4, 0.6), 12, seed, candidates=n, guidance=1.0) for seed, n in ((0, 4), (1, 4), (2, 4), (3, 1), (4, 2))]
+    wishes = [Request(PsychometricProfile(0.4, 0.6), 12, seed, candidates=n) for seed, n in ((0, 4), (1, 4), (2, 4), (3, 1), (4, 2))]
     alone = [made.compose_batch([wish])[0].ids.tolist() for wish in wishes]
     jobs = [Job(wish, made.manner, lambda part: None) for wish in wishes]
     for apart in (7, 40, 90):  # steps from one newcomer to the next
@@ -285,7 +283,7 @@ def test_a_newcomer_does_not_break_into_candidates(model, planner):
             if step % apart == 0 and step//apart < len(jobs): turns.new.append(jobs[step//apart])
             if step and all(job.done for job in jobs): break
             turns.step()
-        assert [job.ids for job in jobs] == alone and not turns.chooser.sampler.rows
+        assert [job.ids for job in jobs] == alone and not turns.chooser.sampler.sequences
     spent = {job.request.candidates: job.spent_s for job in jobs[3:]}
     assert all(seconds > 0 for seconds in spent.values())
 

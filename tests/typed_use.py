@@ -44,16 +44,16 @@ temperature: float = calculate_dynamic_temperature(profile)
 composer = Composer.from_pretrained()
 piece: Piece = composer.compose(profile, seconds=30, seed=0, key="D")
 named: Piece = composer.compose(arc="healing", takes=8, key="Db")
-table: list[Piece] = composer.compose_many(pd.DataFrame({"trauma": [0.8]}), seed=0, guidance=1.5)
+table: list[Piece] = composer.compose_many(pd.DataFrame({"trauma": [0.8]}), seed=0, candidates=2)
 again: str = composer.command(named)
 worded: Piece = composer.compose(profile, plan={"density": 6.0, "loudness": [(0, 40), (30, 90)]})
 asked_and_played: pd.DataFrame = worded.plan
 pieces: list[Piece] = composer.compose_batch([Request(profile), Request(arc, seconds=10)])
 kept: Piece = best_of(composer.compose_batch([Request(profile)]))
 segments: list[Segment] = list(composer.stream(arc, seconds=20, seed=1))
-guidance: float = composer.sampling.guidance
+candidates: int = composer.sampling.candidates
 plain: Composer = Composer(composer.model, composer.about | {"sampling": {}})
-asked = Request(profile, temperature=0.9, guidance=0)
+asked = Request(profile, temperature=0.9, candidates=1)
 own = Composer(*load_model("runs/own"))
 varied: Piece = own.vary(piece, PsychometricProfile(0.1, 0.2))
 shared: float = shared_notes(piece.notes, varied.notes)
@@ -94,7 +94,7 @@ estimate_profile(30)  # type: ignore[arg-type]
 composer.compose(profile, seconds="30")  # type: ignore[arg-type]
 piece.plot("piece.png")  # type: ignore[arg-type]
 composer.compose(profile, plan={"density": "high"})  # type: ignore[dict-item]
-composer.compose(profile, guidence=2)  # type: ignore[call-arg]
+composer.compose(profile, candidate=2)  # type: ignore[call-arg]
 composer.stream(profile, key=1)  # type: ignore[arg-type]
 composer.vary(piece, 0.5)  # type: ignore[arg-type]
 Composer("runs/own", {})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-// What can be asked for, with what holds when it is not. Follows request.py; guidance and takes are not for the page.
+// What can be asked for, with what holds when it is not. Follows request.py; takes are not for the page.
 
 import { rint } from "./arrays.js";
 import { KEEP, MAX_CANDIDATES, MODES, RANGES, STEP_S } from "./constants.js";
