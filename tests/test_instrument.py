@@ -63,15 +63,16 @@ def browser():
         browser.close()
 
 
-def opened(browser, home, fragment="", **how):
+def opened(browser, home, fragment="", script="", **how):
     "A page of its own, with every console error and every request to another host noted."
     context = browser.new_context(**dict(viewport=dict(width=1100, height=900), accept_downloads=True) | how)
     page = context.new_page()
-    page.wrong = []
+    page.wrong, page.asked = [], []
     page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: page.wrong.append(str(e)))
     context.on("request", lambda r: None if r.url.startswith((home, "blob:")) else page.wrong.append(f"asks {r.url}"))
-    page.add_init_script(STRUCK)
+    context.on("request", lambda r: page.asked.append(r.url))
+    page.add_init_script(STRUCK + script)
     page.goto(home + fragment)
     page.wait_for_selector(".thumb")
     page.evaluate("async () => { window.player = (await import('./page/player.js')).player; }")
@@ -399,16 +400,12 @@ def test_nothing_is_in_the_way_of_anybody(browser, site, axe):
 
 
 def test_who_saves_data_fetches_no_model_before_the_first_touch(browser, site):
-    page, asked = opened(browser, site.home), []
-    page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } });")
-    page.context.on("request", lambda r: asked.append(r.url))
-    page.reload()
-    page.wait_for_selector(".thumb")
+    page = opened(browser, site.home, script="Object.defineProperty(navigator, 'connection', { value: { saveData: true } });")
     page.wait_for_timeout(1000)
-    assert asked and not [url for url in asked if url.endswith((".safetensors", ".ogg"))]
+    assert page.asked and not [url for url in page.asked if url.endswith((".safetensors", ".ogg"))]
     press(page, 0.5, 0.5)
     until(page, SOUNDS)
-    assert len([url for url in asked if url.endswith(".ogg")]) < 30 and page.wrong == []
+    assert [url for url in page.asked if url.endswith(".safetensors")] and len({url for url in page.asked if url.endswith(".ogg")}) < 30 and page.wrong == []
     page.context.close()
 
 
