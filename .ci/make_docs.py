@@ -21,6 +21,7 @@ SECTIONS = {"Start": "index.ipynb tutorials/*.ipynb", "How to": "howto/*.ipynb",
             "The six chapters": "[0-9]*.ipynb"} | {f"{name.capitalize()}": f"{name}/*.ipynb" for name in
             ("music", "pairs", "learning", "hearing", "composing", "judging", "serving", "running")}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+INSTRUMENT = re.compile(r"\*\*\[[^\]]*\]\([^)]*/play/index\.html\)\*\*")
 ALONE = re.compile(r"^\s*(?:[-*] )?\[([^\]]*)\]\(([^)\s]+\.mid)\)(.*)$")
 
 
@@ -93,13 +94,15 @@ class Links:
     def relative(self, path: str, page: str) -> str: return posixpath.relpath(path, posixpath.dirname(page) or ".")
 
     def rewrite(self, text: str, source: str, page: str) -> str:
-        "All links of a Markdown text; a line that only links to a MIDI file becomes a player."
+        "All links of a Markdown text; a line that only links to a MIDI file becomes a player, and the landing page holds the instrument."
         lines, fenced = [], False
         for line in text.split("\n"):
             fenced ^= line.lstrip().startswith("```")
             alone = None if fenced else ALONE.match(line)
             if alone: line = self.player(*alone.groups(), source, page)
-            elif not fenced: line = LINK.sub(lambda m: f"{m[1]}[{m[2]}]({self.target(m[3], source, page)})", line)
+            elif not fenced:
+                framed = '\n\n<iframe class="instrument" src="play/index.html" title="The instrument"></iframe>\n' if page == "index.ipynb" and INSTRUMENT.match(line) else ""
+                line = LINK.sub(lambda m: f"{m[1]}[{m[2]}]({self.target(m[3], source, page)})", line) + framed
             lines.append(line)
         return "\n".join(lines)
 

@@ -152,3 +152,19 @@ def test_the_landing_page_leads_to_the_instrument(browser, page):
     assert page.url == f"{browser.home}play/index.html" and page.text_content("#status") == "Press and drag: it plays."
     page.wait_for_function("() => document.documentElement.dataset.kept === 'true'", timeout=60_000) # all its files are there
     assert page.wrong == []
+
+
+def test_the_landing_page_holds_the_instrument(browser, page):
+    "The model is fetched when somebody plays, and then it plays."
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(browser.home)
+    instrument = page.frame_locator("iframe.instrument")
+    square = instrument.locator(".square")
+    square.scroll_into_view_if_needed()
+    page.wait_for_load_state("networkidle")
+    assert not any("model.safetensors" in url for url in asked)
+    square.click()
+    expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+    expect(instrument.locator("#status")).to_have_text("It plays, and follows the point.", timeout=60_000)
+    assert any("model.safetensors" in url for url in asked) and page.wrong == []

@@ -283,7 +283,7 @@ session.addEventListener("change", () => { if (session.digest && session.take?.m
 
 // --- at leisure: without a connection, and before the first touch
 
-const isSaving = navigator.connection?.saveData ?? false;
+const isSaving = (navigator.connection?.saveData ?? false) || window !== window.top; // a page around it may be read without playing
 const idle = window.requestIdleCallback ?? (f => setTimeout(f, 200));
 
 async function keepOffline() {
