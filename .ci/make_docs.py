@@ -183,7 +183,7 @@ OF_MODEL = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors
 def copy_instrument(folder: Path):
     "Lay out the instrument, which asks for no server: its page, the model and the piano."
     assets = ROOT/"psychoscore/assets"
-    shutil.copytree(assets/"page", folder/"page", ignore=shutil.ignore_patterns("*.html", "app.js", "offline.js"))
+    shutil.copytree(assets/"page", folder/"page", ignore=shutil.ignore_patterns("*.html", "offline.js"))
     shutil.copytree(assets/"piano", folder/"piano")
     (folder/"model").mkdir()
     for name in OF_MODEL: shutil.copy(assets/"model"/name, folder/"model"/name)

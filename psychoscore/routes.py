@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['UPLOAD_S', 'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'api', 'LINKS', 'MEDIA',
-           'ERRORS', 'GENERATED', 'EVENT_KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'PAGE',
-           'FRESH', 'COUNTED', 'PLAYED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked', 'reported',
-           'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request', 'drawn',
-           'written', 'composed', 'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'search',
-           'model', 'page', 'healthz', 'readyz', 'metrics', 'openapi', 'to_instrument', 'instrument', 'offline',
-           'played']
+           'ERRORS', 'GENERATED', 'EVENT_KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'COUNTED',
+           'PLAYED', 'PAGE', 'FRESH', 'SERVED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked',
+           'reported', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request',
+           'drawn', 'written', 'composed', 'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile',
+           'search', 'model', 'healthz', 'readyz', 'metrics', 'openapi', 'page', 'offline', 'played']
 
 # %% ../nbs/serving/routes.ipynb #routeimp
 import asyncio, dataclasses, re, time
@@ -18,7 +17,7 @@ from typing import Annotated, AsyncIterator
 import numpy as np
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Body, HTTPException, Request as HTTPRequest
-from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from .aside import Lost
@@ -409,12 +408,6 @@ async def model(request: HTTPRequest) -> dict:
 # %% ../nbs/serving/routes.ipynb #fc6b8c6b
 operations = APIRouter(default_response_class=RoundedJSON) # Open
 inner = APIRouter(route_class=Private, default_response_class=RoundedJSON) # Closed if there is a key; not bounded
-PAGE, FRESH = files("psychoscore")/"assets"/"page", {"Cache-Control": "no-cache"} # Kept, and asked after
-
-@operations.get("/", response_class=FileResponse, include_in_schema=False)
-async def page():
-    "The page."
-    return FileResponse(PAGE/"index.html", headers=FRESH)
 
 @operations.get("/healthz")
 async def healthz(request: HTTPRequest) -> dict:
@@ -444,30 +437,27 @@ async def openapi(request: HTTPRequest) -> dict:
     return request.app.openapi() | ({"servers": [{"url": root}]} if root else {})
 
 # %% ../nbs/serving/routes.ipynb #instrco1
-PLAYED = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What the instrument composes with
+PLAYED = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What the page composes with
+PAGE, FRESH = files("psychoscore")/"assets"/"page", {"Cache-Control": "no-cache"} # Kept, and asked after
+SERVED = '<link rel="service-desc" href="v1/openapi.json">\n</head>' # RFC 8631
 
-@operations.get("/play", include_in_schema=False)
-async def to_instrument():
-    "The page's links are relative to its folder."
-    return RedirectResponse("play/", 308)
+@operations.get("/", response_class=HTMLResponse, include_in_schema=False)
+async def page():
+    "The instrument, with where this server describes its API."
+    html = (PAGE/"instrument.html").read_text(encoding="utf-8")
+    return HTMLResponse(html.replace("</head>", SERVED), headers=FRESH)
 
-@operations.get("/play/", response_class=FileResponse, include_in_schema=False)
-async def instrument():
-    "The instrument."
-    return FileResponse(PAGE/"instrument.html", headers=FRESH)
-
-@operations.get("/play/offline.js", response_class=FileResponse, include_in_schema=False)
+@operations.get("/offline.js", response_class=FileResponse, include_in_schema=False)
 async def offline():
-    "What keeps the instrument for when there is no connection; it may keep what lies below it."
+    "What keeps the page for when there is no connection; it may keep what lies below it."
     return FileResponse(PAGE/"offline.js", headers=FRESH)
 
-@operations.get("/play/model/{name}", response_class=FileResponse, include_in_schema=False)
+@inner.get("/model/{name}", response_class=FileResponse, include_in_schema=False)
 async def played(request: HTTPRequest, name: str):
     "A file of the model."
-    if request.app.state.settings.api_key:
-        raise FieldError("model", "this server has a key, and gives no page its model; /v1/stream composes", 404)
     composer = request.app.state.composer()
     if composer.manner.planner is None or composer.folder is None:
-        raise FieldError("model", "the page needs a planner, and this model has none; /v1/stream composes", 404)
+        raise FieldError("model", "the page composes by a planner, and this server's model has none, as those of "
+                                  "version 0.1; /v1/generate and /v1/stream compose with it", 404)
     if name not in PLAYED: raise FieldError("model", f"the page needs {', '.join(PLAYED)}", 404)
-    return FileResponse(composer.folder/name, headers=FRESH)
+    return FileResponse(composer.folder/name, headers={} if request.app.state.settings.api_key else FRESH)

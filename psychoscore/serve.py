@@ -92,8 +92,7 @@ def make_app(
     for router, opened in ((api, False), (inner, "metrics" in settings.public)): # described as `Private` does
         app.include_router(router, dependencies=[Security(KEY)] if settings.api_key and not opened else [])
     app.include_router(operations)
-    for name, folder in (("page", PAGE), ("piano", PIANO)):
-        for at in ("", "/play"): app.mount(f"{at}/{name}", Samples(directory=folder)) # beside both pages
+    for name, folder in (("page", PAGE), ("piano", PIANO)): app.mount(f"/{name}", Samples(directory=folder))
     for error in (RequestValidationError, StarletteHTTPException, Refused): app.add_exception_handler(error, on_error)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:

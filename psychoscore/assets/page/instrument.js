@@ -1,5 +1,6 @@
 // The instrument: a square to drag in, and piano music that a model inside the page composes while one does.
 
+import { DIMENSIONS } from "./model/constants.js";
 import { createPlan } from "./plan.js";
 import { player } from "./player.js";
 import { createRoll } from "./roll.js";
@@ -7,11 +8,13 @@ import { createSquare } from "./square.js";
 import { Session } from "./live.js";
 import { fromText, toText } from "./take.js";
 import { createTakes } from "./takes.js";
-import { dimensions, say, words } from "./strings.js";
+import { say, words } from "./strings.js";
 import { understand } from "./words.js";
 
 const HOME = new URL("../", import.meta.url); // Where page, piano and model are
-const START = { trauma: 0.3, entropy: 0.25 };
+const SERVICE = document.querySelector("link[rel=service-desc]")?.href; // Of the server that writes it into its page
+const FURTHER = DIMENSIONS.slice(2); // Than the square has
+const START = { trauma: 0.3, entropy: 0.25, ...Object.fromEntries(FURTHER.map(({ name }) => [name, 0.5])) };
 const SEEN_S = 24, NARROW_S = 16, NARROW_PX = 500; // How much of a long take the roll shows
 const SETTLE_MS = 400; // After a drag, before the page shows more
 const KEYS_MS = 1500; // Keys pressed within so long are one change
@@ -34,9 +37,20 @@ const button = (parent, id, text, hint) => make(parent, "button", { type: "butto
 document.title = say.title;
 const header = make(document.body, "header", {});
 make(header, "h1", { textContent: say.name });
-make(header, "p", { textContent: say.subtitle });
+make(header, "p", { textContent: say.subtitle(SERVICE !== undefined) });
 const main = make(document.body, "main"), hand = make(main, "section", { className: "hand", "aria-label": say.square });
+const unlocking = make(hand, "form", { className: "words", hidden: true });
+const key = make(make(unlocking, "label", { textContent: say.key }), "input", { id: "api-key", type: "password", autocomplete: "off", required: true, pattern: "[\\x21-\\x7e]+" });
+make(unlocking, "button", { type: "submit", id: "use-key", textContent: say.keyGo });
 const squareAt = make(hand, "div", { id: "square" });
+const sliders = FURTHER.map(({ name, low, high }) => {
+  const row = make(hand, "div", { className: "row" }), id = `dial-${name}`;
+  make(row, "label", { for: id, textContent: name });
+  make(row, "span", { className: "hint", textContent: low });
+  const slider = make(row, "input", { id, className: "grow", type: "range", min: 0, max: 1, step: 0.01, value: START[name] });
+  make(row, "span", { className: "hint", textContent: high });
+  return slider;
+});
 const lead = make(hand, "div", { className: "lead" });
 const play = button(lead, "play", say.play);
 play.className = "primary";
@@ -64,8 +78,10 @@ const listed = make(score, "section", { "aria-label": say.takes });
 make(listed, "h2", { textContent: say.takes });
 const list = make(listed, "ol", { id: "takes" });
 const legend = make(listed, "p", { className: "legend" });
-dimensions.forEach(({ name }, i) => legend.append(make(null, "span", { className: `line dial-${i}` }), ` ${name} `));
+DIMENSIONS.forEach(({ name }, i) => legend.append(make(null, "span", { className: `line dial-${i % 3}` }), ` ${name} `));
 make(listed, "p", { className: "hint", textContent: say.takesHint });
+const hearing = make(listed, "div", { className: "row", hidden: !SERVICE }), listen = button(hearing, "listen", say.listen, say.listenHint);
+const listened = make(hearing, "p", { id: "listened", className: "hint", "aria-live": "polite" });
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
 const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
 const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
@@ -78,16 +94,11 @@ make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a
 
 const session = new Session(player, new URL("model/", HOME), START);
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
-let lastKey = -Infinity, isStroke = false, shown = null;
+let lastKey = -Infinity, isStroke = false, shown = null, lastHeard = null; // lastHeard: the last segment of what the listener has heard
 
-const square = createSquare(squareAt, { dimensions, value: START,
+const square = createSquare(squareAt, { dimensions: DIMENSIONS.slice(0, 2), value: START,
   onStart() { isStroke = true; session.gesture++; follow(); },
-  onInput(point) {
-    const now = performance.now();
-    session.move(point, !isStroke && now - lastKey > KEYS_MS);
-    if (!isStroke) lastKey = now;
-    understood.textContent = "";
-  },
+  onInput: turn,
   onStroke() { isStroke = false; setTimeout(showAll, SETTLE_MS); },
   onAdd: () => session.toggle(),
   onRemove: () => back(),
@@ -95,6 +106,15 @@ const square = createSquare(squareAt, { dimensions, value: START,
 const roll = createRoll(canvas, n => n ? say.rolled(n) : say.empty);
 const plan = createPlan(strips, { words, say, onSet: (word, value, isNew) => session.override(word, value, isNew), onClear: word => session.override(word, null, true) });
 const takes = createTakes(list, { say, onChoose(take) { fail(null); session.choose(take); tell(say.chosen(session.takes.indexOf(take) + 1)); } });
+
+FURTHER.forEach(({ name }, i) => sliders[i].addEventListener("input", () => turn({ [name]: Number(sliders[i].value) })));
+
+function turn(point) { // By hand
+  const now = performance.now();
+  session.move(point, !isStroke && now - lastKey > KEYS_MS);
+  if (!isStroke) lastKey = now;
+  understood.textContent = "";
+}
 
 function tell(text) { if (status.textContent !== text) status.textContent = text; }
 function fail(text) { error.hidden = !text; error.textContent = text ?? ""; if (text) tell(""); }
@@ -133,11 +153,29 @@ function showAll() {
   again.disabled = link.disabled = midi.disabled = wav.disabled = !take?.segments.length;
   goBack.disabled = !take?.isWhole || !take.asked.length || (!take.lastChange && !isLive);
   square.set(session.point);
+  FURTHER.forEach(({ name }, i) => { sliders[i].value = session.point[name]; });
+  listen.disabled = isLive || !take?.isWhole || !take.segments.length;
+  if (take?.segments.at(-1) !== lastHeard) listened.textContent = "";
+  showUnlocking();
   takes.show(session.takes, take, isLive);
   if (isBegun) show();
   showPlay();
   keepAddress();
 }
+
+function showUnlocking() {
+  const isNew = unlocking.hidden && session.needsKey;
+  unlocking.hidden = !session.needsKey;
+  document.body.classList.toggle("locked", session.needsKey);
+  if (isNew) key.focus();
+}
+unlocking.addEventListener("submit", async event => {
+  event.preventDefault();
+  fail(null);
+  session.key = key.value;
+  if (session.take) return session.toggle(); // which was to be heard
+  try { await session.load(); } catch (error) { fail(error.message); }
+});
 
 function showPlay() {
   const isOn = player.playing || session.isWaiting;
@@ -254,6 +292,21 @@ wav.addEventListener("click", async () => {
   wav.disabled = false;
 });
 
+// What the server hears in the take, where there is a server.
+listen.addEventListener("click", async () => {
+  fail(null);
+  listen.disabled = true;
+  const { take } = session, last = take.segments.at(-1), mean = parts => DIMENSIONS.filter(({ name }) => name in parts[0]).map(({ name }) => [name, parts.reduce((sum, part) => sum + part[name], 0) / parts.length]);
+  try {
+    const { profile, remarks } = await (await import("./listener.js")).listen(take.notes, SERVICE, session.key);
+    if (session.take?.segments.at(-1) === last) {
+      lastHeard = last;
+      listened.textContent = say.listened({ number: session.takes.indexOf(take) + 1, listener: Object.entries(profile), planner: mean(take.segments.map(segment => segment.heard)), asked: mean(take.asked), remarks });
+    }
+  } catch (error) { fail(say.errors.listen(error.message)); }
+  showAll();
+});
+
 // A file to go on from, chosen or dropped.
 async function goOnFrom(chosen) {
   fail(null);
@@ -295,7 +348,8 @@ async function keepOffline() {
 
 // What was fetched before there was a service worker, and the whole piano.
 async function fetchRest() {
-  const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => name.startsWith(HOME.href));
+  const folders = ["page/", "piano/", "model/"].map(name => new URL(name, HOME).href);
+  const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => folders.some(folder => name.startsWith(folder)));
   const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
   const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
   for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);

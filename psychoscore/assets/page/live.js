@@ -1,7 +1,7 @@
 // The instrument without its looks: takes, the point that they follow, a composer beside the page, and the player.
 // Dispatches "change" when something of its state has, "segment" when one was composed, "say" and "fail" with a text.
 
-import { SEGMENT_S, Take, drawSeed } from "./take.js";
+import { SEGMENT_S, Take, drawSeed, isSamePoint, pointOf } from "./take.js";
 import { say } from "./strings.js";
 
 const AHEAD_S = 0.5; // What sounds so soon may have been given to the audio clock, and stays
@@ -11,14 +11,14 @@ const PAUSE_MS = 250; // A point that moves on and on makes it begin anew no mor
 const LONGEST = 900; // Segments of a take
 const GAPS = 3; // After so many the page says that the device is slow
 
-const isSame = (a, b) => a.trauma === b.trauma && a.entropy === b.entropy && a.seed === b.seed && JSON.stringify(a.plan ?? null) === JSON.stringify(b.plan ?? null);
+const isSame = (a, b) => isSamePoint(a, b) && a.seed === b.seed && JSON.stringify(a.plan ?? null) === JSON.stringify(b.plan ?? null);
 
 export class Session extends EventTarget {
   #worker; #ready; #tell; #ticket = 0; #gaps = 0; #waits = false;
 
   constructor(player, model, point) {
     super();
-    Object.assign(this, { player, model, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: 0.01, gesture: 0, seed: null });
+    Object.assign(this, { player, model, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: 0.01, gesture: 0, seed: null, key: null, needsKey: false });
     player.addEventListener("change", () => this.#heard());
   }
 
@@ -37,15 +37,16 @@ export class Session extends EventTarget {
       catch { return failed(new Error(say.errors.noWorker)); }
       this.#worker.onmessage = ({ data }) => this.#on[data.kind](data);
       this.#worker.onerror = event => { event.preventDefault(); this.isReady ? this.#on.error({ message: event.message ?? "", during: "compose" }) : failed(new Error(event.message ? say.errors.load(event.message) : say.errors.noWorker)); };
-      this.#worker.postMessage({ kind: "load", model: this.model.href });
+      this.#worker.postMessage({ kind: "load", model: this.model.href, key: this.key });
     }).catch(error => { this.#ready = this.loading = this.job = null; this.#worker?.terminate(); this.#changed(); throw error; });
   }
 
   #on = {
     progress: ({ loaded, total, ticket }) => { if (ticket === undefined) { this.loading = { loaded, total }; this.#changed(); } },
-    ready: ({ model, fetched }) => { Object.assign(this, { loading: null, digest: model, fetched, isReady: true }); this.#tell.ready(); this.#pump(); this.#changed(); },
+    ready: ({ model, fetched }) => { Object.assign(this, { loading: null, digest: model, fetched, isReady: true, needsKey: false }); this.#tell.ready(); this.#pump(); this.#changed(); },
     error: ({ message, during }) => {
-      const text = message === "unreachable" ? say.errors.unreachable : /^\d+$/.test(message) ? say.errors.fetch(message) : say.errors[during](message);
+      this.needsKey = message === "key";
+      const text = this.needsKey ? say.errors[this.key ? "wrongKey" : "key"] : message === "unreachable" ? say.errors.unreachable : /^\d+$/.test(message) ? say.errors.fetch(message) : say.errors[during](message);
       if (during === "load") return this.#tell.failed(new Error(text));
       this.job = null;
       this.isLive = false;
@@ -129,10 +130,10 @@ export class Session extends EventTarget {
 
   // --- what the hands do
 
-  // The point moves. `isNew`: this begins another change, which can be taken back by itself.
+  // The point moves, or some of its dimensions. `isNew`: this begins another change, which can be taken back by itself.
   move(point, isNew = false) {
     if (isNew) this.gesture++;
-    this.point = point;
+    this.point = { ...this.point, ...point };
     this.#pump();
   }
 
@@ -190,7 +191,7 @@ export class Session extends EventTarget {
   add(take) { this.#open(take, true); this.#follow(take.asked.at(-1)); this.#changed(); }
 
   #follow(asked) { // Ask for what was asked there
-    this.point = { trauma: asked.trauma, entropy: asked.entropy };
+    this.point = pointOf(asked);
     this.plan = { ...asked.plan };
     [this.seed, this.gesture] = [asked.seed, asked.gesture];
   }
@@ -198,7 +199,7 @@ export class Session extends EventTarget {
   async toggle() {
     const unlocked = this.player.unlock();
     if (this.player.playing || this.#waits) { this.#waits = false; this.player.pause(); this.#changed(); return; }
-    if (!this.take) return this.follow();
+    if (!this.take?.asked.length) return this.follow();
     if (this.take.isWhole || this.isLive) { await unlocked; this.#show(); this.player.play(); this.#pump(); this.#changed(); }
     else await this.#begun(unlocked); // of a link
   }

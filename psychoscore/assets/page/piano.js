@@ -47,9 +47,6 @@ export class Piano {
 
   has(note) { return this.about !== undefined && this.#decoded.has(this.#sampleOf(note).name); }
 
-  // Forget all samples: decoded, each takes up to 1.5 MB.
-  drop() { [this.#samples, this.#decoded] = [new Map(), new Map()]; }
-
   #bring(name) {
     const [samples, decoded] = [this.#samples, this.#decoded];
     if (!samples.has(name)) samples.set(name, this.#decode(name)

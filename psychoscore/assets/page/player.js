@@ -25,12 +25,6 @@ export class Player extends EventTarget {
     await this.context.resume();
   }
 
-  load(seconds) {
-    this.pause();
-    this.piano?.drop();
-    [this.notes, this.written, this.seconds, this.position] = [[], 0, seconds, 0];
-  }
-
   // Notes that replace those known so far: the music up to `written` seconds.
   update(notes, written) {
     [this.notes, this.written] = [[...notes].sort((a, b) => a.onset_s - b.onset_s), written];

@@ -1,10 +1,9 @@
-// All that the instrument says, in one place. The square's own words come with its dimensions.
+// All that the instrument says, in one place. What its dimensions and their ends are called is in model/constants.js.
 
 const clock = s => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 const percent = x => Math.round(100 * x);
+const dials = point => point.map(([name, value]) => `${name} ${percent(value)} %`).join(", ");
 const listed = words => words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
-
-export const dimensions = [{ name: "trauma", low: "serene", high: "wounded" }, { name: "entropy", low: "calm", high: "restless" }];
 
 export const words = { // Of a plan: what they are called and what their ends are
   loudness: { name: "loudness", low: "soft", high: "loud" },
@@ -18,7 +17,7 @@ export const say = {
   name: "psychoscore",
   lead: "Press and drag: it plays.",
   leadLink: seconds => `A take of ${clock(seconds)} came with this address. Play composes it again.`,
-  subtitle: "A small model composes piano music inside this page, four seconds at a time, and follows the point. Nothing is sent anywhere.",
+  subtitle: isServed => `A small model composes piano music inside this page, four seconds at a time, and follows the point. Nothing is sent anywhere${isServed ? ", but the takes that you let the listener hear" : ""}.`,
   diagnosis: "The dials are musical, not clinical: they follow what listeners heard, and diagnose nobody.",
   square: "Mood",
   play: "Play", pause: "Pause", freeze: "Freeze", goOn: "Go on", goBack: "Go back", again: "Again from here", newTake: "New take",
@@ -63,7 +62,10 @@ export const say = {
   take: (number, seed, seconds) => `Take ${number}, ${clock(seconds)}, seed ${seed}`,
   takePlay: (number, seed, seconds) => `Play take ${number}: ${clock(seconds)}, seed ${seed}`,
   live: "live",
-  curves: (asked, heard) => `Asked for in the mean: trauma ${percent(asked.trauma)} %, entropy ${percent(asked.entropy)} %; heard: trauma ${percent(heard.trauma)} %, entropy ${percent(heard.entropy)} %`,
+  listen: "Let the listener hear it", listenHint: "Sends the take to this server, whose listener estimates the dials from all of its notes",
+  listened: ({ number, listener, planner, asked, remarks }) => `Take ${number} as the listener hears it: ${listener.map(([name, { value, low, high }]) => `${name} ${percent(value)} % (${percent(low)} to ${percent(high)})`).join(", ")}; in brackets, what holds the truth for four pieces in five. By the planner's reading, in the mean: ${dials(planner)}. Asked for: ${dials(asked)}.${remarks.map(remark => ` ${remark[0].toUpperCase()}${remark.slice(1)}.`).join("")}`,
+  key: "API key of this server", keyGo: "Use it",
+  curves: (asked, heard) => `Asked for in the mean: ${dials(asked)}; heard: ${dials(heard)}`,
   keep: "Keep",
   link: "Copy link", linkCopied: "The link is copied. It holds the whole take.", linkShown: "The address of this page now holds the whole take: copy it from there.",
   open: "Continue a MIDI file", opened: (name, seconds) => `Goes on from the last ${clock(seconds)} of ${name}.`,
@@ -75,6 +77,10 @@ export const say = {
     fetch: code => `The model cannot be fetched: the answer was ${code}.`,
     compose: message => `Composing has failed: ${message}`,
     open: (name, message) => `${name} cannot be continued: ${message}.`,
+    key: "This server gives its model only to those who have its key.",
+    wrongKey: "That is not the key of this server.",
+    listen: message => `The listener cannot hear it: ${message}`,
+    noServer: "the server cannot be reached.",
     noWorker: "This browser cannot run the model: it needs module workers and WebAssembly with SIMD.",
     noScript: "This page needs JavaScript.",
   },

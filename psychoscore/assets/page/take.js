@@ -1,15 +1,20 @@
 // A take: what was asked of every segment, and what became of it. And as text, from which it is composed again.
 
+import { DIMENSIONS } from "./model/constants.js";
 import { promptText, readPromptText, segmentsOf } from "./prompt.js";
 
 export const SEGMENT_S = 4;
 const FORM = "1"; // Of the text
+const names = DIMENSIONS.map(({ name }) => name);
+
+export const pointOf = asked => Object.fromEntries(names.map(name => [name, asked[name]]));
+export const isSamePoint = (a, b) => names.every(name => a[name] === b[name]);
 
 export const drawSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
 
 let count = 0;
 
-// `asked`: of each segment, { trauma, entropy, plan: { word: value } or null, seed, candidates, origin: the take's seed,
+// `asked`: of each segment, { trauma, entropy, and what further dimensions there are; plan: { word: value } or null, seed, candidates, origin: the take's seed,
 // gesture: which change it is of }. `segments`: what is composed of it, from the first on.
 export class Take {
   constructor({ seed = drawSeed(), asked = [], segments = [], model = null, prompt = null } = {}) {
@@ -62,7 +67,7 @@ function changes(values, text) { // What begins where, without what holds from t
 const planText = plan => Object.entries(plan ?? {}).map(([word, value]) => `${word}~${Math.round(1000 * value)}`).join("*");
 
 export function toText(take) {
-  const points = run(take.asked.map(({ trauma, entropy }) => `${Math.round(100 * trauma)}-${Math.round(100 * entropy)}`), (a, b) => a === b);
+  const points = run(take.asked.map(asked => names.map(name => Math.round(100 * asked[name])).join("-")), (a, b) => a === b);
   const parts = { take: FORM, s: take.seed, k: changes(take.asked.map(a => a.candidates), String), a: points.map(([point, n]) => n > 1 ? `${point}x${n}` : point).join("."),
     b: changes(take.asked.map(a => a.seed), seed => seed === take.seed && !take.asked.some(a => a.seed !== take.seed) ? "" : String(seed)), p: changes(take.asked.map(a => a.plan), planText), n: take.prompt && promptText(take.prompt), m: take.model };
   return Object.entries(parts).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => `${name}=${value}`).join("&");
@@ -92,15 +97,16 @@ export function fromText(text) {
   if (!parts.has("take")) return null;
   if (parts.get("take") !== FORM) throw new Error("a take of another form");
   const seed = whole(parts.get("s") ?? ""), points = (parts.get("a") ?? "").split(".").flatMap(part => {
-    const [, trauma, entropy, n] = part.match(/^(\d+)-(\d+)(?:x(\d+))?$/) ?? [];
-    return Array(whole(n ?? "1", 900)).fill({ trauma: whole(trauma ?? "", 100) / 100, entropy: whole(entropy, 100) / 100 });
+    const [, point, n] = part.match(/^([\d-]+)(?:x(\d+))?$/) ?? [], values = (point ?? "").split("-").map(value => whole(value, 100) / 100);
+    if (values.length !== names.length) throw new Error(`${part} is no point`);
+    return Array(whole(n ?? "1", 900)).fill(Object.fromEntries(names.map((name, i) => [name, values[i]])));
   });
   if (!points.length || points.length > 900) throw new Error("a take has 1 to 900 segments");
   const of = (name, first, read) => readChanges(parts.get(name) ?? "", points.length, first, read);
   const seeds = of("b", seed, text => whole(text)), plans = of("p", null, readPlan), candidates = of("k", 1, text => whole(text, 16));
   let gesture = 0;
   const asked = points.map((point, i) => ({ ...point, plan: plans[i], seed: seeds[i], candidates: candidates[i], origin: seed }));
-  asked.forEach((a, i) => { if (i && (points[i - 1].trauma !== a.trauma || points[i - 1].entropy !== a.entropy || plans[i - 1] !== plans[i])) gesture++; a.gesture = -1 - gesture; });
+  asked.forEach((a, i) => { if (i && (!isSamePoint(points[i - 1], a) || plans[i - 1] !== plans[i])) gesture++; a.gesture = -1 - gesture; });
   const prompt = parts.has("n") ? readPromptText(parts.get("n")) : null;
   if (asked.length < segmentsOf(prompt)) throw new Error("a take is as long as its prompt, or longer");
   return new Take({ seed, asked, prompt, model: parts.get("m") ?? null });

@@ -1,6 +1,9 @@
 // The takes side by side: each its notes, and what was asked for against what is heard along time.
 
+import { DIMENSIONS, N_CIRCUMPLEX } from "./model/constants.js";
 import { SEGMENT_S } from "./take.js";
+
+const DASHES = [[], [4, 3], [1.5, 3]];
 
 const mean = values => values.reduce((a, b) => a + b, 0) / (values.length || 1);
 
@@ -17,13 +20,14 @@ function paint(canvas, take) {
   pen.fillStyle = colour("grid");
   pen.fillRect(0, top, width, 1);
   const y = place => height - 4 - place * (height - top - 8);
-  ["trauma", "entropy"].forEach((name, i) => {
-    pen.strokeStyle = pen.fillStyle = colour(`dial-${i}`);
+  DIMENSIONS.forEach(({ name }, i) => {
+    pen.strokeStyle = pen.fillStyle = colour(`dial-${i % DASHES.length}`);
     pen.lineWidth = 1.25;
-    pen.setLineDash(i ? [4, 3] : []);
+    pen.setLineDash(DASHES[i % DASHES.length]);
     pen.beginPath();
     take.asked.forEach((asked, n) => { pen[n ? "lineTo" : "moveTo"](x(SEGMENT_S * n), y(asked[name])); pen.lineTo(x(SEGMENT_S * (n + 1)), y(asked[name])); });
     pen.stroke();
+    if (i >= N_CIRCUMPLEX) return; // nothing hears it
     take.segments.forEach(({ heard }, n) => {
       const [across, up] = [x(SEGMENT_S * (n + 0.5)), y(heard[name])];
       if (i) pen.fillRect(across - 1.75, up - 1.75, 3.5, 3.5);
@@ -62,8 +66,7 @@ export function createTakes(list, { say, onChoose }) {
         const n = take.segments.length, form = `${take.whole} ${n} ${take.segments.at(-1)?.notes.length} ${JSON.stringify(take.asked.at(-1))}`;
         if (row.form === form) return;
         row.form = form;
-        const of = (parts, name) => mean(parts.map(part => part[name]));
-        const point = parts => ({ trauma: of(parts, "trauma"), entropy: of(parts, "entropy") });
+        const point = parts => DIMENSIONS.filter(({ name }) => name in parts[0]).map(({ name }) => [name, mean(parts.map(part => part[name]))]);
         row.curves.textContent = n ? `. ${say.curves(point(take.asked), point(take.segments.map(s => s.heard)))}` : "";
         paint(row.canvas, take);
       });

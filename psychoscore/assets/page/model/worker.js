@@ -1,11 +1,12 @@
 // The composer beside the page: fetches the model, and composes the segments that it is asked for. A path is what is
-// asked of every segment from the first on, { trauma, entropy, plan, seed, candidates }; what two paths begin with in
-// common is composed once.
+// asked of every segment from the first on, { trauma, entropy, ..., plan, seed, candidates }; what two paths begin with
+// in common is composed once.
 //
-// Told: { kind: "load", model }, where the model's files are; { kind: "compose", ticket, path,
-// prompt }, the last of whose segments is wanted, in place of what was wanted before; { kind: "rest" }.
+// Told: { kind: "load", model, key }, where the model's files are, and the key that they need or null; { kind: "compose",
+// ticket, path, prompt }, the last of whose segments is wanted, in place of what was wanted before; { kind: "rest" }.
 // Tells: { kind: "progress", loaded, total }; { kind: "ready", model, fetched }; { kind: "segment", ticket, number, ... };
-// { kind: "error", message, during }.
+// { kind: "error", message, during }, whose message is "unreachable", "key" where that is missing or wrong, or says what
+// is wrong.
 
 import { playedValues } from "./candidates.js";
 import { Composer } from "./composer.js";
@@ -21,9 +22,14 @@ let composer, planner, run = null, opening = null, done = [], wanted = null, bus
 
 const tell = (kind, more) => postMessage({ kind, ...more });
 
-async function get(url, progress = () => {}) {
-  let answer;
-  try { answer = await fetch(url); } catch { throw new Error("unreachable"); }
+async function get(url, { key = null, progress = () => {} } = {}) {
+  let answer, againS;
+  do {
+    try { answer = await fetch(url, { headers: key ? { "X-API-Key": key } : {} }); } catch { throw new Error("unreachable"); }
+    againS = answer.status === 503 ? Number(answer.headers.get("Retry-After")) : 0; // a server that is starting
+    if (againS) await new Promise(go => setTimeout(go, 1000 * againS));
+  } while (againS);
+  if (answer.status === 401) throw new Error("key");
   if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.errors?.[0]?.message ?? `${answer.status}`); // what this package's server says, if it is one
   const parts = [], total = Number(answer.headers.get("Content-Length")) || 0;
   let loaded = 0;
@@ -36,10 +42,10 @@ async function get(url, progress = () => {}) {
   return new Blob(parts).arrayBuffer();
 }
 
-async function load(model) {
+async function load(model, key) {
   const json = bytes => JSON.parse(new TextDecoder().decode(bytes));
   const [wasm, config, about, plans, weights] = await Promise.all([get(new URL("kernel.wasm", import.meta.url)),
-    ...FILES.map(name => get(new URL(name, model), name === "model.safetensors" ? (loaded, total) => tell("progress", { loaded, total }) : undefined))]);
+    ...FILES.map(name => get(new URL(name, model), { key, progress: name === "model.safetensors" ? (loaded, total) => tell("progress", { loaded, total }) : undefined }))]);
   planner = await readPlanner(plans);
   const name = crypto.subtle ? [...new Uint8Array(await crypto.subtle.digest("SHA-256", weights))].slice(0, 4).map(x => x.toString(16).padStart(2, "0")).join("") : null;
   composer = new Composer(await loadEngine({ wasm, weights, config: json(config) }), planner, json(about));
@@ -48,7 +54,7 @@ async function load(model) {
 
 // --- composing
 
-const asText = asked => JSON.stringify([asked.trauma, asked.entropy, asked.plan ?? null, asked.seed, asked.candidates]);
+const asText = asked => JSON.stringify([profileOf(asked), asked.plan ?? null, asked.seed, asked.candidates]);
 
 // Go back to where the run and a path part.
 function turnTo({ path, prompt }) {
@@ -101,8 +107,8 @@ function told(segment) {
 
 const failed = during => error => { wanted = null; run = null; done = []; tell("error", { message: error.message, during }); };
 
-onmessage = ({ data: { kind, model, ticket, path, prompt } }) => {
-  if (kind === "load") load(model).catch(failed("load"));
+onmessage = ({ data: { kind, model, key, ticket, path, prompt } }) => {
+  if (kind === "load") load(model, key).catch(failed("load"));
   else if (kind === "rest") wanted = null;
   else if (kind === "compose") { wanted = { ticket, path, prompt }; work().catch(failed("compose")); }
 };
