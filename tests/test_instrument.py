@@ -16,6 +16,7 @@ import pytest
 from conftest import drag
 
 from psychoscore.compose import Composer
+from psychoscore.descriptors import DESCRIPTORS
 from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
@@ -183,8 +184,8 @@ def test_a_link_brings_back_the_same_notes(browser, site, played):
 
 def test_a_take_is_what_python_composes(browser, site):
     "With the same seed, candidates and points, to the note."
-    points, plan = [(0.3, 0.1), (0.3, 0.1), (0.4, 0.9), (0.8, 0.9)], {"density": 5.0}
-    fragment = f"#take=1&s=11&k=0_2&a={'.'.join(f'{100*t:.0f}-{100*e:.0f}' for t, e in points)}&p=0_density~5000"
+    points, plan = [(0.3, 0.1), (0.3, 0.1), (0.4, 0.9), (0.8, 0.9)], {"density": 5.0, "colour": -0.5, "chord": 2.5}
+    fragment = f"#take=1&s=11&k=0_2&a={'.'.join(f'{100*t:.0f}-{100*e:.0f}' for t, e in points)}&p=0_density~5000*colour~-500*chord~2500"
     page = opened(browser, site.home, fragment)
     wait_for_written(page, SEGMENT_S*len(points))
     found = notes_of(page)
@@ -192,7 +193,7 @@ def test_a_take_is_what_python_composes(browser, site):
     segments = [*islice(Composer.from_pretrained().stream(frames, seconds=3600, seed=11, candidates=2, plan=plan), len(points))]
     expected = [(float(n["onset_s"]), int(n["pitch"]), int(n["velocity"]), float(n["duration_s"])) for segment in segments for n in segment.notes]
     np.testing.assert_allclose([(n["onset_s"], n["pitch"], n["velocity"], n["duration_s"]) for n in found], expected)
-    assert "k=0_2&a=30-10x2.40-90.80-90&p=0_density~5000" in page.evaluate("location.hash") and page.wrong == []
+    assert "k=0_2&a=30-10x2.40-90.80-90&p=0_density~5000*colour~-500*chord~2500" in page.evaluate("location.hash") and page.wrong == []
     page.context.close()
 
 
@@ -316,6 +317,29 @@ def test_the_plan_can_be_set_and_given_back(played):
     page.click("#freeze")
 
 
+def test_every_word_of_the_plan_is_a_curve(browser, site):
+    "Half of them behind a summary, which says how many are set there."
+    page = opened(browser, site.home, "#take=1&s=7&k=0_1&a=30-30&p=0_colour~-500")
+    wait_for_written(page, SEGMENT_S)
+    strips, more = page.locator(".strip"), page.locator("#more-words")
+    assert sorted(strips.evaluate_all("strips => strips.map(strip => strip.id)")) == sorted(f"plan-{d.name}" for d in DESCRIPTORS)
+    assert page.locator(".strip:visible").count() == 4 and more.inner_text() == "More words (1 set by you)"
+    more.click()
+    assert page.locator(".strip:visible").count() == 8
+    chord = page.locator("#plan-chord")
+    box = chord.bounding_box()
+    page.mouse.move(x := box["x"] + 9, box["y"] + box["height"] - 6)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 1, steps=3)
+    page.mouse.up()
+    assert chord.get_attribute("aria-label") == "chord, single notes to full chords" and chord.get_attribute("aria-valuetext") == "100 %, set by you"
+    assert more.inner_text() == "More words (2 set by you)"
+    page.click("#freeze") # goes on
+    page.wait_for_function("() => location.hash.includes('p=0_colour~-500.1_colour~-500*chord~2760')", timeout=60_000)
+    assert page.wrong == []
+    page.context.close()
+
+
 def test_without_a_connection(browser, site, played):
     "What is loaded once is there again when the server is gone."
     page = played.context.new_page()
@@ -345,7 +369,7 @@ def test_all_by_keyboard(browser, site):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
         if names[-1] == "open": break
-    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "take", "link", "midi", "wav", "open"]
+    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "more-words", "take", "link", "midi", "wav", "open"]
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
     wait_for_status(page, "^Frozen")

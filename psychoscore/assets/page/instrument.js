@@ -7,7 +7,7 @@ import { createSquare } from "./square.js";
 import { Session } from "./live.js";
 import { fromText, toText } from "./take.js";
 import { createTakes } from "./takes.js";
-import { dimensions, say, words } from "./strings.js";
+import { dimensions, moreWords, say, words } from "./strings.js";
 import { understand } from "./words.js";
 
 const HOME = new URL("../", import.meta.url); // Where page, piano and model are
@@ -59,6 +59,8 @@ const clock = make(transport, "output", { id: "clock", for: "position" });
 const planned = make(score, "section", { "aria-label": say.plan }), details = make(planned, "details", { open: true });
 make(details, "summary", { textContent: say.plan });
 const strips = make(details, "div", { className: "drawn", id: "plan" });
+const more = make(details, "details", { className: "more" }), moreSummary = make(more, "summary", { id: "more-words" });
+const moreStrips = make(more, "div", { className: "drawn" });
 make(details, "p", { className: "hint", textContent: say.planHint });
 const listed = make(score, "section", { "aria-label": say.takes });
 make(listed, "h2", { textContent: say.takes });
@@ -93,7 +95,7 @@ const square = createSquare(squareAt, { dimensions, value: START,
   onRemove: () => back(),
 });
 const roll = createRoll(canvas, n => n ? say.rolled(n) : say.empty);
-const plan = createPlan(strips, { words, say, onSet: (word, value, isNew) => session.override(word, value, isNew), onClear: word => session.override(word, null, true) });
+const plans = [[strips, words], [moreStrips, moreWords]].map(([parent, words]) => createPlan(parent, { words, say, onSet: (word, value, isNew) => session.override(word, value, isNew), onClear: word => session.override(word, null, true) }));
 const takes = createTakes(list, { say, onChoose(take) { fail(null); session.choose(take); tell(say.chosen(session.takes.indexOf(take) + 1)); } });
 
 function tell(text) { if (status.textContent !== text) status.textContent = text; }
@@ -155,7 +157,8 @@ function seen() {
 function show() {
   const { take } = session, [from, to] = seen();
   roll.show(take.notes, Math.max(session.isLive ? 3600 : take.whole, to), take.seconds, from, to);
-  plan.show(take, from, to, session.plan);
+  for (const plan of plans) plan.show(take, from, to, session.plan);
+  moreSummary.textContent = say.moreWords(Object.keys(session.plan).filter(word => word in moreWords).length);
   takes.show(session.takes, take, session.isLive);
   position.max = Math.max(take.seconds, 4);
   heard();
@@ -169,7 +172,7 @@ function heard() {
   if (from !== drawnFrom || take.segments.length !== drawnNotes) {
     [drawnFrom, drawnNotes] = [from, take.segments.length];
     roll.show(take.notes, Math.max(session.isLive ? 3600 : take.whole, to), take.seconds, from, to);
-    plan.move(from, to);
+    for (const plan of plans) plan.move(from, to);
   }
   roll.moveHead(now);
   if (document.activeElement !== position || player.playing) position.value = now;

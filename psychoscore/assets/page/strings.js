@@ -6,11 +6,17 @@ const listed = words => words.length < 2 ? words.join("") : `${words.slice(0, -1
 
 export const dimensions = [{ name: "trauma", low: "serene", high: "wounded" }, { name: "entropy", low: "calm", high: "restless" }];
 
-export const words = { // Of a plan: what they are called and what their ends are
-  loudness: { name: "loudness", low: "soft", high: "loud" },
-  density: { name: "density", low: "sparse", high: "dense" },
-  brightness: { name: "brightness", low: "dark", high: "bright" },
-  register: { name: "register", low: "low", high: "high" },
+export const words = { // Of a plan, the descriptors by their names: what their ends are
+  loudness: { low: "soft", high: "loud" },
+  density: { low: "sparse", high: "dense" },
+  brightness: { low: "dark", high: "bright" },
+  register: { low: "low", high: "high" },
+};
+export const moreWords = {
+  colour: { low: "minor", high: "major" },
+  sustain: { low: "short", high: "held" },
+  chord: { low: "single notes", high: "full chords" },
+  spread: { low: "narrow", high: "wide" },
 };
 
 export const say = {
@@ -56,8 +62,8 @@ export const say = {
   plan: "The plan",
   planHint: "What is planned for each segment (line) and what it plays (dots). Drag a curve, or move a slider, to set what follows yourself; a double click or Escape gives it back to the planner.",
   planned: "by the planner", own: "set by you",
+  moreWords: own => own ? `More words (${own} set by you)` : "More words",
   word: (name, low, high) => `${name}, ${low} to ${high}`,
-  giveBack: name => `Give ${name} back to the planner`,
   takes: "Takes",
   takesHint: "Lines are what was asked for along time, dots what is heard: where the planner's segments of real music that sound like it lie, in the mean. The dashed ring in the square is the same of what sounds now.",
   take: (number, seed, seconds) => `Take ${number}, ${clock(seconds)}, seed ${seed}`,
