@@ -71,6 +71,9 @@ make(listed, "p", { className: "hint", textContent: say.takesHint });
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
 const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
 const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
+const keyboardKey = button(keep, "keyboard", say.keyboard, say.hints.keyboard), played = button(keep, "played", say.played);
+keyboardKey.hidden = !navigator.requestMIDIAccess;
+played.hidden = true;
 const footer = make(document.body, "footer");
 const shortcuts = make(footer, "p", { className: "hint keys", hidden: true, textContent: say.shortcuts });
 make(footer, "p", { className: "hint", textContent: say.diagnosis });
@@ -272,6 +275,36 @@ file.addEventListener("change", () => { if (file.files[0]) goOnFrom(file.files[0
 addEventListener("dragover", event => event.preventDefault());
 addEventListener("drop", event => { event.preventDefault(); if (event.dataTransfer?.files[0]) goOnFrom(event.dataTransfer.files[0]); });
 
+// A keyboard to play a phrase on, that the model goes on from.
+let keyboard = null;
+keyboardKey.addEventListener("click", async () => {
+  fail(null);
+  if (keyboard?.isOn) keyboard.close();
+  else {
+    const { Keyboard } = await import("./keyboard.js");
+    keyboard ??= new Keyboard(player, { onFirst: listenToKeys, onPhrase: goOnFromKeys, onChange: () => tell(say.hearing(keyboard.names)) });
+    try { await keyboard.open(); } catch { fail(say.errors.keyboard); return; }
+  }
+  keyboardKey.setAttribute("aria-pressed", keyboard.isOn);
+  played.hidden = !keyboard.isOn;
+  played.disabled = true;
+  tell(keyboard.isOn ? say.hearing(keyboard.names) : say.notHearing);
+});
+function listenToKeys() {
+  fail(null);
+  if (session.isLive) session.freeze();
+  if (player.playing || session.isWaiting) session.toggle();
+  played.disabled = false;
+  tell(say.hears);
+}
+async function goOnFromKeys(notes) {
+  played.disabled = true;
+  const { makePrompt } = await import("./prompt.js"), prompt = makePrompt(notes), last = prompt.at(-1).onset_s;
+  await session.start(prompt, last + 0.05);
+  tell(say.wentOn(last));
+}
+played.addEventListener("click", () => keyboard.end());
+
 // A take of the address.
 function readAddress() {
   let take = null;
@@ -301,7 +334,7 @@ async function fetchRest() {
   const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => name.startsWith(HOME.href));
   const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
   const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
-  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
+  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "keyboard.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
 }
 
 idle(async () => {
