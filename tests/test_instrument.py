@@ -16,6 +16,7 @@ import pytest
 from conftest import drag
 
 from psychoscore.compose import Composer
+from psychoscore.descriptors import DESCRIPTORS
 from psychoscore.midi import read_midi
 from psychoscore.notes import make_notes, midi_bytes
 from psychoscore.profile import PsychometricProfile
@@ -183,8 +184,8 @@ def test_a_link_brings_back_the_same_notes(browser, site, played):
 
 def test_a_take_is_what_python_composes(browser, site):
     "With the same seed, candidates and points, to the note."
-    points, plan = [(0.3, 0.1), (0.3, 0.1), (0.4, 0.9), (0.8, 0.9)], {"density": 5.0}
-    fragment = f"#take=1&s=11&k=0_2&a={'.'.join(f'{100*t:.0f}-{100*e:.0f}' for t, e in points)}&p=0_density~5000"
+    points, plan = [(0.3, 0.1), (0.3, 0.1), (0.4, 0.9), (0.8, 0.9)], {"density": 5.0, "colour": -0.5, "chord": 2.5}
+    fragment = f"#take=1&s=11&k=0_2&a={'.'.join(f'{100*t:.0f}-{100*e:.0f}' for t, e in points)}&p=0_density~5000*colour~-500*chord~2500"
     page = opened(browser, site.home, fragment)
     wait_for_written(page, SEGMENT_S*len(points))
     found = notes_of(page)
@@ -192,7 +193,7 @@ def test_a_take_is_what_python_composes(browser, site):
     segments = [*islice(Composer.from_pretrained().stream(frames, seconds=3600, seed=11, candidates=2, plan=plan), len(points))]
     expected = [(float(n["onset_s"]), int(n["pitch"]), int(n["velocity"]), float(n["duration_s"])) for segment in segments for n in segment.notes]
     np.testing.assert_allclose([(n["onset_s"], n["pitch"], n["velocity"], n["duration_s"]) for n in found], expected)
-    assert "k=0_2&a=30-10x2.40-90.80-90&p=0_density~5000" in page.evaluate("location.hash") and page.wrong == []
+    assert "k=0_2&a=30-10x2.40-90.80-90&p=0_density~5000*colour~-500*chord~2500" in page.evaluate("location.hash") and page.wrong == []
     page.context.close()
 
 
@@ -219,6 +220,77 @@ def test_a_file_is_continued(browser, site, tmp_path):
     page.locator("#file").set_input_files(site.folder/"docs/play/page/piano.js")
     playwright.expect(page.locator("#error")).to_have_text("piano.js cannot be continued: it is no MIDI file.")
     for each in page, again: each.context.close()
+
+
+DEVICE = """
+// A MIDI keyboard of which the test presses the keys
+const device = { name: "Test 88", state: "connected", onmidimessage: null };
+window.asked = 0;
+Navigator.prototype.requestMIDIAccess = async () => { asked++; return window.access = { inputs: new Map([["1", device]]), onstatechange: null }; };
+window.send = (...data) => device.onmidimessage?.({ data: Uint8Array.from(data), timeStamp: performance.now() });
+"""
+PHRASE = """async pitches => { for (const pitch of pitches) {
+    send(0x90, pitch, 80); send(0xfe); await new Promise(go => setTimeout(go, 150)); send(0x80, pitch, 0); } }"""
+
+
+def test_a_phrase_on_a_keyboard_is_heard_and_continued(browser, site):
+    "Two seconds after the last key, or at a press; nothing is asked of the browser before the button is pressed."
+    page = opened(browser, site.home, "#take=1&s=5&k=0_1&a=20-30", script=DEVICE)
+    wait_for_written(page, SEGMENT_S)
+    button, go_on = page.locator("#keyboard"), page.locator("#played")
+    assert page.evaluate("asked") == 0 and go_on.is_hidden()
+    button.click()
+    wait_for_status(page, "^Play on Test 88")
+    assert button.get_attribute("aria-pressed") == "true" and go_on.is_disabled()
+    for take, (phrase, press) in enumerate((([60, 64, 67, 72, 67, 64], False), ([50, 53, 57], True)), 2):
+        struck = page.evaluate("struck.length")
+        page.evaluate(PHRASE, phrase)
+        assert page.text_content("#status") == "You play." and not page.evaluate("player.playing")
+        page.wait_for_function("n => struck.length === n", arg=struck + len(phrase)) # heard, and nothing else is
+        if press: go_on.click()
+        wait_for_status(page, r"^Goes on from the 0:00 that you played")
+        until(page, SOUNDS)
+        assert page.locator("#takes li").count() == take and go_on.is_disabled()
+        wait_for_written(page, 2*SEGMENT_S)
+        notes = notes_of(page)
+        assert [(n["pitch"], n["velocity"]) for n in notes[:len(phrase)]] == [(pitch, 79) for pitch in phrase] and len(notes) > len(phrase)
+        gaps = np.diff([n["onset_s"] for n in notes[:len(phrase)]])
+        assert (gaps > 0.1).all() and now(page) > notes[len(phrase) - 1]["onset_s"] # the phrase is not heard again
+        assert "&n=" in page.evaluate("location.hash")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false" and go_on.is_hidden() and page.evaluate("access.onstatechange") is None
+    page.evaluate("send(0x90, 60, 80)")
+    assert page.evaluate("player.playing") and page.wrong == []
+    page.context.close()
+
+
+def test_a_keyboard_with_its_pedal_is_heard_as_a_file_is(browser, site):
+    "Repeated keys and the pedal; a browser that denies keyboards is told of, and one without them has no button."
+    page = opened(browser, site.home, "#take=1&s=5&k=0_1&a=20-30", script=DEVICE)
+    wait_for_written(page, SEGMENT_S)
+    found = page.evaluate("""async () => {
+        const { Keyboard } = await import('./page/keyboard.js'), said = [];
+        const keyboard = new Keyboard(player, { onFirst: () => said.push('first'), onPhrase: notes => said.push(notes), onChange: () => said.push('change') });
+        await keyboard.open();
+        const hear = access.inputs.get('1').onmidimessage, at = (timeStamp, ...data) => hear({ data, timeStamp });
+        at(900, 0xb0, 64, 127); // no phrase begins so
+        at(1000, 0x90, 60, 80); at(1000, 0x80, 60, 0); at(1000, 0x99, 40, 90); at(1000, 0x90, 109, 90);
+        at(1100, 0xb0, 64, 127); at(1200, 0x90, 62, 70); at(1300, 0x90, 62, 0); at(1500, 0x90, 62, 60); at(1600, 0x80, 62, 0); at(2000, 0xb0, 64, 0);
+        keyboard.end();
+        access.onstatechange();
+        return [...said, keyboard.names];
+    }""")
+    assert [found[0], *found[2:]] == ["first", "change", ["Test 88"]]
+    assert [tuple(n.values()) for n in found[1]] == [(0, pytest.approx(0.001), 60, 80), (pytest.approx(0.2), pytest.approx(0.3), 62, 70), (pytest.approx(0.5), pytest.approx(0.5), 62, 60)]
+    page.evaluate("() => { Navigator.prototype.requestMIDIAccess = async () => { throw new DOMException('', 'NotAllowedError'); }; }")
+    page.click("#keyboard")
+    playwright.expect(page.locator("#error")).to_contain_text("does not let the page hear MIDI keyboards")
+    assert page.get_attribute("#keyboard", "aria-pressed") is None and page.wrong == []
+    page.context.close()
+    page = opened(browser, site.home, "#take=1&s=5&k=0_1&a=20-30", script="delete Navigator.prototype.requestMIDIAccess;")
+    wait_for_written(page, SEGMENT_S)
+    assert page.is_visible("#open") and page.is_hidden("#keyboard") and page.wrong == []
+    page.context.close()
 
 
 def test_midi_files_are_read_as_python_reads_them(browser, site):
@@ -316,6 +388,29 @@ def test_the_plan_can_be_set_and_given_back(played):
     page.click("#freeze")
 
 
+def test_every_word_of_the_plan_is_a_curve(browser, site):
+    "Half of them behind a summary, which says how many are set there."
+    page = opened(browser, site.home, "#take=1&s=7&k=0_1&a=30-30&p=0_colour~-500")
+    wait_for_written(page, SEGMENT_S)
+    strips, more = page.locator(".strip"), page.locator("#more-words")
+    assert sorted(strips.evaluate_all("strips => strips.map(strip => strip.id)")) == sorted(f"plan-{d.name}" for d in DESCRIPTORS)
+    assert page.locator(".strip:visible").count() == 4 and more.inner_text() == "More words (1 set by you)"
+    more.click()
+    assert page.locator(".strip:visible").count() == 8
+    chord = page.locator("#plan-chord")
+    box = chord.bounding_box()
+    page.mouse.move(x := box["x"] + 9, box["y"] + box["height"] - 6)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 1, steps=3)
+    page.mouse.up()
+    assert chord.get_attribute("aria-label") == "chord, single notes to full chords" and chord.get_attribute("aria-valuetext") == "100 %, set by you"
+    assert more.inner_text() == "More words (2 set by you)"
+    page.click("#freeze") # goes on
+    page.wait_for_function("() => location.hash.includes('p=0_colour~-500.1_colour~-500*chord~2760')", timeout=60_000)
+    assert page.wrong == []
+    page.context.close()
+
+
 def test_without_a_connection(browser, site, played):
     "What is loaded once is there again when the server is gone."
     page = played.context.new_page()
@@ -345,7 +440,7 @@ def test_all_by_keyboard(browser, site):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
         if names[-1] == "open": break
-    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "take", "link", "midi", "wav", "open"]
+    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "more-words", "take", "link", "midi", "wav", "open"]
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
     wait_for_status(page, "^Frozen")
@@ -428,7 +523,8 @@ def test_the_server_has_it_too(browser, server):
     assert page.url == f"{server.url}/play/"
     press(page, 0.5, 0.5)
     until(page, SOUNDS)
-    assert page.wrong == []
+    assert page.wrong == [] and page.evaluate("document.featurePolicy.allowedFeatures()").count("midi") == 1 # keyboards, in a page that may not use the camera
+    assert "camera" not in page.evaluate("document.featurePolicy.allowedFeatures()")
     page.context.close()
 
 

@@ -8,7 +8,7 @@ import { createSquare } from "./square.js";
 import { Session } from "./live.js";
 import { fromText, toText } from "./take.js";
 import { createTakes } from "./takes.js";
-import { say, words } from "./strings.js";
+import { moreWords, say, words } from "./strings.js";
 import { understand } from "./words.js";
 
 const HOME = new URL("../", import.meta.url); // Where page, piano and model are
@@ -73,6 +73,8 @@ const clock = make(transport, "output", { id: "clock", for: "position" });
 const planned = make(score, "section", { "aria-label": say.plan }), details = make(planned, "details", { open: true });
 make(details, "summary", { textContent: say.plan });
 const strips = make(details, "div", { className: "drawn", id: "plan" });
+const more = make(details, "details", { className: "more" }), moreSummary = make(more, "summary", { id: "more-words" });
+const moreStrips = make(more, "div", { className: "drawn" });
 make(details, "p", { className: "hint", textContent: say.planHint });
 const listed = make(score, "section", { "aria-label": say.takes });
 make(listed, "h2", { textContent: say.takes });
@@ -85,6 +87,9 @@ const listened = make(hearing, "p", { id: "listened", className: "hint", "aria-l
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
 const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
 const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
+const keyboardKey = button(keep, "keyboard", say.keyboard, say.hints.keyboard), played = button(keep, "played", say.played);
+keyboardKey.hidden = !navigator.requestMIDIAccess;
+played.hidden = true;
 const footer = make(document.body, "footer");
 const shortcuts = make(footer, "p", { className: "hint keys", hidden: true, textContent: say.shortcuts });
 make(footer, "p", { className: "hint", textContent: say.diagnosis });
@@ -104,7 +109,7 @@ const square = createSquare(squareAt, { dimensions: DIMENSIONS.slice(0, 2), valu
   onRemove: () => back(),
 });
 const roll = createRoll(canvas, n => n ? say.rolled(n) : say.empty);
-const plan = createPlan(strips, { words, say, onSet: (word, value, isNew) => session.override(word, value, isNew), onClear: word => session.override(word, null, true) });
+const plans = [[strips, words], [moreStrips, moreWords]].map(([parent, words]) => createPlan(parent, { words, say, onSet: (word, value, isNew) => session.override(word, value, isNew), onClear: word => session.override(word, null, true) }));
 const takes = createTakes(list, { say, onChoose(take) { fail(null); session.choose(take); tell(say.chosen(session.takes.indexOf(take) + 1)); } });
 
 FURTHER.forEach(({ name }, i) => sliders[i].addEventListener("input", () => turn({ [name]: Number(sliders[i].value) })));
@@ -193,7 +198,8 @@ function seen() {
 function show() {
   const { take } = session, [from, to] = seen();
   roll.show(take.notes, Math.max(session.isLive ? 3600 : take.whole, to), take.seconds, from, to);
-  plan.show(take, from, to, session.plan);
+  for (const plan of plans) plan.show(take, from, to, session.plan);
+  moreSummary.textContent = say.moreWords(Object.keys(session.plan).filter(word => word in moreWords).length);
   takes.show(session.takes, take, session.isLive);
   position.max = Math.max(take.seconds, 4);
   heard();
@@ -207,7 +213,7 @@ function heard() {
   if (from !== drawnFrom || take.segments.length !== drawnNotes) {
     [drawnFrom, drawnNotes] = [from, take.segments.length];
     roll.show(take.notes, Math.max(session.isLive ? 3600 : take.whole, to), take.seconds, from, to);
-    plan.move(from, to);
+    for (const plan of plans) plan.move(from, to);
   }
   roll.moveHead(now);
   if (document.activeElement !== position || player.playing) position.value = now;
@@ -322,6 +328,36 @@ file.addEventListener("change", () => { if (file.files[0]) goOnFrom(file.files[0
 addEventListener("dragover", event => event.preventDefault());
 addEventListener("drop", event => { event.preventDefault(); if (event.dataTransfer?.files[0]) goOnFrom(event.dataTransfer.files[0]); });
 
+// A keyboard to play a phrase on, that the model goes on from.
+let keyboard = null;
+keyboardKey.addEventListener("click", async () => {
+  fail(null);
+  if (keyboard?.isOn) keyboard.close();
+  else {
+    const { Keyboard } = await import("./keyboard.js");
+    keyboard ??= new Keyboard(player, { onFirst: listenToKeys, onPhrase: goOnFromKeys, onChange: () => tell(say.hearing(keyboard.names)) });
+    try { await keyboard.open(); } catch { fail(say.errors.keyboard); return; }
+  }
+  keyboardKey.setAttribute("aria-pressed", keyboard.isOn);
+  played.hidden = !keyboard.isOn;
+  played.disabled = true;
+  tell(keyboard.isOn ? say.hearing(keyboard.names) : say.notHearing);
+});
+function listenToKeys() {
+  fail(null);
+  if (session.isLive) session.freeze();
+  if (player.playing || session.isWaiting) session.toggle();
+  played.disabled = false;
+  tell(say.hears);
+}
+async function goOnFromKeys(notes) {
+  played.disabled = true;
+  const { makePrompt } = await import("./prompt.js"), prompt = makePrompt(notes), last = prompt.at(-1).onset_s;
+  await session.start(prompt, last + 0.05);
+  tell(say.wentOn(last));
+}
+played.addEventListener("click", () => keyboard.end());
+
 // A take of the address.
 function readAddress() {
   let take = null;
@@ -352,7 +388,7 @@ async function fetchRest() {
   const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => folders.some(folder => name.startsWith(folder)));
   const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
   const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
-  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
+  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "keyboard.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
 }
 
 idle(async () => {

@@ -1,6 +1,7 @@
 // The instrument without its looks: takes, the point that they follow, a composer beside the page, and the player.
 // Dispatches "change" when something of its state has, "segment" when one was composed, "say" and "fail" with a text.
 
+import { segmentsOf } from "./prompt.js";
 import { SEGMENT_S, Take, drawSeed, isSamePoint, pointOf } from "./take.js";
 import { say } from "./strings.js";
 
@@ -247,10 +248,10 @@ export class Session extends EventTarget {
     return SEGMENT_S * kept;
   }
 
-  // Another take, that may go on from notes.
-  async start(prompt = null) {
-    const unlocked = this.player.unlock(), take = new Take({ prompt });
-    this.#open(take, true, SEGMENT_S * Math.max(take.opening - 2, 0));
+  // Another take, that may go on from notes; heard from their last segments on, or from a moment.
+  async start(prompt = null, from = SEGMENT_S * Math.max(segmentsOf(prompt) - 2, 0)) {
+    const unlocked = this.player.unlock();
+    this.#open(new Take({ prompt }), true, from);
     this.isLive = true;
     this.#begin();
     await this.#begun(unlocked);

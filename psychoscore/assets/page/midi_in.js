@@ -1,6 +1,16 @@
 // The notes of a MIDI file, as they sound: tempo and pedal are followed; drums and keys that no piano has are left out.
 
-const DRUMS = 9, SUSTAIN = 64, LOW = 21, HIGH = 108; // A channel, a controller, the ends of the piano
+export const LOW = 21, HIGH = 108; // The ends of the piano
+const DRUMS = 9, SUSTAIN = 64; // A channel, a controller
+
+// What a message of a channel says; null where it says nothing of notes.
+export function eventOf(status, first, second, track = 0) {
+  const kind = status >> 4, channel = status & 15, voice = `${track} ${channel}`;
+  if (channel === DRUMS) return null;
+  if (kind === 9 && second) return { voice, on: first, velocity: second };
+  if (kind === 8 || kind === 9) return { voice, off: first };
+  return kind === 0xb && first === SUSTAIN ? { voice, pedal: second >= 64 } : null;
+}
 
 function makeReader(bytes, at = 0, end = bytes.length) {
   const next = () => { if (at >= end) throw new Error("it ends too early"); return bytes[at++]; };
@@ -29,11 +39,8 @@ function readTrack(reader, track) {
     else {
       if (first & 0x80) { status = first; first = reader.next(); }
       else if (!status) throw new Error("it is damaged");
-      const kind = status >> 4, channel = status & 15, second = kind === 0xc || kind === 0xd ? 0 : reader.next(), voice = `${track} ${channel}`;
-      if (channel === DRUMS) continue;
-      if (kind === 9 && second) events.push({ tick, voice, on: first, velocity: second });
-      else if (kind === 8 || kind === 9) events.push({ tick, voice, off: first });
-      else if (kind === 0xb && first === SUSTAIN) events.push({ tick, voice, pedal: second >= 64 });
+      const kind = status >> 4, event = eventOf(status, first, kind === 0xc || kind === 0xd ? 0 : reader.next(), track);
+      if (event) events.push({ tick, ...event });
     }
   }
   return events.concat({ tick, end: true });
@@ -53,10 +60,11 @@ export function readMidi(buffer) {
     reader.skip(length);
   }
   events.sort((a, b) => a.tick - b.tick); // a stable sort
-  return heard(events, division);
+  return notesOf(events, division);
 }
 
-function heard(events, division) {
+// From events in the order of their ticks; `division`, of which a quarter has how many.
+export function notesOf(events, division) {
   const notes = [], held = new Map(), kept = new Map(), down = new Set(); // Struck keys, keys that the pedal holds, pedals that are down
   const frames = division >> 15 ? 256 - (division >> 8) : 0; // a second
   let [seconds, tick, perTick] = [0, 0, frames ? 1 / (frames * (division & 0xff)) : 0.5 / division];

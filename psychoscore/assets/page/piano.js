@@ -81,7 +81,7 @@ export class Piano {
     source.start(at);
     const release = sampled < about.undamped_from ? about.release_s : about.undamped_release_s;
     const before = this.#struck.get(note.pitch);
-    const voice = { source, level, end: Math.max(at + note.duration_s, before?.end ?? 0) };
+    const voice = { source, level, release, end: Math.max(at + note.duration_s, before?.end ?? 0) };
     if (before?.end > at) this.#damp(before, at, release);
     this.#damp(voice, voice.end, release);
     this.#struck.set(note.pitch, voice);
@@ -91,6 +91,14 @@ export class Piano {
       if (this.#struck.get(note.pitch) === voice) this.#struck.delete(note.pitch);
       place.disconnect();
     };
+  }
+
+  // Let go of a key before its note ends.
+  release(pitch) {
+    const voice = this.#struck.get(pitch), now = this.context.currentTime;
+    if (!(voice?.end > now)) return;
+    voice.end = now;
+    this.#damp(voice, now, voice.release);
   }
 
   #damp({ source, level }, at, release) {

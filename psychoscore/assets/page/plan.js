@@ -25,15 +25,15 @@ function makeScale({ low, high, edges }) {
   };
 }
 
-// `words`: { word: { name, low, high } }; `onSet(word, value, isNew)` while one is moved, `onClear(word)` when it is given back.
+// `words`: { word: { low, high } }; `onSet(word, value, isNew)` while one is moved, `onClear(word)` when it is given back.
 export function createPlan(parent, { words, say, onSet, onClear }) {
-  const rows = Object.entries(words).map(([word, { name, low, high }]) => {
-    const strip = Object.assign(document.createElement("div"), { className: "strip", tabIndex: 0, id: `plan-${word}` });
-    for (const [key, value] of Object.entries({ role: "slider", "aria-label": say.word(name, low, high), "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100 })) strip.setAttribute(key, value);
-    const canvas = document.createElement("canvas"), label = Object.assign(document.createElement("span"), { className: "of", textContent: name }), whose = Object.assign(document.createElement("span"), { className: "whose" });
+  const rows = Object.entries(words).map(([word, { low, high }]) => {
+    const strip = Object.assign(document.createElement("div"), { className: "strip", tabIndex: 0, id: `plan-${word}`, title: say.word(word, low, high) });
+    for (const [key, value] of Object.entries({ role: "slider", "aria-label": strip.title, "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100 })) strip.setAttribute(key, value);
+    const canvas = document.createElement("canvas"), label = Object.assign(document.createElement("span"), { className: "of", textContent: word }), whose = Object.assign(document.createElement("span"), { className: "whose" });
     for (const part of [canvas, label, whose]) { part.setAttribute("aria-hidden", "true"); strip.append(part); }
     parent.append(strip);
-    const row = { word, name, low, high, strip, canvas, whose, scale: makeScale(DESCRIPTORS.find(d => d.name === word)), own: null, planned: 0.5 };
+    const row = { word, strip, canvas, whose, scale: makeScale(DESCRIPTORS.find(d => d.name === word)), own: null, planned: 0.5 };
     listen(row);
     return row;
   });

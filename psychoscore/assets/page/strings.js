@@ -5,11 +5,17 @@ const percent = x => Math.round(100 * x);
 const dials = point => point.map(([name, value]) => `${name} ${percent(value)} %`).join(", ");
 const listed = words => words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 
-export const words = { // Of a plan: what they are called and what their ends are
-  loudness: { name: "loudness", low: "soft", high: "loud" },
-  density: { name: "density", low: "sparse", high: "dense" },
-  brightness: { name: "brightness", low: "dark", high: "bright" },
-  register: { name: "register", low: "low", high: "high" },
+export const words = { // Of a plan, the descriptors by their names: what their ends are
+  loudness: { low: "soft", high: "loud" },
+  density: { low: "sparse", high: "dense" },
+  brightness: { low: "dark", high: "bright" },
+  register: { low: "low", high: "high" },
+};
+export const moreWords = {
+  colour: { low: "minor", high: "major" },
+  sustain: { low: "short", high: "held" },
+  chord: { low: "single notes", high: "full chords" },
+  spread: { low: "narrow", high: "wide" },
 };
 
 export const say = {
@@ -26,6 +32,7 @@ export const say = {
     goOn: "Compose on from the end of the take",
     goBack: "Take the last change back: the music returns to where it was made",
     again: "Keep what lies before the segment that sounds, and draw what follows anew, as a new take",
+    keyboard: "Play a phrase on a keyboard that is connected, and the model goes on from it",
     newTake: "Begin another take with another seed",
   },
   shortcuts: "Keys, anywhere but in a field: space plays and pauses, F freezes, Backspace goes back, A is again from here, N a new take.",
@@ -55,8 +62,8 @@ export const say = {
   plan: "The plan",
   planHint: "What is planned for each segment (line) and what it plays (dots). Drag a curve, or move a slider, to set what follows yourself; a double click or Escape gives it back to the planner.",
   planned: "by the planner", own: "set by you",
+  moreWords: own => own ? `More words (${own} set by you)` : "More words",
   word: (name, low, high) => `${name}, ${low} to ${high}`,
-  giveBack: name => `Give ${name} back to the planner`,
   takes: "Takes",
   takesHint: "Lines are what was asked for along time, dots what is heard: where the planner's segments of real music that sound like it lie, in the mean. The dashed ring in the square is the same of what sounds now.",
   take: (number, seed, seconds) => `Take ${number}, ${clock(seconds)}, seed ${seed}`,
@@ -69,6 +76,10 @@ export const say = {
   keep: "Keep",
   link: "Copy link", linkCopied: "The link is copied. It holds the whole take.", linkShown: "The address of this page now holds the whole take: copy it from there.",
   open: "Continue a MIDI file", opened: (name, seconds) => `Goes on from the last ${clock(seconds)} of ${name}.`,
+  keyboard: "MIDI keyboard", played: "Go on from what I played",
+  hearing: names => names.length ? `Play on ${listed(names)}: it sounds here. Two seconds after you stop, the model goes on.` : "No MIDI keyboard is connected. Once one is, it sounds here.",
+  hears: "You play.", notHearing: "The MIDI keyboard is not listened to.",
+  wentOn: seconds => `Goes on from the ${clock(seconds)} that you played.`,
   midi: "MIDI", wav: "WAV", rendering: "Rendering the sound…", rendered: "Saved.",
   empty: "Piano roll, empty", rolled: notes => `Piano roll, ${notes} notes`,
   errors: {
@@ -81,6 +92,7 @@ export const say = {
     wrongKey: "That is not the key of this server.",
     listen: message => `The listener cannot hear it: ${message}`,
     noServer: "the server cannot be reached.",
+    keyboard: "This browser does not let the page hear MIDI keyboards: allow it in the browser's settings of this page.",
     noWorker: "This browser cannot run the model: it needs module workers and WebAssembly with SIMD.",
     noScript: "This page needs JavaScript.",
   },
