@@ -1,5 +1,6 @@
 // The takes side by side: each its notes, and what was asked for against what is heard along time.
 
+import { dark } from "./home.js";
 import { SEGMENT_S } from "./take.js";
 
 const mean = values => values.reduce((a, b) => a + b, 0) / (values.length || 1);
@@ -37,7 +38,7 @@ export function createTakes(list, { say, onChoose }) {
   const rows = new Map();
   const redraw = () => rows.forEach(({ canvas }, take) => paint(canvas, take));
   new ResizeObserver(redraw).observe(list);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  dark.addEventListener("change", redraw);
 
   function make(take) {
     const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", className: "take" });
