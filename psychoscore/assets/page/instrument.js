@@ -1,5 +1,6 @@
 // The instrument: a square to drag in, and piano music that a model inside the page composes while one does.
 
+import { HOME, address, holder } from "./home.js";
 import { DIMENSIONS } from "./model/constants.js";
 import { createPlan } from "./plan.js";
 import { player } from "./player.js";
@@ -11,7 +12,6 @@ import { createTakes } from "./takes.js";
 import { moreWords, say, words } from "./strings.js";
 import { understand } from "./words.js";
 
-const HOME = new URL("../", import.meta.url); // Where page, piano and model are
 const SERVICE = document.querySelector("link[rel=service-desc]")?.href; // Of the server that writes it into its page
 const FURTHER = DIMENSIONS.slice(2); // Than the square has
 const START = { trauma: 0.3, entropy: 0.25, ...Object.fromEntries(FURTHER.map(({ name }) => [name, 0.5])) };
@@ -37,7 +37,7 @@ const button = (parent, id, text, hint) => make(parent, "button", { type: "butto
 document.title = say.title;
 const header = make(document.body, "header", {});
 make(header, "h1", { textContent: say.name });
-make(header, "p", { textContent: say.subtitle(SERVICE !== undefined) });
+make(header, "p", { textContent: holder ? say.subtitleHeld : say.subtitle(SERVICE !== undefined) });
 const main = make(document.body, "main"), hand = make(main, "section", { className: "hand", "aria-label": say.square });
 const unlocking = make(hand, "form", { className: "words", hidden: true });
 const key = make(make(unlocking, "label", { textContent: say.key }), "input", { id: "api-key", type: "password", autocomplete: "off", required: true, pattern: "[\\x21-\\x7e]+" });
@@ -97,7 +97,8 @@ make(footer, "p", { className: "hint", textContent: say.pianoBy }, make(null, "a
 
 // --- what it does
 
-const session = new Session(player, new URL("model/", HOME), START);
+const session = new Session(player, START);
+link.hidden = Boolean(holder); // a frame has no address
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 let lastKey = -Infinity, isStroke = false, shown = null, lastHeard = null; // lastHeard: the last segment of what the listener has heard
 
@@ -266,7 +267,7 @@ document.addEventListener("keydown", event => {
 
 function keepAddress() {
   const { take } = session;
-  if (!take?.asked.length) return;
+  if (!take?.asked.length || holder) return;
   take.model ??= session.digest ?? null;
   const text = `#${toText(take)}`;
   if (location.hash !== text) history.replaceState(null, "", text);
@@ -366,13 +367,13 @@ function readAddress() {
   session.add(take);
   tell(say.leadLink(take.whole));
 }
-readAddress();
-addEventListener("hashchange", readAddress);
+if (holder) holder.follow(session);
+else { readAddress(); addEventListener("hashchange", readAddress); }
 session.addEventListener("change", () => { if (session.digest && session.take?.model && session.take.model !== session.digest && !session.take.isWhole) fail(say.otherModel); });
 
 // --- at leisure: without a connection, and before the first touch
 
-const isSaving = (navigator.connection?.saveData ?? false) || window !== window.top; // a page around it may be read without playing
+const isSaving = (navigator.connection?.saveData ?? false) || (!holder && window !== window.top); // a page around it may be read without playing
 const idle = window.requestIdleCallback ?? (f => setTimeout(f, 200));
 
 async function keepOffline() {
@@ -382,18 +383,25 @@ async function keepOffline() {
   if (!navigator.serviceWorker.controller && worker) await Promise.race([new Promise(on => navigator.serviceWorker.addEventListener("controllerchange", on, { once: true })), new Promise(on => setTimeout(on, 2000))]);
 }
 
+async function pianoFiles() {
+  const { layers, pitches } = await (await fetch(await address("piano/piano.json"))).json();
+  return layers.flatMap(({ name }) => pitches.map(pitch => `piano/${pitch}-${name}.ogg`));
+}
+
+// All that is needed, ahead of time: a kernel that computes gives no files.
+async function haveAll() { for (const path of await pianoFiles()) await address(path); }
+
 // What was fetched before there was a service worker, and the whole piano.
 async function fetchRest() {
   const folders = ["page/", "piano/", "model/"].map(name => new URL(name, HOME).href);
   const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => folders.some(folder => name.startsWith(folder)));
-  const about = await (await fetch(new URL("piano/piano.json", HOME))).json();
-  const samples = about.layers.flatMap(layer => about.pitches.map(pitch => new URL(`piano/${pitch}-${layer.name}.ogg`, HOME).href));
-  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "keyboard.js", "model/smf.js"].map(name => new URL(name, import.meta.url).href)])) if (!await self.caches?.match(url)) await fetch(url);
+  const samples = (await pianoFiles()).map(path => new URL(path, HOME).href);
+  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "keyboard.js", "model/smf.js"].map(name => new URL(`page/${name}`, HOME).href)])) if (!await self.caches?.match(url)) await fetch(url);
 }
 
 idle(async () => {
-  const isOffline = keepOffline();
+  const isOffline = holder ? null : keepOffline();
   if (isSaving) return;
   await isOffline;
-  try { await session.load(); await fetchRest(); document.documentElement.dataset.kept = "true"; } catch { /* it is said when it is needed */ }
+  try { await session.load(); await (holder ? haveAll() : fetchRest()); document.documentElement.dataset.kept = "true"; } catch { /* it is said when it is needed */ }
 });

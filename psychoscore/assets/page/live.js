@@ -1,6 +1,7 @@
 // The instrument without its looks: takes, the point that they follow, a composer beside the page, and the player.
 // Dispatches "change" when something of its state has, "segment" when one was composed, "say" and "fail" with a text.
 
+import { address } from "./home.js";
 import { segmentsOf } from "./prompt.js";
 import { SEGMENT_S, Take, drawSeed, isSamePoint, pointOf } from "./take.js";
 import { say } from "./strings.js";
@@ -9,6 +10,7 @@ const AHEAD_S = 0.5; // What sounds so soon may have been given to the audio clo
 const CANDIDATES = [4, 2, 1]; // As many as there is time for; 4 are the model's default
 const BESIDES_S = 0.15; // For the way to the composer and back, and what it reads again, about
 const PAUSE_MS = 250; // A point that moves on and on makes it begin anew no more often
+const PARTS = { wasm: "page/model/kernel.wasm", config: "model/config.json", about: "model/psychoscore.json", plans: "model/planner.npz", weights: "model/model.safetensors" };
 const LONGEST = 900; // Segments of a take
 const GAPS = 3; // After so many the page says that the device is slow
 
@@ -17,9 +19,9 @@ const isSame = (a, b) => isSamePoint(a, b) && a.seed === b.seed && JSON.stringif
 export class Session extends EventTarget {
   #worker; #ready; #tell; #ticket = 0; #gaps = 0; #waits = false;
 
-  constructor(player, model, point) {
+  constructor(player, point) {
     super();
-    Object.assign(this, { player, model, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: 0.01, gesture: 0, seed: null, key: null, needsKey: false });
+    Object.assign(this, { player, point, plan: {}, takes: [], take: null, isLive: false, loading: null, job: null, pace: 0.01, gesture: 0, seed: null, key: null, needsKey: false });
     player.addEventListener("change", () => this.#heard());
   }
 
@@ -31,15 +33,21 @@ export class Session extends EventTarget {
 
   // Fetch the model, once; a later call after a failure tries again.
   load() {
-    return this.#ready ??= new Promise((ready, failed) => {
+    return this.#ready ??= this.#start().catch(error => { this.#ready = this.loading = this.job = null; this.#worker?.terminate(); this.#changed(); throw error; });
+  }
+
+  async #start() {
+    this.loading = { loaded: 0, total: 0 };
+    const found = Promise.all(Object.entries({ script: "page/model/worker.js", ...PARTS }).map(async ([name, path]) => [name, await address(path)]));
+    const { script, ...parts } = Object.fromEntries(await found.catch(error => { throw new Error(say.errors.load(error.message)); }));
+    await new Promise((ready, failed) => {
       this.#tell = { ready, failed };
-      this.loading = { loaded: 0, total: 0 };
-      try { this.#worker = new Worker(new URL("model/worker.js", import.meta.url), { type: "module" }); }
+      try { this.#worker = new Worker(script, { type: "module" }); }
       catch { return failed(new Error(say.errors.noWorker)); }
       this.#worker.onmessage = ({ data }) => this.#on[data.kind](data);
       this.#worker.onerror = event => { event.preventDefault(); this.isReady ? this.#on.error({ message: event.message ?? "", during: "compose" }) : failed(new Error(event.message ? say.errors.load(event.message) : say.errors.noWorker)); };
-      this.#worker.postMessage({ kind: "load", model: this.model.href, key: this.key });
-    }).catch(error => { this.#ready = this.loading = this.job = null; this.#worker?.terminate(); this.#changed(); throw error; });
+      this.#worker.postMessage({ kind: "load", parts, key: this.key });
+    });
   }
 
   #on = {

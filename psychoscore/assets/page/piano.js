@@ -1,7 +1,8 @@
 // The sampled piano, on any audio context: which sample a note sounds with, how loud, from where, and how it is
 // damped, as piano.json says.
 
-const FOLDER = new URL("../piano/", import.meta.url);
+import { address } from "./home.js";
+
 const LOW = 21, HIGH = 108; // The keys of a piano: the ends of the pan
 const QUIET = Math.log(1e4); // Time constants until a string is 80 dB quieter
 // The limiter leaves alone what is below STRAIGHT, as every single note is, and brings what is below LOUDEST under 1.
@@ -13,7 +14,7 @@ const ask = () => asked ??= get("piano.json", { cache: "no-cache" }).then(answer
 
 async function get(name, options) {
   let answer;
-  try { answer = await fetch(new URL(name, FOLDER), options); }
+  try { answer = await fetch(await address(`piano/${name}`), options); }
   catch { throw new Error("The piano cannot be fetched: the server cannot be reached."); }
   if (!answer.ok) throw new Error(`The piano cannot be fetched: the server answered ${answer.status} for ${name}.`);
   return answer;

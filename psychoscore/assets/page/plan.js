@@ -1,6 +1,7 @@
 // The plan under the roll: for each word a strip, which is a slider as well. A line is what is planned for each segment,
 // dots are what it plays.
 
+import { dark } from "./home.js";
 import { DESCRIPTORS } from "./model/constants.js";
 import { SEGMENT_S } from "./take.js";
 
@@ -119,7 +120,7 @@ export function createPlan(parent, { words, say, onSet, onClear }) {
   }
 
   new ResizeObserver(() => rows.forEach(draw)).observe(parent);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => rows.forEach(draw));
+  dark.addEventListener("change", () => rows.forEach(draw));
   rows.forEach(show);
   return {
     // A take from one time to another, and what of its words is set by hand.

@@ -1,5 +1,7 @@
 // A piano roll on a canvas: time across, pitch up, velocity as colour.
 
+import { dark } from "./home.js";
+
 const LOW = 21, HIGH = 108; // the piano
 
 function mix(from, to, share) { // two "#rrggbb"
@@ -41,7 +43,7 @@ export function createRoll(canvas, label = n => n ? `Piano roll, ${n} notes` : "
   }
 
   new ResizeObserver(draw).observe(canvas);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  dark.addEventListener("change", draw);
   return {
     show(newNotes, length, writtenSoFar, begin = 0, end = length) {
       [notes, seconds, written, from, to] = [newNotes, length, writtenSoFar, begin, end];

@@ -1,4 +1,4 @@
-// A square to drag in: one dimension across, one up. No imports and no globals, so that a Jupyter widget can use it as it is.
+// A square to drag in: one dimension across, one up.
 
 const clamp = value => Math.min(1, Math.max(0, value));
 const rounded = value => Math.round(clamp(value) * 100) / 100;

@@ -24,6 +24,7 @@ export const say = {
   lead: "Press and drag: it plays.",
   leadLink: seconds => `A take of ${clock(seconds)} came with this address. Play composes it again.`,
   subtitle: isServed => `A small model composes piano music inside this page, four seconds at a time, and follows the point. Nothing is sent anywhere${isServed ? ", but the takes that you let the listener hear" : ""}.`,
+  subtitleHeld: "A small model composes piano music inside this page, four seconds at a time, and follows the point. Takes go to the notebook's kernel, and nowhere else.",
   diagnosis: "The dials are musical, not clinical: they follow what listeners heard, and diagnose nobody.",
   square: "Mood",
   play: "Play", pause: "Pause", freeze: "Freeze", goOn: "Go on", goBack: "Go back", again: "Again from here", newTake: "New take",

@@ -1,6 +1,7 @@
 // The takes side by side: each its notes, and what was asked for against what is heard along time.
 
 import { DIMENSIONS, N_CIRCUMPLEX } from "./model/constants.js";
+import { dark } from "./home.js";
 import { SEGMENT_S } from "./take.js";
 
 const DASHES = [[], [4, 3], [1.5, 3]];
@@ -41,7 +42,7 @@ export function createTakes(list, { say, onChoose }) {
   const rows = new Map();
   const redraw = () => rows.forEach(({ canvas }, take) => paint(canvas, take));
   new ResizeObserver(redraw).observe(list);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  dark.addEventListener("change", redraw);
 
   function make(take) {
     const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", className: "take" });

@@ -2,8 +2,9 @@
 // asked of every segment from the first on, { trauma, entropy, ..., plan, seed, candidates }; what two paths begin with
 // in common is composed once.
 //
-// Told: { kind: "load", model, key }, where the model's files are, and the key that they need or null; { kind: "compose",
-// ticket, path, prompt }, the last of whose segments is wanted, in place of what was wanted before; { kind: "rest" }.
+// Told: { kind: "load", parts, key }, the addresses of the kernel and of the model's files, and the key that these need or
+// null; { kind: "compose", ticket, path, prompt }, the last of whose segments is wanted, in place of what was wanted
+// before; { kind: "rest" }.
 // Tells: { kind: "progress", loaded, total }; { kind: "ready", model, fetched }; { kind: "segment", ticket, number, ... };
 // { kind: "error", message, during }, whose message is "unreachable", "key" where that is missing or wrong, or says what
 // is wrong.
@@ -16,7 +17,6 @@ import { loadEngine } from "./engine.js";
 import { NOT_KNOWN, readPlanner } from "./planner.js";
 
 const BREATH_MS = 12; // For how long tokens are drawn before messages are heard
-const FILES = ["config.json", "psychoscore.json", "planner.npz", "model.safetensors"];
 
 let composer, planner, run = null, opening = null, done = [], wanted = null, busy = false; // done: what was asked of each segment, as text
 
@@ -42,10 +42,10 @@ async function get(url, { key = null, progress = () => {} } = {}) {
   return new Blob(parts).arrayBuffer();
 }
 
-async function load(model, key) {
+async function load(parts, key) {
   const json = bytes => JSON.parse(new TextDecoder().decode(bytes));
-  const [wasm, config, about, plans, weights] = await Promise.all([get(new URL("kernel.wasm", import.meta.url)),
-    ...FILES.map(name => get(new URL(name, model), { key, progress: name === "model.safetensors" ? (loaded, total) => tell("progress", { loaded, total }) : undefined }))]);
+  const [wasm, config, about, plans, weights] = await Promise.all(["wasm", "config", "about", "plans", "weights"].map(name =>
+    get(parts[name], { key: name === "wasm" ? null : key, progress: name === "weights" ? (loaded, total) => tell("progress", { loaded, total }) : undefined })));
   planner = await readPlanner(plans);
   const name = crypto.subtle ? [...new Uint8Array(await crypto.subtle.digest("SHA-256", weights))].slice(0, 4).map(x => x.toString(16).padStart(2, "0")).join("") : null;
   composer = new Composer(await loadEngine({ wasm, weights, config: json(config) }), planner, json(about));
@@ -107,8 +107,8 @@ function told(segment) {
 
 const failed = during => error => { wanted = null; run = null; done = []; tell("error", { message: error.message, during }); };
 
-onmessage = ({ data: { kind, model, key, ticket, path, prompt } }) => {
-  if (kind === "load") load(model, key).catch(failed("load"));
+onmessage = ({ data: { kind, parts, key, ticket, path, prompt } }) => {
+  if (kind === "load") load(parts, key).catch(failed("load"));
   else if (kind === "rest") wanted = null;
   else if (kind === "compose") { wanted = { ticket, path, prompt }; work().catch(failed("compose")); }
 };
