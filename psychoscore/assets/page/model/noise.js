@@ -1,7 +1,7 @@
 // Gumbel noise that depends on a seed and a place, as numpy draws it: SeedSequence, Philox4x64-10, the ziggurat of
 // Generator.standard_exponential. Words of 64 bits are pairs of 32, low and high.
 
-const TOKENS = 583; // Of psychoscore.tokens: as many are drawn at a place
+import { N_TOKENS } from "./tokens.js";
 
 // What numpy's SeedSequence(values).generate_state(words, uint32) gives; values are whole numbers, 0 or more.
 export function seedState(values, words) {
@@ -117,8 +117,8 @@ export function makeNoise(seed) {
     at(three, branch = 0) {
       counter.set([0, branch, ...three.flatMap(halves)]);
       place = 4;
-      const noise = new Float64Array(TOKENS);
-      for (let token = 0; token < TOKENS; token++) noise[token] = -Math.log(exponential());
+      const noise = new Float64Array(N_TOKENS);
+      for (let token = 0; token < N_TOKENS; token++) noise[token] = -Math.log(exponential());
       return noise;
     },
   };
