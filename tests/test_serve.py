@@ -515,7 +515,7 @@ def test_a_server_with_a_key(tmp_path):
     "By the command: closed, but for what is opened and what is always open; what one address has had too much of is told with a time to come back."
     server = Server(tmp_path, "--public", "metrics", "--allow-host", "music.example.org", "--deadline", 10, "--client-share", 0.01, PSYCHOSCORE_API_KEY="open-sesame")
     asks_for_its_key(server)
-    assert [httpx.get(f"{server.url}{path}").status_code for path in ("/metrics", "/v1/openapi.json", "/readyz", "/page/app.js")] == [200, 401, 200, 200]
+    assert [httpx.get(f"{server.url}{path}").status_code for path in ("/metrics", "/v1/openapi.json", "/readyz", "/page/instrument.js")] == [200, 401, 200, 200]
     assert [httpx.get(f"{server.url}/healthz", headers={"Host": host}).status_code for host in ("music.example.org", "evil.example")] == [200, 400]
     with httpx.Client(base_url=server.url, timeout=60, headers={"X-API-Key": "open-sesame"}) as client:
         most = client.get("/v1/model").json()["limits"]["takes_seconds"][-1]
@@ -617,7 +617,7 @@ def test_nothing_of_a_profile_or_upload_is_kept(server, client):
 
 def test_headers(client):
     assert not [h for h in client.get("/v1/model", headers={"Origin": "https://friend.example"}).headers if h.startswith("access-control")]
-    for path in ("/", "/page/app.js", "/v1/model", "/v1/nothing"):
+    for path in ("/", "/page/instrument.js", "/v1/model", "/v1/nothing"):
         headers = client.get(path).headers
         assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Content-Type-Options"] == "nosniff" and "server" not in headers
         if path.startswith("/v1"): assert headers["Cache-Control"] == "no-store"

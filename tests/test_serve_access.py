@@ -15,7 +15,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from forever import forever
 from bench.fuzz_serve import small_composer
+from psychoscore.compose import Composer
 from psychoscore.notes import make_notes, midi_bytes
+from psychoscore.planner import read_planner
 from psychoscore.search import Index
 from psychoscore.guard import SECURITY_HEADERS, Budget
 from psychoscore.routes import MUSICXML, SLOW
@@ -24,15 +26,16 @@ from psychoscore.settings import Settings
 
 SCALE = midi_bytes(make_notes(np.arange(40)/4, np.full(40, 0.25), 50 + np.arange(40) % 24, 80))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
-PUBLIC = {"/", "/healthz", "/readyz", "/page", "/piano", "/play", "/play/", "/play/page", "/play/piano", "/play/offline.js", "/play/model/{name}"} # the whole of it: what is not here is closed
-KEEP = {"/": "no-cache", "/page/app.js": "no-cache", "/piano/piano.json": "no-cache", "/play/": "no-cache", "/play/offline.js": "no-cache", "/play/page/model/kernel.wasm": "no-cache"}
+PUBLIC = {"/", "/healthz", "/readyz", "/page", "/piano", "/offline.js"} # the whole of it: what is not here is closed
+KEEP = dict.fromkeys(("/", "/offline.js", "/page/instrument.js", "/page/model/kernel.wasm", "/piano/piano.json"), "no-cache")
 ROOTS = ("", "/music", "/v1", "/a/b", "/healthz", "/page")
 
 
 @pytest.fixture(scope="module")
 def app():
-    "The app with a key, started."
-    app = make_app(Settings(api_key="sesame"), small_composer())
+    "The app with a key, started; its small model has a planner and files that a page can ask for."
+    small, folder = small_composer(), Composer.from_pretrained().folder
+    app = make_app(Settings(api_key="sesame"), Composer(small.llama, small.about, folder, read_planner(folder)))
     @app.get("/added", include_in_schema=False)
     async def added(): return "secret"
     with TestClient(app) as client:
@@ -56,7 +59,7 @@ def ask(app, method, path, root="", key=None, body=b"", within=None, **headers):
 
 def routes(app):
     "(method, path) of every route that there is, found in the app itself and in what it says of itself."
-    found = {(method, route.path) for route in iter_route_contexts(app.routes) for method in getattr(route, "methods", None) or {"GET"}}
+    found = {(method, route.path.format(name="config.json")) for route in iter_route_contexts(app.routes) for method in getattr(route, "methods", None) or {"GET"}}
     described = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
     assert described <= found
     return found
@@ -73,7 +76,7 @@ def spellings(path):
 
 def test_what_is_open_is_a_short_list(app):
     assert {path for _, path in routes(app)} - {path for _, path in closed(app)} == PUBLIC
-    assert {path for _, path in closed(app)} == {*(f"/v1/{name}" for name in ("generate", "stream", "profile", "search", "model", "openapi.json")), "/metrics", "/added"}
+    assert {path for _, path in closed(app)} == {*(f"/v1/{name}" for name in ("generate", "stream", "profile", "search", "model", "openapi.json")), "/metrics", "/model/config.json", "/added"}
     assert {path for path, methods in app.openapi()["paths"].items() for operation in methods.values() if "security" not in operation} == {"/healthz", "/readyz"}
 
 

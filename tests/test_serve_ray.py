@@ -22,7 +22,7 @@ from psychoscore.ray_serve import build  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning") # of Ray's own
 KEY = {"X-API-Key": "an-example"}
-PUBLIC = "/", "/healthz", "/readyz", "/page/app.js"
+PUBLIC = "/", "/healthz", "/readyz", "/page/instrument.js"
 
 
 @pytest.fixture(scope="module")
