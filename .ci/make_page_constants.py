@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psychoscore import candidates, decoding, descriptors, draft, notes, planner, profile, request, tokens
+from psychoscore import candidates, decoding, descriptors, draft, musicxml, notes, planner, profile, request, tokens
 
 CONSTANTS = Path(__file__).parent.parent/"psychoscore/assets/page/model/constants.js"
 
@@ -30,6 +30,8 @@ def constants() -> dict:
     made["RANGES"] = request._RANGES
     made |= of(request, "MAX_CANDIDATES") | of(planner, "BANDWIDTH", "CHANGE", "GIVEN", "SHARPER", "ALIKE")
     made["BY_DIALS"] = planner.Planner._field_defaults["by_dials"]
+    made |= of(musicxml, "CUTS", "SPAN", "SIXTEENTH_S", "BAR", "NOMINAL")
+    made["VALUES"] = [[length, [*places]] for length, places in musicxml.VALUES.items()] # whose order is the choice
     return made | of(candidates, "BY_GIVEN") | of(decoding, "MARGIN") | of(draft, "PLACE_OF_PLANS", "OTHER_FORM") | {"KEEP": request.Request.keep}
 
 

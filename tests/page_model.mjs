@@ -107,6 +107,8 @@ const jobs = {
 
   async midi({ pieces }) { const { midiBytes } = await load("smf.js"); return pieces.map(notes => Buffer.from(midiBytes(notes)).toString("base64")); },
 
+  async musicxml({ pieces }) { const { musicxml } = await load("../musicxml.js"); return pieces.map(({ notes, key }) => musicxml(notes, key)); },
+
   // Other profiles are asked for while a piece is written.
   async follow({ request, profiles }) {
     const run = (await makeComposer()).begin(request);

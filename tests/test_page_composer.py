@@ -4,6 +4,7 @@ The default run takes some of the pieces; `python tests/test_page_composer.py` t
 """
 import base64
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from psychoscore.decoding import MARGIN, draw
 from psychoscore.descriptors import DESCRIPTORS
 from psychoscore.draft import warmed
 from psychoscore.midi import read_midi
+from psychoscore.musicxml import musicxml_bytes
 from psychoscore.notes import NOTE, Key, estimate_key, make_notes, midi_bytes
 from psychoscore.planner import NOT_KNOWN, place_of
 from psychoscore.profile import PsychometricProfile, ProfileTrajectory, make_arc
@@ -188,6 +190,37 @@ def test_notes_on_the_grid():
     for finer in (64, 1000): # 64: halfway between steps
         pieces.append(make_notes(0.5 + rng.integers(0, 3*finer, n)/finer, rng.integers(0, 8*finer, n)/finer, rng.integers(21, 109, n), rng.integers(1, 128, n)))
     assert in_page("quantised", pieces=[*map(rows, pieces)]) == [np.stack(quantise(notes), 1).tolist() for notes in pieces]
+
+
+def read_score(document):
+    "What music21 reads of a score: of each staff its signs, and all that is written, when, for how long and how it is tied."
+    from music21 import converter
+    score = converter.parse(document, format="musicxml")
+    def of(staff, kind): return staff.recurse().getElementsByClass(kind).first()
+    def item(e): return (e.getOffsetInHierarchy(score), e.quarterLength, e.isRest or [(p.nameWithOctave, p.accidental and p.accidental.displayStatus) for p in e.pitches],
+                         e.tie and e.tie.type, e.isRest or e.volume.velocity)
+    staves = [(of(staff, "Key"), of(staff, "TimeSignature").ratioString, of(staff, "Clef").sign, [*map(item, staff.recurse().notesAndRests)]) for staff in score.parts]
+    tempo, words = of(score, "MetronomeMark"), of(score, "TextExpression")
+    return score.metadata.bestTitle, score.metadata.composer, tempo.number, words.content, [(key.sharps, key.mode, *rest) for key, *rest in staves]
+
+
+@needs_node
+def test_scores_are_python_s(composer):
+    "What is read of them; composed pieces, and notes that no piece has."
+    pytest.importorskip("music21", reason="the extra notation is not installed")
+    rng = np.random.default_rng(8)
+    anything = make_notes(np.sort(rng.integers(0, 1300, 200))/32, rng.integers(1, 80, 200)/32, rng.integers(21, 109, 200), rng.integers(1, 128, 200))
+    pieces = [(piece.notes, piece.key) for piece in composer.compose_batch([Request(profile=PsychometricProfile(*point), seconds=12, seed=seed, candidates=1) for seed, point in enumerate([(0.1, 0.1), (0.9, 0.9), (0.8, 0.2)])])]
+    pieces += [(notes := example(number), estimate_key(notes)[0]) for number in (0, 4)]
+    pieces += [(anything, Key(tonic, mode, asked)) for tonic, mode, asked in ((1, "major", "C#"), (11, "major", "Cb"), (3, "minor", None), (9, "minor", None))]
+    found = in_page("musicxml", pieces=[dict(notes=rows(notes), key=str(key)) for notes, key in pieces])
+    for (notes, key), document in zip(pieces, found, strict=True):
+        ours, theirs = read_score(document), read_score(musicxml_bytes(notes, key))
+        assert ours == theirs and len(theirs[-1]) == 2 and min(len(staff[-1]) for staff in theirs[-1]) > 1, key
+        beams = re.findall('<beam number="(.)">(.*?)</beam>', document)
+        for level in "12": # each that begins ends
+            kinds = "".join({"begin": "(", "end": ")", "continue": "-"}.get(kind, "") for number, kind in beams if number == level)
+            assert re.fullmatch(r"(\(-*\))+", kinds), kinds
 
 
 def close_call(composer, number):

@@ -85,7 +85,7 @@ make(listed, "p", { className: "hint", textContent: say.takesHint });
 const hearing = make(listed, "div", { className: "row", hidden: !SERVICE }), listen = button(hearing, "listen", say.listen, say.listenHint);
 const listened = make(hearing, "p", { id: "listened", className: "hint", "aria-live": "polite" });
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
-const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
+const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), sheet = button(keep, "musicxml", say.musicxml), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
 const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
 const keyboardKey = button(keep, "keyboard", say.keyboard, say.hints.keyboard), played = button(keep, "played", say.played);
 keyboardKey.hidden = !navigator.requestMIDIAccess;
@@ -156,7 +156,7 @@ function showAll() {
   } else if (isLive && take && !take.segments.length && !take.prompt && session.isReady) tell(say.first);
   freeze.textContent = isLive ? say.freeze : say.goOn;
   freeze.title = isLive ? say.hints.freeze : say.hints.goOn;
-  again.disabled = link.disabled = midi.disabled = wav.disabled = !take?.segments.length;
+  again.disabled = link.disabled = midi.disabled = sheet.disabled = wav.disabled = !take?.segments.length;
   goBack.disabled = !take?.isWhole || !take.asked.length || (!take.lastChange && !isLive);
   square.set(session.point);
   FURTHER.forEach(({ name }, i) => { sliders[i].value = session.point[name]; });
@@ -288,6 +288,10 @@ midi.addEventListener("click", async () => {
   const { midiBytes } = await import("./model/smf.js");
   save(midiBytes(session.take.notes), "audio/midi", "mid");
 });
+sheet.addEventListener("click", async () => {
+  const { musicxml } = await import("./musicxml.js"), { notes, segments: [{ key }] } = session.take;
+  save(musicxml(notes, key), "application/vnd.recordare.musicxml+xml", "musicxml");
+});
 wav.addEventListener("click", async () => {
   tell(say.rendering);
   wav.disabled = true;
@@ -396,7 +400,7 @@ async function fetchRest() {
   const folders = ["page/", "piano/", "model/"].map(name => new URL(name, HOME).href);
   const loaded = [...performance.getEntriesByType("resource").map(entry => entry.name), ...session.fetched].filter(name => folders.some(folder => name.startsWith(folder)));
   const samples = (await pianoFiles()).map(path => new URL(path, HOME).href);
-  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "keyboard.js", "model/smf.js"].map(name => new URL(`page/${name}`, HOME).href)])) if (!await self.caches?.match(url)) await fetch(url);
+  for (const url of new Set([HOME.href, location.href.split("#")[0], ...loaded, ...samples, ...["wave.js", "midi_in.js", "keyboard.js", "musicxml.js", "model/smf.js"].map(name => new URL(`page/${name}`, HOME).href)])) if (!await self.caches?.match(url)) await fetch(url);
 }
 
 idle(async () => {

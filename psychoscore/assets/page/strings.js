@@ -81,7 +81,7 @@ export const say = {
   hearing: names => names.length ? `Play on ${listed(names)}: it sounds here. Two seconds after you stop, the model goes on.` : "No MIDI keyboard is connected. Once one is, it sounds here.",
   hears: "You play.", notHearing: "The MIDI keyboard is not listened to.",
   wentOn: seconds => `Goes on from the ${clock(seconds)} that you played.`,
-  midi: "MIDI", wav: "WAV", rendering: "Rendering the sound…", rendered: "Saved.",
+  midi: "MIDI", musicxml: "MusicXML", wav: "WAV", rendering: "Rendering the sound…", rendered: "Saved.",
   empty: "Piano roll, empty", rolled: notes => `Piano roll, ${notes} notes`,
   errors: {
     unreachable: "The model cannot be fetched: there is no connection.",

@@ -28,6 +28,12 @@ export function estimateKey(notes) {
 const LINE = ["b", "", "#"].flatMap(sign => [..."FCGDAEB"].map(letter => letter + sign)); // Tonics by fifths
 const C = LINE.indexOf("C");
 
+// The signature of a key, by its name: how many sharps, below 0 how many flats.
+export function fifthsOf(name) {
+  const [tonic, mode] = name.split(" ");
+  return LINE.indexOf(tonic) - C - (mode === "minor" ? 3 : 0);
+}
+
 // What a key is called: as its tonic was asked for if seven signs are enough, else with the fewest.
 export function keyName({ tonic, mode, asked = null }) {
   const third = mode === "minor" ? 3 : 0, wanted = asked === null ? 8 : LINE.indexOf(asked) - C - third;
