@@ -836,7 +836,7 @@ def report(
     "Measure a model by the frozen protocol: the dial, arcs, form, novelty; write a page, its JSON and its picture."
     from psychoscore.dataset import PreparedDataset
     from psychoscore.folders import refuse_foreign
-    own = ("report.json", "report.md", "dial.png", "ratings.json", "looks.csv")
+    own = ("report.json", "report.md", "dial.png", "arcs.png", "real.png", "ratings.json", "looks.csv")
     sizes = dict(steps=steps, repeats=repeats, seconds=seconds, takes=takes, arcs=arcs)
     _check_sizes(development, sizes)
     refuse_foreign(out, "psychoscore report", own)

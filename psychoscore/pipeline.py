@@ -392,7 +392,7 @@ def make_phases(config: PipelineConfig) -> dict[str, Phase]: # In the order they
         **(after_train if config.second else {}),
         "calibrate": Phase(phase_calibrate, ("pieces.csv", "dial.csv", "dial.png", "composed.joblib"), (model,),
                            size, ours),
-        "report": Phase(phase_report, ("report.json", "report.md", "dial.png"), (model, "tokenise", "calibrate"),
+        "report": Phase(phase_report, ("report.json", "report.md", "*.png"), (model, "tokenise", "calibrate"),
                         size, ours)}
 
 PHASES = make_phases(RECIPES["plan"])

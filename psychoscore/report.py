@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LEAST_SONGS', 'HEARING', 'quality', 'check_measurable', 'made_by', 'about_model', 'novelty_of', 'farthest_misses',
            'make_report', 'at_commit', 'show', 'markdown_table', 'labels', 'by_judge', 'few_songs', 'judged',
-           'results_rows', 'judges_agree', 'quality_rows', 'report_page', 'save_report', 'render_page', 'looks_at']
+           'results_rows', 'judges_agree', 'quality_rows', 'plot_arcs', 'plot_real', 'report_page', 'save_report',
+           'render_page', 'looks_at']
 
 # %% ../nbs/judging/report.ipynb #07b921dc
 import json, math, platform, time
@@ -24,7 +25,7 @@ from .judges import Ear
 from .measure import (TOGETHER, label_of, measure_against_real, measure_settings, same_side,
                                  settings_of)
 from .novelty import N_GRAM, endings, novelty, real_rows, training_index
-from .plots import save_figure
+from .plots import plot_intervals, save_figure, themed
 from .protocol import ComposedProtocol, Protocol, compose_protocol, write_look
 from .scores import song_interval
 from .tokens import SEGMENT_S
@@ -70,7 +71,7 @@ def about_model(composer: Composer) -> dict: # Ready for JSON
     "What the model is."
     about = {name: composer.about.get(name) for name in ("git_commit", "step", "tokens", "data_sha256")}
     return about | {"parameters": composer.llama.n_parameters, "packaged": composer.is_packaged,
-                    "digest": model_digest(composer)}
+                    "candidates": composer.sampling.candidates, "digest": model_digest(composer)}
 
 # %% ../nbs/judging/report.ipynb #repnear1
 def novelty_of(
@@ -167,10 +168,31 @@ def judged(report: dict) -> str:
     of = ", ".join(f"{name} ({HEARING[name]})" if name in HEARING else name for name in report["judges"])
     who = f"Judges: {of}."
     if report["model"]["packaged"]:
-        return (f"{who} They learned from real songs that the generator never trained on, and no setting was chosen by "
-                "them. Rule-made pairs the generator trained on as well.")
+        return (f"{who} They learned from real songs that the generator never trained on, and chose nothing but how "
+                "many candidates are drawn, on other seeds. Rule-made pairs the generator trained on as well.")
     return (f"{who} They learned from {report['estimators']['judge']['learned_from']} of EMOPIA; "
             "whether this model has trained on any of them is not known here. They chose nothing.")
+
+# %% ../nbs/judging/report.ipynb #repterm2
+TERMS = { # Term -> what it means
+    "interval": "in brackets; 95 of 100 such intervals hold the true value. One that holds 0 tells nothing from chance",
+    "n": "how many pieces, clips or songs a figure is of",
+    "listener": "the program that `psychoscore listen` is; it chooses among takes where there are several",
+    "judge": "a program that estimates the profile of music, learned from other songs than the listener's",
+    "take": "a whole piece that is composed; of several, the listener keeps one",
+    "candidate": "one of several drafts of a segment of 4 s, of which the nearest to plan and profile stays",
+    "rank correlation": "1 where pieces are heard in the order in which they were asked for, 0 for no relation",
+    "mean of ranks": "the judges' ranks of a piece, averaged",
+    "monotonicity": "share of the steps of a dial that are heard as steps upward",
+    "cross-talk": "rank correlation of one dial as asked with the *other* as heard; 0 is best",
+    "corners": "share of the pieces asked for at a corner of the square that are heard in the right quadrant (4Q), or "
+               "on the right side of its middle (arousal, valence)",
+    "Wasserstein distance": "how far values would have to be moved on average to have the same distribution",
+    "nats per note": "how surprised the model is by a note of real music; less is better"}
+
+def term_lines() -> str:
+    "What the words of a report mean."
+    return "\n".join(f"- **{term}**: {meaning};" for term, meaning in TERMS.items())[:-1] + "."
 
 # %% ../nbs/judging/report.ipynb #bef781c4
 def results_rows(
@@ -241,12 +263,14 @@ def protocol_lines(report: dict, looks: "int|None") -> str: # Looks from looks.c
 def dial_lines(report: dict) -> str:
     "Which pieces were composed, and who heard them."
     of, pieces, beside = report["protocol"], report["pieces"], ""
+    n = report["model"].get("candidates", 1) # reports of before do not say
+    each = f"one take each, every segment the best of {n} candidates," if n > 1 else "one take each,"
     if "takes" in pieces:
         beside = (f"Beside it stand {pieces['takes']} pieces, each composed {of['takes']} times, of which what the "
                   "listener heard nearest to the request was kept. What the listener shares with a judge is used up by "
                   "choosing, so these figures may flatter. ")
-    return (f"What a user gets who sets nothing: {pieces['default']} pieces of {of['seconds']:g} s, one take each, on "
-            f"a grid of {of['steps']} by {of['steps']}. {beside}{judged(report)}")
+    return (f"What a user gets who sets nothing: {pieces['default']} pieces of {of['seconds']:g} s, {each} on a "
+            f"grid of {of['steps']} by {of['steps']}. {beside}{judged(report)}")
 
 # %% ../nbs/judging/report.ipynb #reparcs1
 def agreement_lines(report: dict) -> str:
@@ -369,13 +393,72 @@ def difference_parts(report: dict) -> "list[str]": # Nothing where there is noth
     said = "What differs, with intervals on the difference. Judges hear the same pieces; settings hold different ones."
     return [said, markdown_table(rows)]
 
+# %% ../nbs/judging/report.ipynb #repplot2
+@themed
+def plot_arcs(
+    report: dict, # From `make_report`, with arcs
+): # The figure
+    "Draw how far arcs are heard to move a dial, net, beside how far steady pieces at their ends are apart."
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True, layout="constrained")
+    for ax, dial in zip(axes, AXES):
+        for k, (judge, rows) in enumerate(report["arcs"].items()):
+            asked = pd.DataFrame([row for row in rows if row["dial"] == dial and abs(row["asked"]) > LEAST_ASKED])
+            moved, at = asked[["net", "net_low", "net_high", "steady"]].astype(float), -np.arange(len(asked)) - 0.3*k
+            plot_intervals(moved, at, "net", ax, across=True, ls="none", color=f"C{k}", label=f"heard, {judge} judge")
+            ax.plot(moved.steady, at, "|", ms=9, color=f"C{k}", alpha=0.5, label=f"steady pieces, {judge} judge")
+        ax.axvline(0, color="0.8", zorder=0)
+        ax.set_yticks(-np.arange(len(asked)), asked.arc, fontsize=8)
+        ax.set(xlabel=f"{dial}: from first to last 12 s", title=f"arcs that move {dial}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+# %% ../nbs/judging/report.ipynb #repplot3
+@themed
+def plot_real(
+    report: dict, # From `make_report`
+): # The figure
+    "Draw how far the default setting is from real music, beside other real songs and rule-made pairs."
+    import matplotlib.pyplot as plt
+    kinds = {"default": "generated", "other real songs": "other real songs", "rule-made pairs": "synthetic pairs"}
+    named = {f"{theirs}{end}": f"{ours}{end}" for ours, theirs in kinds.items() for end in ("", "_low", "_high")}
+    far = pd.DataFrame(report["distances"]["default"]).T.rename(columns=named)
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    form = pd.DataFrame({measure: {f"{kind}{end}": of[kind][name] for kind in kinds for end, name in ends.items()}
+                         for measure, of in report["form"].items()}).T
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    for ax, table, title in zip(axes, (far, form), ("statistics", "form")):
+        for k, kind in enumerate(kinds):
+            plot_intervals(table.astype(float), -np.arange(len(table)) - 0.25*k, kind, ax, across=True, ls="none",
+                           color=("C0", "0.5", "C1")[k], label=kind)
+        ax.set_yticks(-np.arange(len(table)) - 0.25, table.index, fontsize=8)
+        ax.set(xlabel="distance to real clips\n(standard deviations)", title=title, xlim=(0, None))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
 # %% ../nbs/judging/report.ipynb #repparts
 VARIED = ("Mean distance between two pieces of one profile, in standard deviations of real clips, beside that of real "
           "clips of different songs that the judge of features hears where it hears the pieces; those are 30 s long.")
 
+def captions(report: dict) -> "dict[str, str]": # Picture -> what it shows
+    "What stands below the pictures of a report."
+    of, who = report["protocol"], " and ".join(report["judges"])
+    dial = (f"Asked for and heard, in the mean of {len(report['judges'])} judges ({who}): {report['pieces']['default']} "
+            "pieces of the default setting. A dot is a piece, a line the mean for one value of the other dial; a perfect "
+            "dial lies on the diagonal. On the right, from each point of the grid as asked to its mean as heard")
+    arcs = (f"How far arcs are heard to move a dial: {of['arcs']} pieces each, 95 % intervals over pieces. A stroke is "
+            "what steady pieces differ by that stand where the arc begins and where it ends")
+    real = (f"How far from EMOPIA's training clips: {report['pieces']['default']} pieces of the default setting, other "
+            "real songs and rule-made pairs, 95 % intervals, which lean upward. Left, plain statistics; right, form")
+    return {"dial.png": dial, "arcs.png": arcs, "real.png": real}
+
+def picture(report: dict, name: str) -> str: # Markdown
+    "A picture with its caption."
+    return f"![{captions(report)[name]}]({name})"
+
 def heard_parts(report: dict, ratings: "dict|None") -> "list[str]":
     "Paragraphs of what the judges hear."
-    parts = ["## The default setting", dial_lines(report), "![asked against heard](dial.png)",
+    parts = ["## The default setting", dial_lines(report), picture(report, "dial.png"),
              markdown_table(results_rows(report)), agreement_lines(report),
              *difference_parts(report)]
     if not report["arcs"]: return parts
@@ -383,7 +466,7 @@ def heard_parts(report: dict, ratings: "dict|None") -> "list[str]":
     return [*parts, "## Arcs", f"How far each dial is heard to move from the first 12 s of a piece of "
             f"{of['arc_seconds']:g} s to its last, one take, *net* of what steady pieces of the same seeds drift. A "
             "turn within a piece does not show here. Beside it: what steady pieces that stand at the ends of "
-            "the single arcs differ by, in proportion to what was asked.", markdown_table(arc_rows(report)),
+            "the single arcs differ by, in proportion to what was asked.", picture(report, "arcs.png"), markdown_table(arc_rows(report)),
             within_lines(ratings)]
 
 def real_parts(report: dict) -> "list[str]":
@@ -398,7 +481,8 @@ def real_parts(report: dict) -> "list[str]":
     form = (f"Wasserstein distance to real training clips of {seconds:g} s, in standard deviations of these. Fewer "
             "pieces lie farther by chance, and so do the draws of a bootstrap, which hold fewer different ones: "
             f"intervals lean upward. {'; '.join(f'*{name}*: {what}' for name, what in FORM.items())}.")
-    return ["## Told from real?", told, markdown_table(told_rows(report)), "## Form", form,
+    return ["## Beside real music", picture(report, "real.png"),
+            "## Told from real?", told, markdown_table(told_rows(report)), "## Form", form,
             markdown_table(form_rows(report)), *(["## Variety", VARIED, markdown_table(varied)] if varied else []),
             "## Distance to real music", "Wasserstein distance to EMOPIA's training clips, in standard deviations of "
             "these. Excerpts of the clips are 30 s long. Intervals lean upward, as above.",
@@ -445,7 +529,8 @@ def report_page(
     looks: "int|None" = None, # At the release protocol of this model, so far
 ) -> str: # Markdown
     "Write the report for people."
-    parts = ["# What was measured", about_lines(report), protocol_lines(report, looks), *heard_parts(report, ratings),
+    parts = ["# What was measured", about_lines(report), protocol_lines(report, looks), "## What the words mean",
+             term_lines(), *heard_parts(report, ratings),
              *real_parts(report), "## The farthest misses, to be heard", miss_lines(report),
              *judge_parts(report), *people_parts(ratings)]
     return "\n\n".join(parts) + "\n"
@@ -455,15 +540,19 @@ def save_report(
     report: dict, # From `make_report`
     heard: pd.DataFrame, # What all judges hear of the default setting
     out: "str|Path", # Folder
-) -> "list[Path]": # What was written: JSON, PNG, the page; and looks.csv by the release protocol
+) -> "list[Path]": # What was written: JSON, PNGs, the page; and looks.csv by the release protocol
     "Write the report down, and that the release protocol was looked at."
     out, protocol, digest = Path(out), Protocol(**report["protocol"]), report["model"]["digest"]
     out.mkdir(parents=True, exist_ok=True)
     looks = write_look(out, protocol, digest, report["made_by"]["commit"])
-    paths = [out/"report.json", out/"dial.png", out/"report.md"]
+    paths = [out/"report.json", out/"dial.png"]
     paths[0].write_text(json.dumps(report, indent=1) + "\n")
     save_figure(plot_dial(heard), paths[1])
-    render_page(out)
+    for name, plot in {"arcs.png": plot_arcs, "real.png": plot_real}.items():
+        if plot is plot_arcs and not report["arcs"]: continue
+        save_figure(plot(report), out/name)
+        paths.append(out/name)
+    paths.append(render_page(out))
     return [*paths, looks] if protocol.name == "release" else paths
 
 # %% ../nbs/judging/report.ipynb #renderpg

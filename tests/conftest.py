@@ -107,9 +107,9 @@ def shots(tmp_path_factory):
     return folder
 
 
-def drag(page, *points):
-    "Press at the first point (trauma, entropy), move through the others, release."
-    box = page.locator(".square").bounding_box()
+def drag(page, *points, within=None):
+    "Press at the first point (trauma, entropy) of a square, in the page or in a frame of it, move through the others, release."
+    box = (within or page).locator(".square").bounding_box()
     at = [(box["x"] + trauma*box["width"], box["y"] + (1 - entropy)*box["height"]) for trauma, entropy in points]
     page.mouse.move(*at[0])
     page.mouse.down()

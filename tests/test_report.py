@@ -14,7 +14,7 @@ TINY = ("--steps", 2, "--repeats", 1, "--seconds", 6, "--takes", 2)
 def test_the_development_protocol_leaves_no_look(tmp_path, data, command):
     result = command("report", "--data", data, "--development", *TINY, "--arcs", 1, "--out", tmp_path/"report")
     assert result.returncode == 0, result.stderr
-    assert {path.name for path in (tmp_path/"report").iterdir()} == {"report.json", "report.md", "dial.png"}
+    assert {path.name for path in (tmp_path/"report").iterdir()} == {"report.json", "report.md", "dial.png", "arcs.png", "real.png"}
     report = json.loads((tmp_path/"report"/"report.json").read_text())
     assert report["pieces"] == {"default": 4, "takes": 8} and report["protocol"]["seed"] == protocol.DEVELOPMENT_SEED
     assert {row["n"] for rows in report["arcs"].values() for row in rows} == {1} and report["seconds"]["composing"] > 0
