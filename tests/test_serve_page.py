@@ -108,6 +108,17 @@ def test_a_server_that_is_starting_is_asked_again(browser, server):
     context.close()
 
 
+def test_a_server_that_never_is_ready_is_told_of(browser, server):
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.route("**/model/config.json", lambda route: route.fulfill(status=503, headers={"Retry-After": "61"}, json={"errors": [{"field": "server", "message": "the model could not be loaded"}]}))
+    page.goto(server.url)
+    page.wait_for_selector(".thumb")
+    press(page)
+    wait_for(page, "#error", "the model could not be loaded")
+    context.close()
+
+
 def test_the_policy_lets_nothing_foreign_in(page):
     assert "'unsafe" not in SECURITY_HEADERS["Content-Security-Policy"].replace("'wasm-unsafe-eval'", "") # WebAssembly alone may be compiled
     blocked = page.evaluate("""async () => { try { await fetch('https://example.org/'); return false; } catch { return true; } }""")

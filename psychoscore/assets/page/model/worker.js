@@ -16,6 +16,7 @@ import { binOf } from "./descriptors.js";
 import { loadEngine } from "./engine.js";
 import { NOT_KNOWN, readPlanner } from "./planner.js";
 
+const PATIENCE_S = 60; // With a server that says that it will be ready
 const BREATH_MS = 12; // For how long tokens are drawn before messages are heard
 
 let composer, planner, run = null, opening = null, done = [], wanted = null, busy = false; // done: what was asked of each segment, as text
@@ -23,12 +24,14 @@ let composer, planner, run = null, opening = null, done = [], wanted = null, bus
 const tell = (kind, more) => postMessage({ kind, ...more });
 
 async function get(url, { key = null, progress = () => {} } = {}) {
-  let answer, againS;
-  do {
+  let answer, waitedS = 0;
+  for (;;) {
     try { answer = await fetch(url, { headers: key ? { "X-API-Key": key } : {} }); } catch { throw new Error("unreachable"); }
-    againS = answer.status === 503 ? Number(answer.headers.get("Retry-After")) : 0; // a server that is starting
-    if (againS) await new Promise(go => setTimeout(go, 1000 * againS));
-  } while (againS);
+    const againS = answer.status === 503 ? Number(answer.headers.get("Retry-After")) : 0; // a server that is starting
+    if (!againS || waitedS + againS > PATIENCE_S) break;
+    waitedS += againS;
+    await new Promise(go => setTimeout(go, 1000 * againS));
+  }
   if (answer.status === 401) throw new Error("key");
   if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.errors?.[0]?.message ?? `${answer.status}`); // what this package's server says, if it is one
   const parts = [], total = Number(answer.headers.get("Content-Length")) || 0;
