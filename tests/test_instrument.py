@@ -32,6 +32,30 @@ STRUCK = """
 window.struck = [];
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (at) { if (!(this.context instanceof OfflineAudioContext)) struck.push({ at, now: this.context.currentTime, s: performance.now() / 1000 }); start.call(this, at); };
+// Seeds from 6 on, one after another: with 6, by one, two or four candidates, the restless place has 3 times the notes of the calm one
+let seeds = 5;
+crypto.getRandomValues = numbers => numbers.fill(2 * ++seeds);
+"""
+EAR = """
+// The mean square of what goes to the loudspeaker, [s of the audio clock, of 4,096 samples], and where the music is, [s of the audio clock, s]
+window.sound = []; window.places = [];
+const worklet = URL.createObjectURL(new Blob([`registerProcessor("ear", class extends AudioWorkletProcessor {
+  sum = 0; size = 0;
+  process([[samples]]) {
+    for (const x of samples ?? []) this.sum += x * x;
+    this.size += samples?.length ?? 0;
+    if (this.size >= 4096) { this.port.postMessage([currentTime - this.size / sampleRate / 2, this.sum / this.size]); this.sum = this.size = 0; }
+    return true;
+  }
+});`], { type: "text/javascript" })), connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (to, ...more) {
+  if (to instanceof AudioDestinationNode && to.context instanceof AudioContext) to.context.audioWorklet.addModule(worklet).then(() => {
+    const ear = new AudioWorkletNode(to.context, "ear", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+    ear.port.onmessage = ({ data }) => sound.push(data);
+    connect.call(this, ear);
+  });
+  return connect.call(this, to, ...more);
+};
 """
 
 
@@ -117,7 +141,8 @@ def of_segments(notes, first, last, what):
 @pytest.fixture(scope="module")
 def played(browser, site, shots):
     "A page on which somebody has pressed where it is calm, and dragged to where it is restless; frozen after that."
-    page = opened(browser, site.home)
+    page = opened(browser, site.home, script=EAR)
+    page.evaluate("player.addEventListener('change', () => { if (player.timer) places.push([player.context.currentTime, player.now]); })")
     photograph(page, "first", shots)
     page.began = time.monotonic()
     press(page, 0.3, 0.1)
@@ -130,7 +155,7 @@ def played(browser, site, shots):
     drag(page, (0.3, 0.1), (0.4, 0.95))
     wait_until(page, SEGMENT_S*(int(page.dragged_at//SEGMENT_S) + 3) - 0.2)
     photograph(page, "playing", shots)
-    page.struck = page.evaluate("struck")
+    page.struck, page.sound, page.places = (page.evaluate(name) for name in ("struck", "sound", "places"))
     page.click("#freeze")
     wait_for_status(page, "^Frozen")
     page.whole = notes_of(page)
@@ -140,7 +165,7 @@ def played(browser, site, shots):
 
 
 def test_the_first_touch_plays(played):
-    assert played.sounding_s < 30 and len(played.struck) > 10
+    assert played.sounding_s < 10 and len(played.struck) > 10 # 1 s beside three other jobs on two cores (reports/bench/instrument.json); a busier machine has ten times that
     assert played.peak > 0.01 # of the sound itself
 
 
@@ -149,10 +174,11 @@ def test_what_is_heard_follows_the_finger_within_two_segments(played):
     for what, more in ("density", 1.5), ("loudness", 1.1):
         calm, restless = of_segments(played.whole, 0, head + 1, what), of_segments(played.whole, head + 2, head + 3, what)
         assert restless > more*calm, (what, calm, restless)
-    sounded = np.array([note["at"] for note in played.struck]) # as the audio clock was told
-    began = sounded.min()
-    first, last = (((began + SEGMENT_S*a <= sounded) & (sounded < began + SEGMENT_S*(a + 1))).sum() for a in (0, head + 2))
-    assert last > 1.5*first
+    segment = lambda clock: np.interp(clock, *zip(*played.places))//SEGMENT_S # which sounds at a moment of the audio clock
+    clock, square = np.array(played.sound).T
+    rms = [np.sqrt(square[segment(clock) == number].mean()) for number in range(head + 3)] # of the sound itself
+    told = np.bincount(segment([note["at"] for note in played.struck]).astype(int)) # notes, as the audio clock was told
+    assert rms[head + 2] > 1.5*max(rms[:head + 1]) and told[head + 2] > 1.5*max(told[:head + 1]), (rms, told)
 
 
 def test_notes_are_told_to_the_clock_in_time_and_once(played):
