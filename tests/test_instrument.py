@@ -319,6 +319,31 @@ def test_a_keyboard_with_its_pedal_is_heard_as_a_file_is(browser, site):
     page.context.close()
 
 
+def test_a_file_is_varied(browser, site, tmp_path):
+    "As Python varies it while it lasts, and on from there; and again from the link."
+    path, profile = ROOT/"reports/examples/mourning.mid", PsychometricProfile(0.1, 0.6)
+    page = opened(browser, site.home, "#take=1&s=5&k=0_1&a=10-60")
+    wait_for_written(page, SEGMENT_S)
+    assert page.is_hidden("#vary")
+    page.locator("#file").set_input_files(path)
+    wait_for_status(page, "^Goes on from the last")
+    page.locator("#vary").press("Enter")
+    wait_for_status(page, "^Varies the first 0:[23]. of mourning.mid")
+    wait_for_written(page, 3*SEGMENT_S)
+    page.click("#freeze")
+    wait_for_status(page, "^Frozen")
+    found, fragment, given = notes_of(page), page.evaluate("location.hash"), read_midi(path).notes
+    seed = int(re.search(r"s=(\d+)", fragment)[1])
+    segments = [*islice(Composer.from_pretrained().stream(profile, seconds=3600, seed=seed, vary=given), 3)]
+    expected = [(float(n["onset_s"]), int(n["pitch"]), int(n["velocity"])) for segment in segments for n in segment.notes]
+    np.testing.assert_allclose([(n["onset_s"], n["pitch"], n["velocity"]) for n in found if n["onset_s"] < 3*SEGMENT_S], expected)
+    assert "&k=0_1&" in fragment and "&v=" in fragment and "&n=" not in fragment
+    again = opened(browser, site.home, fragment)
+    wait_for_written(again, 3*SEGMENT_S)
+    assert notes_of(again)[:len(expected)] == found[:len(expected)] and page.wrong == again.wrong == []
+    for each in page, again: each.context.close()
+
+
 def test_midi_files_are_read_as_python_reads_them(browser, site):
     page = opened(browser, site.home)
     for path in sorted(ROOT.glob("reports/examples/*.mid"))[:3]:
@@ -335,7 +360,7 @@ def test_midi_files_are_read_as_python_reads_them(browser, site):
     page.context.close()
 
 
-@pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=1&s=7&a=30-10&n=xx", "#take=1&s=7&a=30-10&n=~~", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])
+@pytest.mark.parametrize("fragment", ["#take=1&s=7&a=30-10x3.x", "#take=1&s=7&a=30-10&n=xx", "#take=1&s=7&a=30-10&n=~~", "#take=1&s=7&a=30-10&v=xx", "#take=9", "#take=1&s=-1&a=1-1", "#take=1&s=1&a=1-1x9999"])
 def test_a_link_that_is_damaged_is_told_of(browser, site, fragment):
     page = opened(browser, site.home, fragment)
     assert page.text_content("#error") == "The address holds no take that can be read." and page.wrong == []

@@ -367,6 +367,16 @@ def test_a_piece_without_an_end_until_it_is_told(composer):
 
 
 @needs_node
+def test_a_piece_without_an_end_goes_on_after_what_it_varied():
+    "Two bars in C are kept nearly whole; behind them there is music as there is without them."
+    given = [dict(onset_s=i/4, duration_s=0.25, pitch=60 + [0, 4, 7, 12][i % 4], velocity=70) for i in range(28)]
+    found = in_page("endless", request=dict(profile=dials(0.3, 0.5), seed=4, candidates=1, vary=given, keep=10))
+    kept, later = ([n for n in found["notes"] if (n["onset_s"] < 7) == is_early] for is_early in (True, False))
+    assert len({(n["onset_s"], n["pitch"]) for n in kept} & {(n["onset_s"], n["pitch"]) for n in given}) > 20
+    assert [sum(8 <= n["onset_s"] - 4*k < 12 for n in later) > 3 for k in range(5)] == [True]*5
+
+
+@needs_node
 def test_what_cannot_be_asked_for():
     wrong = [dict(takes=2), dict(guidance=2), dict(profile=dials(1.5)), dict(arc="storms"), dict(arc="storm", endless=True), dict(endless=True, seconds=4), dict(seconds=0.5),
              dict(candidates=17), dict(plan={"speed": 3}), dict(plan={"density": 99}), dict(key="H"), dict(mode="dorian"), dict(profile=[[3, dials(1)], [2, dials(1)]])]

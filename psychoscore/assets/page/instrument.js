@@ -85,11 +85,11 @@ make(listed, "p", { className: "hint", textContent: say.takesHint });
 const hearing = make(listed, "div", { className: "row", hidden: !SERVICE }), listen = button(hearing, "listen", say.listen, say.listenHint);
 const listened = make(hearing, "p", { id: "listened", className: "hint", "aria-live": "polite" });
 const keep = make(listed, "div", { className: "row", role: "group", "aria-label": say.keep });
-const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), sheet = button(keep, "musicxml", say.musicxml), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open);
+const link = button(keep, "link", say.link), midi = button(keep, "midi", say.midi), sheet = button(keep, "musicxml", say.musicxml), wav = button(keep, "wav", say.wav), open = button(keep, "open", say.open), vary = button(keep, "vary", say.vary, say.hints.vary);
 const file = make(keep, "input", { id: "file", type: "file", accept: ".mid,.midi,audio/midi", hidden: true });
 const keyboardKey = button(keep, "keyboard", say.keyboard, say.hints.keyboard), played = button(keep, "played", say.played);
 keyboardKey.hidden = !navigator.requestMIDIAccess;
-played.hidden = true;
+vary.hidden = played.hidden = true;
 const footer = make(document.body, "footer");
 const shortcuts = make(footer, "p", { className: "hint keys", hidden: true, textContent: say.shortcuts });
 make(footer, "p", { className: "hint", textContent: say.diagnosis });
@@ -318,16 +318,25 @@ listen.addEventListener("click", async () => {
   showAll();
 });
 
-// A file to go on from, chosen or dropped.
+// A file to go on from, chosen or dropped; or to vary instead.
+let opened = null;
 async function goOnFrom(chosen) {
   fail(null);
   try {
     const [{ readMidi }, { makePrompt }] = await Promise.all([import("./midi_in.js"), import("./prompt.js")]);
-    const prompt = makePrompt(readMidi(await chosen.arrayBuffer()));
-    await session.start(prompt);
+    const notes = readMidi(await chosen.arrayBuffer()), prompt = makePrompt(notes);
+    opened = { name: chosen.name, notes };
+    vary.hidden = Boolean(holder); // in a notebook, Python varies
+    await session.start({ prompt });
     tell(say.opened(chosen.name, prompt.at(-1).onset_s));
   } catch (error) { fail(say.errors.open(chosen.name, error.message)); }
 }
+vary.addEventListener("click", async () => {
+  fail(null);
+  const { makeMaterial } = await import("./prompt.js"), material = makeMaterial(opened.notes);
+  await session.start({ vary: material });
+  tell(say.varied(opened.name, material.at(-1).onset_s));
+});
 open.addEventListener("click", () => file.click());
 file.addEventListener("change", () => { if (file.files[0]) goOnFrom(file.files[0]); file.value = ""; });
 addEventListener("dragover", event => event.preventDefault());
@@ -358,7 +367,7 @@ function listenToKeys() {
 async function goOnFromKeys(notes) {
   played.disabled = true;
   const { makePrompt } = await import("./prompt.js"), prompt = makePrompt(notes), last = prompt.at(-1).onset_s;
-  await session.start(prompt, last + 0.05);
+  await session.start({ prompt }, last + 0.05);
   tell(say.wentOn(last));
 }
 played.addEventListener("click", () => keyboard.end());

@@ -90,7 +90,8 @@ export class Session extends EventTarget {
     const { take } = this, n = take.segments.length;
     if (!take.isWhole) return { number: n, asked: take.asked[n] };
     if (!this.isLive) return null;
-    const wish = this.wish, candidatesFor = number => this.#candidatesIn(this.#until(number), wish);
+    const wish = this.wish, isVaried = number => number < segmentsOf(take.vary); // by one candidate: a plan would choose against the notes to keep
+    const candidatesFor = number => { const candidates = this.#candidatesIn(this.#until(number), wish); return isVaried(number) ? Math.min(candidates, 1) : candidates; };
     if (n - 1 > this.head && !isSame(take.asked[n - 1], wish)) {
       const candidates = candidatesFor(n - 1);
       if (candidates) return { number: n - 1, asked: { ...wish, candidates } };
@@ -106,7 +107,7 @@ export class Session extends EventTarget {
     const isOther = job?.take !== this.take || job.number !== next.number, now = performance.now();
     if (!isOther && (isSame(job.asked, next.asked) || now - job.since < PAUSE_MS || !this.#candidatesIn(this.#until(job.number), next.asked))) return; // what is begun is waited for, rather than silence
     this.job = { ...next, take: this.take, ticket: ++this.#ticket, since: now };
-    this.#worker.postMessage({ kind: "compose", ticket: this.#ticket, path: [...this.take.asked.slice(0, next.number), next.asked], prompt: this.take.prompt });
+    this.#worker.postMessage({ kind: "compose", ticket: this.#ticket, path: [...this.take.asked.slice(0, next.number), next.asked], prompt: this.take.prompt, vary: this.take.vary });
     if (isOther) this.#changed();
   }
 
@@ -256,10 +257,10 @@ export class Session extends EventTarget {
     return SEGMENT_S * kept;
   }
 
-  // Another take, that may go on from notes; heard from their last segments on, or from a moment.
-  async start(prompt = null, from = SEGMENT_S * Math.max(segmentsOf(prompt) - 2, 0)) {
+  // Another take, that may go on from notes, or vary them; heard from the last segments of a prompt on, or from a moment.
+  async start({ prompt = null, vary = null } = {}, from = SEGMENT_S * Math.max(segmentsOf(prompt) - 2, 0)) {
     const unlocked = this.player.unlock();
-    this.#open(new Take({ prompt }), true, from);
+    this.#open(new Take({ prompt, vary }), true, from);
     this.isLive = true;
     this.#begin();
     await this.#begun(unlocked);

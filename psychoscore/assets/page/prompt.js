@@ -1,9 +1,10 @@
-// Notes to go on from: the end of a file on the composer's grid, and the same as text for a take's address.
+// Notes that a take is made of, on the composer's grid: the end of a file to go on from, or its beginning to vary; and as
+// text for the take's address.
 
 import { STEP_S, SEGMENT_STEPS, VELOCITIES } from "./model/constants.js";
 import { quantise } from "./model/tokens.js";
 
-const LONGEST_S = 32, MOST = 600; // Of a file's end
+const LONGEST_S = 32, MOST = 600; // Of a file's end; its beginning may be twice as long
 
 const onGrid = grid => grid.map(n => ({ onset_s: n.onset * STEP_S, duration_s: n.duration * STEP_S, pitch: n.pitch, velocity: VELOCITIES[n.level] }));
 
@@ -11,6 +12,12 @@ const onGrid = grid => grid.map(n => ({ onset_s: n.onset * STEP_S, duration_s: n
 export function makePrompt(notes) {
   const last = Math.max(...notes.map(n => n.onset_s));
   return onGrid(quantise(notes.filter(n => n.onset_s > last - LONGEST_S).slice(-MOST)));
+}
+
+// The beginning of some notes, from 0 s on.
+export function makeMaterial(notes) {
+  const first = Math.min(...notes.map(n => n.onset_s));
+  return onGrid(quantise(notes.filter(n => n.onset_s <= first + 2 * LONGEST_S).slice(0, MOST)));
 }
 
 // How many segments hold notes of it, the last of which the composer fills up.
@@ -41,6 +48,6 @@ export function readPromptText(text) {
     [value, shift] = [0, 0];
   }
   for (let i = 0; i + 3 < values.length; i += 4) grid.push({ onset: onset += values[i], duration: values[i + 1], pitch: values[i + 2], level: values[i + 3] });
-  if (!grid.length || grid.length > MOST || grid.some(n => !(n.level in VELOCITIES) || n.pitch < 21 || n.pitch > 108 || !n.duration) || onset > 2 * LONGEST_S / STEP_S) throw new Error("no notes to go on from");
+  if (!grid.length || grid.length > MOST || grid.some(n => !(n.level in VELOCITIES) || n.pitch < 21 || n.pitch > 108 || !n.duration) || onset > 2 * LONGEST_S / STEP_S) throw new Error("no notes that a take is made of");
   return onGrid(grid);
 }

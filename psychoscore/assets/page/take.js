@@ -17,8 +17,8 @@ let count = 0;
 // `asked`: of each segment, { trauma, entropy, and what further dimensions there are; plan: { word: value } or null, seed, candidates, origin: the take's seed,
 // gesture: which change it is of }. `segments`: what is composed of it, from the first on.
 export class Take {
-  constructor({ seed = drawSeed(), asked = [], segments = [], model = null, prompt = null } = {}) {
-    Object.assign(this, { id: ++count, seed, asked, segments, model, prompt });
+  constructor({ seed = drawSeed(), asked = [], segments = [], model = null, prompt = null, vary = null } = {}) {
+    Object.assign(this, { id: ++count, seed, asked, segments, model, prompt, vary });
   }
 
   get opening() { return segmentsOf(this.prompt); } // Segments that a prompt begins: they are composed as one
@@ -39,7 +39,7 @@ export class Take {
   cut(number) { this.asked.length = Math.min(this.asked.length, number); this.segments.length = Math.min(this.segments.length, number); }
 
   // A new take that shares the first segments with this one: those of a prompt all, or none.
-  branchAt(number) { return new Take({ prompt: this.prompt, seed: this.seed, asked: this.asked.slice(0, number), segments: this.segments.slice(0, number), model: this.model }); }
+  branchAt(number) { return new Take({ prompt: this.prompt, vary: this.vary, seed: this.seed, asked: this.asked.slice(0, number), segments: this.segments.slice(0, number), model: this.model }); }
 
   // The segment with which the last change began; 0 when nothing has changed since the beginning.
   get lastChange() {
@@ -50,7 +50,7 @@ export class Take {
 }
 
 // --- as text: s, the seed; k, candidates; a, points in hundredths and how often; b, seeds from a segment on; p, plans
-// from a segment on, in thousandths; n, the notes of a prompt; m, the model.
+// from a segment on, in thousandths; n, the notes of a prompt; v, notes to vary; m, the model.
 
 const run = (values, same) => values.reduce((runs, value) => { // [value, how often in a row]
   if (runs.length && same(runs.at(-1)[0], value)) runs.at(-1)[1]++;
@@ -69,7 +69,7 @@ const planText = plan => Object.entries(plan ?? {}).map(([word, value]) => `${wo
 export function toText(take) {
   const points = run(take.asked.map(asked => names.map(name => Math.round(100 * asked[name])).join("-")), (a, b) => a === b);
   const parts = { take: FORM, s: take.seed, k: changes(take.asked.map(a => a.candidates), String), a: points.map(([point, n]) => n > 1 ? `${point}x${n}` : point).join("."),
-    b: changes(take.asked.map(a => a.seed), seed => seed === take.seed && !take.asked.some(a => a.seed !== take.seed) ? "" : String(seed)), p: changes(take.asked.map(a => a.plan), planText), n: take.prompt && promptText(take.prompt), m: take.model };
+    b: changes(take.asked.map(a => a.seed), seed => seed === take.seed && !take.asked.some(a => a.seed !== take.seed) ? "" : String(seed)), p: changes(take.asked.map(a => a.plan), planText), n: take.prompt && promptText(take.prompt), v: take.vary && promptText(take.vary), m: take.model };
   return Object.entries(parts).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => `${name}=${value}`).join("&");
 }
 
@@ -107,7 +107,7 @@ export function fromText(text) {
   let gesture = 0;
   const asked = points.map((point, i) => ({ ...point, plan: plans[i], seed: seeds[i], candidates: candidates[i], origin: seed }));
   asked.forEach((a, i) => { if (i && (!isSamePoint(points[i - 1], a) || plans[i - 1] !== plans[i])) gesture++; a.gesture = -1 - gesture; });
-  const prompt = parts.has("n") ? readPromptText(parts.get("n")) : null;
+  const [prompt, vary] = ["n", "v"].map(name => parts.has(name) ? readPromptText(parts.get(name)) : null);
   if (asked.length < segmentsOf(prompt)) throw new Error("a take is as long as its prompt, or longer");
-  return new Take({ seed, asked, prompt, model: parts.get("m") ?? null });
+  return new Take({ seed, asked, prompt, vary, model: parts.get("m") ?? null });
 }

@@ -30,7 +30,7 @@ const warmedBound = temperature => 2 / temperature + 1;
 
 // Notes to keep, by the step at which they begin.
 class Material {
-  constructor(notes, tonic, rest, shift) {
+  constructor(notes, tonic, rest, shift, isEndless) {
     const grid = quantise(notes), tokens = idsOfNotes(grid, rest, shift).map(({ ids }) => ids.at(-3));
     this.at = new Map();
     grid.forEach(({ onset, pitch }, i) => {
@@ -38,6 +38,7 @@ class Material {
       this.at.set(now, [...this.at.get(now) ?? [], forms]);
     });
     this.onsets = [...this.at.keys()];
+    this.isEndless = isEndless;
   }
 
   // What keeps them now: the lowest note that is still missing after the last token at this step, else the way to the next.
@@ -45,6 +46,7 @@ class Material {
     const missing = (this.at.get(now) ?? []).find(forms => Math.min(...forms) > pitch);
     if (missing) return new Set(missing);
     const wait = (this.onsets.find(onset => onset > now) ?? Infinity) - now;
+    if (this.isEndless && wait === Infinity) return []; // it goes on without them
     return new Set(wait >= SEGMENT_STEPS - now % SEGMENT_STEPS ? [SEG, EOS] : [FIRST.TIMESHIFT + wait - 1]);
   }
 }
@@ -60,7 +62,7 @@ export class Draft {
     this.rest = Number.isFinite(request.steps) ? (SEGMENT_STEPS - request.steps % SEGMENT_STEPS) % SEGMENT_STEPS : 0; // Before the piece, steps
     this.shift = keyRelative ? keyShift(request.tonic) : 0;
     this.grammar = new Grammar(Math.ceil(request.steps / SEGMENT_STEPS) - 1, this.shift);
-    this.material = request.vary && new Material(request.vary, request.tonic, this.rest, this.shift);
+    this.material = request.vary && new Material(request.vary, request.tonic, this.rest, this.shift, request.steps === Infinity);
     this.modeShare = this._share(0);
     [this.pitches, this.followed] = [[], new Map()]; // Pitch tokens so far, and which came after every run of `no_repeat` - 1
     this.prompted = 0; // Segments that the prompt fills

@@ -3,7 +3,7 @@
 // in common is composed once.
 //
 // Told: { kind: "load", parts, key }, the addresses of the kernel and of the model's files, and the key that these need or
-// null; { kind: "compose", ticket, path, prompt }, the last of whose segments is wanted, in place of what was wanted
+// null; { kind: "compose", ticket, path, prompt, vary }, the last of whose segments is wanted, in place of what was wanted
 // before; { kind: "rest" }.
 // Tells: { kind: "progress", loaded, total }; { kind: "ready", model, fetched }; { kind: "segment", ticket, number, ... };
 // { kind: "error", message, during }, whose message is "unreachable", "key" where that is missing or wrong, or says what
@@ -60,11 +60,11 @@ async function load(parts, key) {
 const asText = asked => JSON.stringify([profileOf(asked), asked.plan ?? null, asked.seed, asked.candidates]);
 
 // Go back to where the run and a path part.
-function turnTo({ path, prompt }) {
+function turnTo({ path, prompt, vary }) {
   const texts = path.map(asText), first = done.findIndex((text, i) => text !== texts[i]), same = first < 0 ? Math.min(done.length, texts.length - 1) : Math.min(first, texts.length - 1);
-  if (!run || run.asked.seed !== path[0].origin || opening !== JSON.stringify(prompt)) {
-    opening = JSON.stringify(prompt);
-    run = composer.begin({ seed: path[0].origin, endless: true, prompt, profile: profileOf(path[0]), candidates: path[0].candidates });
+  if (!run || run.asked.seed !== path[0].origin || opening !== JSON.stringify([prompt, vary])) {
+    opening = JSON.stringify([prompt, vary]);
+    run = composer.begin({ seed: path[0].origin, endless: true, prompt, vary, profile: profileOf(path[0]), candidates: path[0].candidates });
     done = [];
   } else done.length = run.undo(run.told - same);
 }
@@ -110,8 +110,8 @@ function told(segment) {
 
 const failed = during => error => { wanted = null; run = null; done = []; tell("error", { message: error.message, during }); };
 
-onmessage = ({ data: { kind, parts, key, ticket, path, prompt } }) => {
+onmessage = ({ data: { kind, parts, key, ticket, path, prompt, vary } }) => {
   if (kind === "load") load(parts, key).catch(failed("load"));
   else if (kind === "rest") wanted = null;
-  else if (kind === "compose") { wanted = { ticket, path, prompt }; work().catch(failed("compose")); }
+  else if (kind === "compose") { wanted = { ticket, path, prompt, vary }; work().catch(failed("compose")); }
 };
