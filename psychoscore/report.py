@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LEAST_SONGS', 'HEARING', 'quality', 'check_measurable', 'made_by', 'about_model', 'novelty_of', 'farthest_misses',
            'make_report', 'at_commit', 'show', 'markdown_table', 'labels', 'by_judge', 'few_songs', 'judged',
-           'results_rows', 'judges_agree', 'quality_rows', 'plot_arcs', 'plot_real', 'report_page', 'save_report',
-           'render_page', 'looks_at']
+           'results_rows', 'judges_agree', 'quality_rows', 'plot_arcs', 'plot_real', 'captions', 'picture',
+           'report_page', 'save_report', 'render_page', 'looks_at']
 
 # %% ../nbs/judging/report.ipynb #07b921dc
 import json, math, platform, time
@@ -436,25 +436,26 @@ def plot_real(
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
-# %% ../nbs/judging/report.ipynb #repparts
-VARIED = ("Mean distance between two pieces of one profile, in standard deviations of real clips, beside that of real "
-          "clips of different songs that the judge of features hears where it hears the pieces; those are 30 s long.")
-
+# %% ../nbs/judging/report.ipynb #repcapt1
 def captions(report: dict) -> "dict[str, str]": # Picture -> what it shows
     "What stands below the pictures of a report."
-    of, who = report["protocol"], " and ".join(report["judges"])
-    dial = (f"Asked for and heard, in the mean of {len(report['judges'])} judges ({who}): {report['pieces']['default']} "
-            "pieces of the default setting. A dot is a piece, a line the mean for one value of the other dial; a perfect "
-            "dial lies on the diagonal. On the right, from each point of the grid as asked to its mean as heard")
+    of, who, n = report["protocol"], " and ".join(report["judges"]), report["pieces"]["default"]
+    dial = (f"Asked for and heard, in the mean of {len(report['judges'])} judges ({who}): {n} pieces of the default "
+            "setting. A dot is a piece, a line the mean for one value of the other dial; a perfect dial lies on the "
+            "diagonal. On the right, from each point of the grid as asked to its mean as heard")
     arcs = (f"How far arcs are heard to move a dial: {of['arcs']} pieces each, 95 % intervals over pieces. A stroke is "
             "what steady pieces differ by that stand where the arc begins and where it ends")
-    real = (f"How far from EMOPIA's training clips: {report['pieces']['default']} pieces of the default setting, other "
+    real = (f"How far from EMOPIA's training clips: {n} pieces of the default setting, other "
             "real songs and rule-made pairs, 95 % intervals, which lean upward. Left, plain statistics; right, form")
     return {"dial.png": dial, "arcs.png": arcs, "real.png": real}
 
 def picture(report: dict, name: str) -> str: # Markdown
     "A picture with its caption."
     return f"![{captions(report)[name]}]({name})"
+
+# %% ../nbs/judging/report.ipynb #repparts
+VARIED = ("Mean distance between two pieces of one profile, in standard deviations of real clips, beside that of real "
+          "clips of different songs that the judge of features hears where it hears the pieces; those are 30 s long.")
 
 def heard_parts(report: dict, ratings: "dict|None") -> "list[str]":
     "Paragraphs of what the judges hear."
@@ -466,8 +467,8 @@ def heard_parts(report: dict, ratings: "dict|None") -> "list[str]":
     return [*parts, "## Arcs", f"How far each dial is heard to move from the first 12 s of a piece of "
             f"{of['arc_seconds']:g} s to its last, one take, *net* of what steady pieces of the same seeds drift. A "
             "turn within a piece does not show here. Beside it: what steady pieces that stand at the ends of "
-            "the single arcs differ by, in proportion to what was asked.", picture(report, "arcs.png"), markdown_table(arc_rows(report)),
-            within_lines(ratings)]
+            "the single arcs differ by, in proportion to what was asked.", picture(report, "arcs.png"),
+            markdown_table(arc_rows(report)), within_lines(ratings)]
 
 def real_parts(report: dict) -> "list[str]":
     "Paragraphs of what lies near to real music."

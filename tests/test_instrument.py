@@ -569,9 +569,8 @@ def test_a_model_that_is_not_there_is_told_of(browser, site):
 
 
 def test_the_server_has_it_too(browser, server):
-    "With the server's own model, under its policy for what a page may do, and at an address without the slash."
-    page = opened(browser, f"{server.url}/play")
-    assert page.url == f"{server.url}/play/"
+    "With the server's own model, under its policy for what a page may do."
+    page = opened(browser, f"{server.url}/")
     press(page, 0.5, 0.5)
     until(page, SOUNDS)
     assert page.wrong == [] and page.evaluate("document.featurePolicy.allowedFeatures()").count("midi") == 1 # keyboards, in a page that may not use the camera

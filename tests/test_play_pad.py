@@ -147,7 +147,7 @@ def test_drag_hear_and_have(page, shots, tmp_path):
     drag(page, (0.3, 0.1), (0.4, 0.2), within=frame)
     frame.wait_for_function(SOUNDS)
     assert frame.text_content("#status") == "It plays, and follows the point."
-    busy = page.evaluate(f"code => {{ window.busy = ({EXECUTE})(code); }}", "import time; time.sleep(12)")
+    page.evaluate(f"code => {{ window.busy = ({EXECUTE})(code); }}", "import time; time.sleep(12)")
     before = len(frame.evaluate("struck"))
     drag(page, (0.4, 0.2), (0.5, 0.9), within=frame)
     wait_for_segments(page, frame, 5)
