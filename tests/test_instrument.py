@@ -491,7 +491,7 @@ def test_all_by_keyboard(browser, site):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
         if names[-1] == "open": break
-    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "more-words", "take", "link", "midi", "wav", "open"]
+    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "more-words", "take", "link", "midi", "musicxml", "wav", "open"]
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
     wait_for_status(page, "^Frozen")
