@@ -330,6 +330,7 @@ def test_a_file_is_varied(browser, site, tmp_path):
     page.locator("#vary").press("Enter")
     wait_for_status(page, "^Varies the first 0:[23]. of mourning.mid")
     wait_for_written(page, 3*SEGMENT_S)
+    assert page.text_content("#status").startswith("Varies the first")
     page.click("#freeze")
     wait_for_status(page, "^Frozen")
     found, fragment, given = notes_of(page), page.evaluate("location.hash"), read_midi(path).notes

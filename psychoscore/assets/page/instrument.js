@@ -136,7 +136,7 @@ session.addEventListener("fail", event => fail(event.detail));
 player.addEventListener("error", event => fail(event.detail));
 
 session.addEventListener("segment", ({ detail: { take, number } }) => {
-  if (number === 0 && session.isLive && !take.prompt) tell(say.listening);
+  if (number === 0 && session.isLive && !take.prompt && !take.vary) tell(say.listening);
   if (!take.isWhole && !session.isLive) tell(say.recalled(take.segments.length, take.asked.length));
   else if (!session.isLive && number === take.asked.length - 1) tell(say.frozen(take.whole));
   if (take === session.take) show();
@@ -153,7 +153,7 @@ function showAll() {
   if (loading) {
     if (loading.total) { progress.max = loading.total; progress.value = loading.loaded; }
     if (!progress.hidden) tell(loading.total && loading.loaded < loading.total ? say.fetching(loading.loaded, loading.total) : say.preparing);
-  } else if (isLive && take && !take.segments.length && !take.prompt && session.isReady) tell(say.first);
+  } else if (isLive && take && !take.segments.length && !take.prompt && !take.vary && session.isReady) tell(say.first);
   freeze.textContent = isLive ? say.freeze : say.goOn;
   freeze.title = isLive ? say.hints.freeze : say.hints.goOn;
   again.disabled = link.disabled = midi.disabled = sheet.disabled = wav.disabled = !take?.segments.length;
