@@ -165,9 +165,7 @@ def three(tmp_path_factory):
     module = folder/"psychoscore"/"profile.py"
     assert module.read_text().count(LINE) == 1
     module.write_text(module.read_text().replace(LINE, LINE + MORE))
-    (folder/".ci").mkdir()
-    shutil.copy(ROOT/".ci/make_page_constants.py", folder/".ci")
-    run(folder, "import runpy; runpy.run_path('.ci/make_page_constants.py', run_name='__main__')")
+    run(folder, f"import runpy; runpy.run_path({str(ROOT/'.ci/make_page_constants.py')!r}, run_name='__main__')")
     return folder
 
 
