@@ -502,6 +502,18 @@ def test_all_by_keyboard(browser, site):
     page.context.close()
 
 
+def test_the_square_stays_as_large_when_it_is_pressed(browser, site):
+    "In a frame of the landing page, which is as wide as a small window."
+    page = opened(browser, site.home, viewport=dict(width=650, height=780))
+    sizes = [page.locator(".square").bounding_box()]
+    press(page, 0.3, 0.2)
+    until(page, SOUNDS)
+    until(page, "() => document.body.classList.contains('begun')")
+    sizes.append(page.locator(".square").bounding_box())
+    assert sizes[0] == sizes[1] and page.wrong == []
+    page.context.close()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1100, "dark")])
 def test_widths_and_colours(browser, site, shots, width, scheme):
     phone = dict(device_scale_factor=2, has_touch=True, is_mobile=True) if width == 360 else {}
