@@ -3,21 +3,26 @@
 It asks for `playwright` and a Chromium. A touch is a press in the square of a page that has just been painted, or of one
 that has loaded at leisure. Composing is measured on takes that come from a link, which nothing waits for; long tasks are
 those of the page's main thread while it plays and a point moves.
-Usage: python bench/instrument.py [--rounds 3] [--out reports/bench/instrument.json]
+With --visit it walks instead as a newcomer does, from the landing page of a docs site that is built (`make docs`), on a
+phone and on a desk, and says how long every step takes and how far what it asks for lay out of sight.
+Usage: python bench/instrument.py [--rounds 3] [--out reports/bench/instrument.json] [--visit]
 """
 import functools
 import http.server
 import importlib.util
 import os
+import re
 import shutil
 import statistics
 import tempfile
 import threading
+import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+import pandas as pd
+from playwright.sync_api import expect, sync_playwright
 
-from bench.common import make_parser, run_script, write_json
+from bench.common import REPORTS, make_parser, run_script, write_json
 
 ROOT = Path(__file__).parent.parent
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=user-gesture-required"]
@@ -34,11 +39,8 @@ new PerformanceObserver(list => long.push(...list.getEntries().map(entry => entr
 
 
 class Site:
-    "The instrument in a folder of a web server that counts what it sends."
+    "A web server of a folder, which holds the instrument in play/, that counts what it sends."
     def __init__(self, folder):
-        spec = importlib.util.spec_from_file_location("make_docs", ROOT/".ci/make_docs.py")
-        spec.loader.exec_module(make_docs := importlib.util.module_from_spec(spec))
-        make_docs.copy_instrument(folder/"play")
         sent = self.sent = {}
         class Handler(http.server.SimpleHTTPRequestHandler):
             def log_message(self, *said): pass
@@ -48,7 +50,15 @@ class Site:
         self.host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
         self.host.handle_error = lambda *about: None # a page that is closed hangs up
         threading.Thread(target=self.host.serve_forever, daemon=True).start()
-        self.home = f"http://127.0.0.1:{self.host.server_port}/play/"
+        self.root = f"http://127.0.0.1:{self.host.server_port}/"
+        self.home = f"{self.root}play/"
+
+
+def copy_instrument(folder):
+    spec = importlib.util.spec_from_file_location("make_docs", ROOT/".ci/make_docs.py")
+    spec.loader.exec_module(make_docs := importlib.util.module_from_spec(spec))
+    make_docs.copy_instrument(folder/"play")
+    return folder
 
 
 def opened(browser, site, fragment=""):
@@ -121,13 +131,103 @@ def playing(browser, site): # Long tasks, ms, and the gaps of the sound
     return long
 
 
+DEVICES = {"phone": dict(viewport=dict(width=390, height=844), device_scale_factor=3, is_mobile=True, has_touch=True), "desk": dict(viewport=dict(width=1280, height=800))}
+FOLLOWED = """([trauma, entropy]) => { // Whether what sounds was asked for with this point
+  const asked = new URLSearchParams(location.hash.slice(1)).get("a").split(".").flatMap(part => { const [point, n] = part.split("x"); return Array(Number(n ?? 1)).fill(point.split("-")); });
+  const [across, up] = asked[Math.floor(player.now / 4)] ?? [];
+  return Math.abs(across - 100*trauma) < 3 && Math.abs(up - 100*entropy) < 3;
+}"""
+
+
+class Visit:
+    "A newcomer on the landing page, who plays in the frame that it holds; what each step took is in `steps`."
+    def __init__(self, browser, site, device):
+        self.context, self.steps = browser.new_context(accept_downloads=True, permissions=["clipboard-read", "clipboard-write"], **DEVICES[device]), []
+        self.page, self.site = self.context.new_page(), site
+        self.page.add_init_script(WATCH)
+
+    def walk(self):
+        self.step("arrive: the square is seen", self.arrive)
+        self.step("press: the first note", lambda: self.press((0.3, 0.2)), until="() => struck.some(at => performance.now() / 1000 >= at)")
+        self.page.wait_for_timeout(5000) # listens
+        self.step("drag: it sounds as asked for", lambda: self.press((0.3, 0.2), (0.8, 0.8)), until=FOLLOWED, arg=[0.8, 0.8])
+        self.page.wait_for_timeout(4000)
+        self.step("freeze", lambda: self.click("#freeze"), said="^Frozen")
+        self.step("again from here: it sounds", lambda: [self.frame.evaluate("struck.length = 0"), self.click("#again")], until="() => struck.some(at => performance.now() / 1000 >= at)")
+        self.step("save as MIDI", self.save)
+        self.step("copy the link", lambda: self.click("#link"), said="copied")
+        self.step("open the link: it sounds", self.reopen)
+        self.context.close()
+        return self.steps
+
+    def step(self, name, act, until=None, arg=None, said=None):
+        self.away, began = 0, time.perf_counter()
+        act()
+        if until: self.frame.wait_for_function(until, arg=arg, timeout=120_000)
+        if said: expect(self.frame.locator("#status")).to_have_text(re.compile(said), timeout=120_000)
+        self.steps.append(dict(step=name, seconds=time.perf_counter() - began, away_px=round(self.away)))
+
+    def arrive(self):
+        self.page.goto(self.site.root, wait_until="domcontentloaded")
+        framed = self.page.locator("iframe.instrument")
+        self.frame = framed.element_handle().content_frame()
+        self.frame.wait_for_selector(".thumb")
+        self.seen(self.frame.locator(".square"))
+        self.frame.evaluate("async () => { window.player = (await import('./page/player.js')).player; }")
+
+    def seen(self, element):
+        "Scroll to an element as a hand would; how far it lay out of sight is kept."
+        height, box, frame = self.page.viewport_size["height"], element.bounding_box(), self.frame.frame_element().bounding_box() if self.frame.parent_frame else None
+        top, bottom = (max(frame["y"], 0), min(frame["y"] + frame["height"], height)) if frame else (0, height)
+        away = max(box["y"] + box["height"] - max(bottom, top), top - box["y"])
+        if away > 1: self.away = max(self.away, away) # else an edge, rounded
+        element.scroll_into_view_if_needed()
+
+    def click(self, selector):
+        self.seen(self.frame.locator(selector))
+        self.frame.click(selector)
+
+    def press(self, *points):
+        self.seen(square := self.frame.locator(".square"))
+        box = square.bounding_box()
+        at = [(box["x"] + x*box["width"], box["y"] + (1 - y)*box["height"]) for x, y in points]
+        self.page.mouse.move(*at[0]); self.page.mouse.down()
+        for place in at[1:]: self.page.mouse.move(*place, steps=10)
+        self.page.mouse.up()
+
+    def save(self):
+        with self.page.expect_download() as saved: self.click("#midi")
+        assert Path(saved.value.path()).read_bytes().startswith(b"MThd")
+
+    def reopen(self):
+        link = self.frame.evaluate("navigator.clipboard.readText()")
+        self.page = self.context.new_page()
+        self.page.add_init_script(WATCH)
+        self.page.goto(link)
+        self.frame = self.page.main_frame
+        self.click("#play")
+        self.frame.wait_for_function("() => struck.some(at => performance.now() / 1000 >= at)", timeout=120_000)
+
+
+def visits(browser, site, rounds):
+    "Medians of several visits."
+    walked = pd.DataFrame([dict(device=device) | step for device in DEVICES for _ in range(rounds) for step in Visit(browser, site, device).walk()])
+    return walked.groupby(["device", "step"], sort=False).median().round({"seconds": 2, "away_px": 0}).reset_index()
+
+
 def main():
     parser = make_parser(__doc__, "bench/instrument.json")
     parser.add_argument("--rounds", type=int, default=3, help="of each time")
+    parser.add_argument("--visit", action="store_true", help="walk as a newcomer does, into reports/bench/visit.csv")
     args = parser.parse_args()
     chromium = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
+    if args.visit:
+        if not (ROOT/"_docs/play").is_dir(): parser.error("build the docs first: make docs")
+        with sync_playwright() as p: found = visits(p.chromium.launch(executable_path=chromium, args=FLAGS), Site(ROOT/"_docs"), args.rounds)
+        print(found.to_string(index=False))
+        return found.to_csv(REPORTS/"bench/visit.csv", index=False)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
-        site, browser = Site(Path(folder)), p.chromium.launch(executable_path=chromium, args=FLAGS)
+        site, browser = Site(copy_instrument(Path(folder))), p.chromium.launch(executable_path=chromium, args=FLAGS)
         to_play, kept = transferred(browser, site)
         report = {"browser": browser.version, "cores": os.cpu_count(), "load before": round(os.getloadavg()[0], 1),
                   "MB until it can play": round(to_play, 2), "MB with all of the piano": round(kept, 2)}

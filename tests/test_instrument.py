@@ -488,17 +488,29 @@ def test_all_by_keyboard(browser, site):
     page.keyboard.press("Enter")
     until(page, SOUNDS)
     names = []
-    for _ in range(20):
+    for _ in range(24):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
-        if names[-1] == "open": break
-    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "more-words", "take", "link", "midi", "musicxml", "wav", "open"]
+        if names[-1] == "take": break
+    assert names == ["play", "freeze", *["go-back"]*("go-back" in names), "again", "new-take", "mood", "set-mood", "position", "link", "midi", "musicxml", "wav", "open", "keyboard", "SUMMARY", "plan-loudness", "plan-density", "plan-brightness", "plan-register", "more-words", "take"]
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
     wait_for_status(page, "^Frozen")
     page.keyboard.press("n")
     until(page, "() => document.querySelectorAll('#takes li').length === 2")
     assert page.wrong == []
+    page.context.close()
+
+
+def test_the_square_stays_as_large_when_it_is_pressed(browser, site):
+    "In a frame of the landing page, which is as wide as a small window."
+    page = opened(browser, site.home, viewport=dict(width=650, height=780))
+    sizes = [page.locator(".square").bounding_box()]
+    press(page, 0.3, 0.2)
+    until(page, SOUNDS)
+    until(page, "() => document.body.classList.contains('begun')")
+    sizes.append(page.locator(".square").bounding_box())
+    assert sizes[0] == sizes[1] and page.wrong == []
     page.context.close()
 
 
