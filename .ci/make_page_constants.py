@@ -1,4 +1,4 @@
-"""Write psychoscore/assets/page/model/constants.js: what the model in the page must know of the modules it follows.
+"""Write assets/page/model/constants.js of the psychoscore that is imported: what the model in the page must know of the modules it follows.
 
 Usage: python .ci/make_page_constants.py
 """
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+import psychoscore
 from psychoscore import candidates, decoding, descriptors, draft, musicxml, notes, planner, profile, request, tokens
 
-CONSTANTS = Path(__file__).parent.parent/"psychoscore/assets/page/model/constants.js"
+CONSTANTS = Path(psychoscore.__file__).parent/"assets/page/model/constants.js"
 
 
 def dials(point): return {d.name: getattr(point, d.name) for d in profile.DIMENSIONS}

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,12 @@ AudioBufferSourceNode.prototype.start = function (at) { struck.push({ at, now: t
 SOUNDS = "() => document.body.classList.contains('sounding')"
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    "Address of a JupyterLab that the tests share; it knows nothing of the user's settings, and asks nobody for news."
-    folder, home = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("jupyter")
-    notebook = new_nb([mk_cell(cell) for cell in CELLS], meta=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python")))
+@contextmanager
+def jupyterlab(within, cells, **environment):
+    "Address of a JupyterLab with a notebook of these cells; it knows nothing of the user's settings, and asks nobody for news."
+    folder, home = within/"work", within/"jupyter"
+    folder.mkdir()
+    notebook = new_nb([mk_cell(cell) for cell in cells], meta=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python")))
     write_nb(notebook, folder/"pad.ipynb")
     (folder/"beside.md").write_text("beside\n")
     settings = home/"config"/"lab"/"user-settings"/"@jupyterlab"/"apputils-extension"/"notification.jupyterlab-settings"
@@ -68,7 +70,7 @@ def lab(tmp_path_factory):
     with (home/"log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1",
                                     "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"],
-                                   stdout=log, stderr=log, cwd=folder, env=os.environ | own)
+                                   stdout=log, stderr=log, cwd=folder, env=os.environ | own | environment)
     try:
         while not (found := re.search(r"http://127\.0\.0\.1:\d+/lab", (home/"log").read_text())):
             assert process.poll() is None, (home/"log").read_text()
@@ -79,9 +81,9 @@ def lab(tmp_path_factory):
         process.wait(60)
 
 
-@pytest.fixture(scope="module")
-def opened(lab):
-    "The notebook, opened in Chromium."
+@contextmanager
+def opened_notebook(lab):
+    "Its notebook, opened in Chromium."
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=user-gesture-required"])
         page = browser.new_page(viewport=dict(width=1280, height=900), accept_downloads=True)
@@ -91,6 +93,12 @@ def opened(lab):
         page.wait_for_function("() => globalThis.jupyterapp !== undefined")  # a busy machine takes its time
         yield page
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    "The notebook that the tests share."
+    with jupyterlab(tmp_path_factory.mktemp("pad"), CELLS) as lab, opened_notebook(lab) as page: yield page
 
 
 @pytest.fixture
@@ -142,6 +150,7 @@ def composed(composer, segments):
 
 def test_drag_hear_and_have(page, shots, tmp_path):
     "And the kernel may be busy meanwhile."
+    page.set_viewport_size(dict(width=1440, height=900)) # music beside the square
     frame = pad_of(page)
     frame.wait_for_function("() => document.documentElement.dataset.kept === 'true'") # the model and all of the piano
     drag(page, (0.3, 0.1), (0.4, 0.2), within=frame)
@@ -154,7 +163,7 @@ def test_drag_hear_and_have(page, shots, tmp_path):
     struck = frame.evaluate("struck")
     assert len(struck) > before + 10 and not [n for n in struck if n["at"] < n["now"] - 0.2] and min(n["seconds"] for n in struck) > 0.5
     page.evaluate("window.busy")
-    page.screenshot(path=shots/"pad.png")
+    page.locator(".jp-NotebookPanel").screenshot(path=shots/"pad.png")
     freeze(frame)
     assert frame.is_hidden("#error") and frame.is_hidden("#link") and page.evaluate("location.hash") == ""
     shown = int(re.search(r"\d+", frame.get_attribute("#roll", "aria-label"))[0])

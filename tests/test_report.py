@@ -1,5 +1,6 @@
 "The report from the shell: both protocols at a tiny size."
-import json
+import json, re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from psychoscore import protocol
 from psychoscore.report import report_page
 
+ROOT = Path(__file__).parent.parent
 TINY = ("--steps", 2, "--repeats", 1, "--seconds", 6, "--takes", 2)
 
 
@@ -55,3 +57,18 @@ def test_a_claim_needs_both_judges(error, agrees):
     for axis in ("trauma", "entropy"):
         assert found["fooled"][f"rank correlation, {axis}"]["low"] > 0.5
         assert same_side([found[who][f"rank correlation, {axis}"] for who in ("fooled", "other")]) == agrees
+
+
+def test_the_model_card_says_what_was_measured():
+    "Every row of its table is that of the packaged setting, and its nats are those of the packaged weights."
+    card = (ROOT/"reports/MODEL_CARD.md").read_text()
+    about = json.loads((ROOT/"psychoscore/assets/model/psychoscore.json").read_text())
+    arm = f"{about['sampling']['candidates']} candidates"
+    control = pd.read_csv(ROOT/"reports/bench/control.csv").set_index(["arm", "judge"]).loc[arm]
+    rows = re.findall(r"^\| ([^|]+) \| \d+ \| ([^|]+) \| ([^|]+) \|$", card, re.M)
+    assert len(rows) == 13
+    for figure, *cells in rows:
+        low = next(name for name in (f"{figure}, low", f"{figure}_low") if name in control)
+        names = figure, low, low.replace("low", "high")
+        assert cells == ["{:.2f} ({:.2f} to {:.2f})".format(*control.loc[judge, [*names]]) for judge in ("features", "notes")]
+    for source in ("val", "synthetic", "corpus"): assert f"{about[source + '_nats_per_note']:.2f}" in card

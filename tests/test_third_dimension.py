@@ -1,4 +1,5 @@
 "A third dial is one line: a copy of the package with that line goes through every command, the server, the pad and the page."
+import inspect
 import json
 import os
 import re
@@ -12,14 +13,14 @@ import numpy as np
 import pytest
 
 import psychoscore
-from conftest import Server
+from conftest import Server, drag
 
 ROOT = Path(__file__).parent.parent
 LINE = '    Dimension("entropy", "calm", "restless", "arousal, Russell\'s circumplex (1980)"),\n'
 MORE = '    Dimension("dominance", "powerless", "in charge", "dominance, Mehrabian and Russell (1974)"),\n'
 
 COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, io, json, shutil, sys
 from pathlib import Path
 import numpy as np
 from psychoscore import cli
@@ -88,6 +89,8 @@ command("index", "music", "--out", "pieces.index", *model)
 assert "dominance not given" in command("search", "--index", "pieces.index", "--trauma", 0.8, "-k", 1, *model)[0]
 assert "no other dimension, which nothing estimates; got" in command("search", "--index", "pieces.index", "--trauma", 0.8, "--dominance", 0.8, *model, code=2)[1]
 command("search", "--index", "pieces.index", "--like", "piece.mid", *model)
+shutil.copytree("run", "planned") # toy music teaches no planner
+shutil.copy(Path(cli.__file__).parent/"assets/model/planner.npz", "planned")
 assert "use the version that made it" in command("compose", *dials, "-o", "x.mid", code=2)[1] # the packaged model has two dials
 """
 
@@ -165,9 +168,7 @@ def three(tmp_path_factory):
     module = folder/"psychoscore"/"profile.py"
     assert module.read_text().count(LINE) == 1
     module.write_text(module.read_text().replace(LINE, LINE + MORE))
-    (folder/".ci").mkdir()
-    shutil.copy(ROOT/".ci/make_page_constants.py", folder/".ci")
-    run(folder, "import runpy; runpy.run_path('.ci/make_page_constants.py', run_name='__main__')")
+    run(folder, f"import runpy; runpy.run_path({str(ROOT/'.ci/make_page_constants.py')!r}, run_name='__main__')")
     return folder
 
 
@@ -178,7 +179,21 @@ def run(folder, program):
     return result.stdout
 
 
-def test_every_command_the_server_and_the_pad(three): run(three, COMMANDS + PYTHON)
+@pytest.fixture(scope="module")
+def trained(three):
+    "The folder once every command has run in it: it holds a model of toy music, without and with a planner."
+    run(three, COMMANDS)
+    return three
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    return found or pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+
+
+def test_every_command_the_server_and_python(trained): run(trained, PYTHON)
 
 
 def test_the_pipeline(three): run(three, PIPELINE)
@@ -194,28 +209,27 @@ print(json.dumps([[float(n["onset_s"]), int(n["pitch"]), int(n["velocity"])] for
 """
 
 
-def test_the_page_has_a_slider_more(three, tmp_path, shots):
-    "What it says goes to the model, into the address, and nowhere where nothing is heard of it."
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-    if chromium is None: pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
-    if not (three/"run").is_dir(): run(three, COMMANDS)
-    shutil.copytree(three/"run", three/"planned")
-    shutil.copy(three/"psychoscore/assets/model/planner.npz", three/"planned") # toy music teaches none
-    expected = json.loads(run(three, STREAMED))
-    server = Server(tmp_path, "--model", three/"planned", PYTHONPATH=str(three), OMP_NUM_THREADS="1")
+def test_the_page_has_a_slider_more(trained, chromium, tmp_path, shots):
+    "What it says goes to the model, which a key guards, into the address, and nowhere where nothing is heard of it."
+    from playwright.sync_api import sync_playwright
+    expected = json.loads(run(trained, STREAMED))
+    server = Server(tmp_path, "--model", trained/"planned", PYTHONPATH=str(trained), OMP_NUM_THREADS="1", PSYCHOSCORE_API_KEY="open-sesame")
     try:
-        with playwright.sync_playwright() as p:
+        with sync_playwright() as p:
             browser = p.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
             page, wrong = browser.new_page(viewport=dict(width=1100, height=900)), []
             page.on("pageerror", lambda e: wrong.append(str(e)))
-            page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+            page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and "401 (Unauthorized)" not in m.text else None)
             page.goto(f"{server.url}/#take=1&s=7&k=0_1&a=80-20-70x4")
             page.wait_for_selector(".thumb")
             assert page.locator(".square .label").all_text_contents() == ["restless", "calm", "serene", "wounded"] # the first two
             assert page.locator("label[for=dial-dominance] ~ span").all_text_contents() == ["powerless", "in charge"]
             assert page.input_value("#dial-dominance") == "0.7"
             page.evaluate("async () => { window.player = (await import('/page/player.js')).player; }")
+            page.wait_for_selector("#api-key:visible")
+            assert page.evaluate("player.written") == 0
+            page.fill("#api-key", "open-sesame")
+            page.click("#use-key") # and it plays
             page.wait_for_function("() => player.written === 16", timeout=60_000)
             found = page.evaluate("player.notes.map(n => [n.onset_s, n.pitch, n.velocity])")
             assert len(found) == len(expected) > 5 and np.allclose(sorted(found), sorted(expected))
@@ -230,3 +244,26 @@ def test_the_page_has_a_slider_more(three, tmp_path, shots):
             browser.close()
         assert wrong == []
     finally: server.stop()
+
+
+def test_the_pad_has_a_slider_more(trained, chromium, tmp_path, shots):
+    "What it says goes to the model in the page, and comes back to the kernel."
+    from test_play_pad import EXECUTE, RUN, SOUNDS, ask, composed, freeze, jupyterlab, opened_notebook, pad_of, wait_for_segments
+    cell = f"from psychoscore.compose import Composer\nfrom psychoscore.play import Pad\npad = Pad(Composer.from_pretrained({str(trained/'planned')!r}))\npad"
+    with jupyterlab(tmp_path, [cell], PYTHONPATH=str(trained), OMP_NUM_THREADS="1") as lab, opened_notebook(lab) as page:
+        page.evaluate(RUN)
+        frame = pad_of(page)
+        slider = frame.locator("#dial-dominance")
+        slider.fill("0.7")
+        drag(page, (0.8, 0.2), (0.8, 0.3), within=frame)
+        frame.wait_for_function(SOUNDS)
+        slider.fill("0.9")
+        wait_for_segments(page, frame, 3)
+        freeze(frame)
+        page.screenshot(path=shots/"pad-three.png")
+        assert frame.is_hidden("#error")
+        asked = ask(page, "[vars(point) for _, point in pad.arc.keyframes]")
+        assert asked[0]["dominance"] == 0.7 and asked[-1] == dict(trauma=0.8, entropy=0.3, dominance=0.9)
+        assert ask(page, "pad.piece.trajectory == pad.arc and pad.composer.compose(pad.arc, seconds=4, seed=1).trajectory == pad.arc")
+        page.evaluate(EXECUTE, "from psychoscore.candidates import Chooser\nfrom psychoscore.request import Request\n" + inspect.getsource(composed))
+        assert ask(page, "pad.piece.ids.tolist()[:-1] == composed(pad.composer, [*pad._taken.values()][0][1])")
