@@ -21,7 +21,7 @@ from .kernel import choose_kernel
 from .piece import Piece
 from .planner import Planner, read_planner
 from .request import ProfileLike, Request, asking, command_options, requests_of, takes_of, with_options
-from .tokens import SEGMENT_STEPS
+from .tokens import FIRST, SEGMENT_STEPS, segment_starts
 from .weights import LlamaWeights, read_weights, weights_of
 if TYPE_CHECKING: # composing needs neither
     from pandas import DataFrame
@@ -148,6 +148,8 @@ class Composer:
         out: str = "piece.mid", # What the command is to write
     ) -> str: # For a shell; words in capitals are files that only the caller knows
         "Say how a piece is composed again, to the byte."
+        if piece.ids[segment_starts(piece.ids)[-1] + 1] != FIRST["LEFT"]: # a pad composes without an end
+            raise ValueError("no command composes this piece again: it is a take of a pad, cut where it was left")
         where = [] if self.is_packaged else ["--model", "MODEL" if self.folder is None else str(self.folder)]
         return shlex.join(["psychoscore", "compose", *command_options(piece.request), *where, "-o", out])
 
