@@ -157,6 +157,7 @@ def test_drag_hear_and_have(page, shots, tmp_path):
     frame.wait_for_function(SOUNDS)
     assert frame.text_content("#status") == "It plays, and follows the point."
     page.evaluate(f"code => {{ window.busy = ({EXECUTE})(code); }}", "import time; time.sleep(12)")
+    frame.wait_for_selector("body.begun") # the plan has come beside the square, which moves by that
     before = len(frame.evaluate("struck"))
     drag(page, (0.4, 0.2), (0.5, 0.9), within=frame)
     wait_for_segments(page, frame, 5)
