@@ -4,6 +4,7 @@ import { HIGH, LOW, eventOf, notesOf } from "./midi_in.js";
 
 const PAUSE_MS = 2000; // Without a key for so long, a phrase is over
 const RINGS_S = 60; // A key that is held, at most
+const LATE_MS = 500, SHORT_S = 0.2; // A key that is up again sounds when its sample comes no later than that, and for how long
 const TICKS = 500; // Of a quarter at the tempo that holds where none is given: one is a millisecond
 
 export class Keyboard {
@@ -64,7 +65,9 @@ export class Keyboard {
     const { piano, context } = this.player, note = { pitch, velocity, duration_s: RINGS_S };
     this.#down.add(pitch);
     this.#ringing.add(pitch);
+    const pressed = performance.now();
     if (!piano.has(note)) await piano.fetch([note]);
     if (this.#ringing.has(pitch)) piano.strike(note, context.currentTime);
+    else if (performance.now() - pressed < LATE_MS) piano.strike({ ...note, duration_s: SHORT_S }, context.currentTime);
   }
 }
