@@ -14,6 +14,7 @@ from execnb.nbio import read_nb, write_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults
 from nbdev.quarto import refresh_quarto_yml
+from psychoscore.compose import PLAYED
 
 ROOT = Path(__file__).parent.parent
 NBS, PROC, DOCS = ROOT/"nbs", ROOT/"_proc", ROOT/"_docs"
@@ -178,7 +179,6 @@ def write_sidebar(pages: dict):
 
 # ---- the instrument
 
-OF_MODEL = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What a browser composes with
 
 def copy_instrument(folder: Path):
     "Lay out the instrument, which asks for no server: its page, the model and the piano."
@@ -186,7 +186,7 @@ def copy_instrument(folder: Path):
     shutil.copytree(assets/"page", folder/"page", ignore=shutil.ignore_patterns("*.html", "offline.js"))
     shutil.copytree(assets/"piano", folder/"piano")
     (folder/"model").mkdir()
-    for name in OF_MODEL: shutil.copy(assets/"model"/name, folder/"model"/name)
+    for name in PLAYED: shutil.copy(assets/"model"/name, folder/"model"/name)
     shutil.copy(assets/"page/instrument.html", folder/"index.html")
     shutil.copy(assets/"page/offline.js", folder/"offline.js") # beside the page, which is all that a service worker may keep
 

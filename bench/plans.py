@@ -15,8 +15,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+import psychoscore.model
 from bench.common import make_parser, run_script
-from bench.control import SECONDS, dial_figures, follows
+from bench.control import SECONDS, Arm, dial_figures, follows
 from psychoscore.compose import Composer
 from psychoscore.dataset import PreparedDataset
 from psychoscore.dial import Grid, compose_grid
@@ -51,8 +52,7 @@ class NothingAdded(Conditions):
 def train(name: str, args) -> Path:
     "Train an arm, or what is left of it."
     folder = args.runs/name.replace(" ", "_")
-    data = {"labels": args.labels, "without ASAP": args.data}.get(name, args.data)
-    if name == "without ASAP": data = without_asap(args.data, args.runs/"pop")
+    data = args.labels if name == "labels" else without_asap(args.data, args.runs/"pop") if name == "without ASAP" else args.data
     config = load_config("plans", init=str(args.init), max_steps=args.steps, eval_interval=args.steps)
     fit(PreparedDataset(data), folder, config, resume=True, checkpoint_minutes=2)
     return folder
@@ -60,17 +60,11 @@ def train(name: str, args) -> Path:
 
 def measure(name: str, folder: Path, data: PreparedDataset, repeats: int) -> tuple[list[dict], pd.DataFrame]:
     "A row for each judge, and the nats of every clip."
-    scores, composer = evaluate(load_model(folder)[0], data), Composer.from_pretrained(folder)
-    asked, pieces, _ = compose_grid(CandidateAlone(composer), Grid(5, repeats, SECONDS, DEVELOPMENT_SEED))
+    scores, composer = evaluate(load_model(folder)[0], data), Arm(Composer.from_pretrained(folder), "1 candidate")
+    asked, pieces, _ = compose_grid(composer, Grid(5, repeats, SECONDS, DEVELOPMENT_SEED))
     followed = follows(composer, pieces)
     return [{"arm": name, "judge": judge, "pieces": len(pieces)} | dial_figures(table) | followed
             for judge, table in hear_all(asked, pieces, judges()).items()], scores
-
-
-class CandidateAlone(Composer):
-    "A composer that draws each segment once."
-    def __init__(self, whole): super().__init__(whole.llama, whole.about, whole.folder, whole.manner.planner)
-    def compose_batch(self, requests, progress=False): return super().compose_batch([r.again(candidates=1) for r in requests], progress)
 
 
 def main():
@@ -84,7 +78,6 @@ def main():
     parser.add_argument("--repeats", type=int, default=4, help="pieces at each of 25 points")
     args = parser.parse_args()
     if "labels" in args.only and not args.labels: parser.error("the arm labels needs --labels FOLDER; name the others with --only")
-    import psychoscore.model
     added, data = psychoscore.model.Conditions, PreparedDataset(args.data)
     rows = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
     for name in args.only:

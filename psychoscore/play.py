@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 import anywidget
 import numpy as np
-from .compose import Composer
+from .compose import Composer, PLAYED
 from .descriptors import DESCRIPTORS
 from .draft import hold_to_the_end
 from .notes import end_s, make_notes
@@ -67,7 +67,6 @@ def take_piece(
 
 # %% ../nbs/tutorials/play.ipynb #pad0pad1
 _ASSETS = Path(str(files("psychoscore")))/"assets"
-_MODEL = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors")
 
 def page_files(
     composer: Composer,
@@ -79,7 +78,7 @@ def page_files(
                          "as those of version 0.1; compose and stream compose with it")
     own = [path for name in ("page", "piano") for path in (_ASSETS/name).rglob("*") if path.is_file()]
     return ({path.relative_to(_ASSETS).as_posix(): path for path in own}
-            | {f"model/{name}": composer.folder/name for name in _MODEL})
+            | {f"model/{name}": composer.folder/name for name in PLAYED})
 
 # %% ../nbs/tutorials/play.ipynb #85711eef
 class Pad(anywidget.AnyWidget):

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['UPLOAD_S', 'MUSICXML', 'QUICK', 'SLOW', 'WRITERS', 'STREAMS', 'REPORTED', 'MAX_SCORE_NOTES', 'api', 'LINKS', 'MEDIA',
            'ERRORS', 'GENERATED', 'EVENT_KINDS', 'STREAMED', 'UPLOAD', 'NEAR', 'TOLD', 'operations', 'inner', 'COUNTED',
-           'PLAYED', 'PAGE', 'FRESH', 'SERVED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked',
-           'reported', 'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request',
-           'drawn', 'written', 'composed', 'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile',
-           'search', 'model', 'healthz', 'readyz', 'metrics', 'openapi', 'page', 'offline', 'played']
+           'PAGE', 'FRESH', 'SERVED', 'aside', 'read_upload', 'measure', 'check_score', 'remarked', 'reported',
+           'choose', 'in_thread', 'begin', 'finished', 'side_by_side', 'unless_gone', 'read_request', 'drawn',
+           'written', 'composed', 'generate', 'frame', 'as_event', 'events', 'Stream', 'stream', 'profile', 'search',
+           'model', 'healthz', 'readyz', 'metrics', 'openapi', 'page', 'offline', 'played']
 
 # %% ../nbs/serving/routes.ipynb #routeimp
 import asyncio, dataclasses, re, time
@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from .aside import Lost
 from .audition import mismatches
 from .batching import Job, Late, Refused, Unavailable, pace_of
-from .compose import Composer
+from .compose import Composer, PLAYED
 from .descriptors import DESCRIPTORS
 from .draft import Segment
 from .evaluate import estimate_profile, too_short
@@ -437,7 +437,6 @@ async def openapi(request: HTTPRequest) -> dict:
     return request.app.openapi() | ({"servers": [{"url": root}]} if root else {})
 
 # %% ../nbs/serving/routes.ipynb #instrco1
-PLAYED = ("config.json", "psychoscore.json", "planner.npz", "model.safetensors") # What the page composes with
 PAGE, FRESH = files("psychoscore")/"assets"/"page", {"Cache-Control": "no-cache"} # Kept, and asked after
 SERVED = '<link rel="service-desc" href="v1/openapi.json">\n</head>' # RFC 8631
 

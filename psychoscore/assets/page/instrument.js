@@ -7,7 +7,7 @@ import { player } from "./player.js";
 import { createRoll } from "./roll.js";
 import { createSquare } from "./square.js";
 import { Session } from "./live.js";
-import { fromText, toText } from "./take.js";
+import { fromText, meanOf, toText } from "./take.js";
 import { createTakes } from "./takes.js";
 import { moreWords, say, words } from "./strings.js";
 import { understand } from "./words.js";
@@ -307,12 +307,12 @@ wav.addEventListener("click", async () => {
 listen.addEventListener("click", async () => {
   fail(null);
   listen.disabled = true;
-  const { take } = session, last = take.segments.at(-1), mean = parts => DIMENSIONS.filter(({ name }) => name in parts[0]).map(({ name }) => [name, parts.reduce((sum, part) => sum + part[name], 0) / parts.length]);
+  const { take } = session, last = take.segments.at(-1);
   try {
     const { profile, remarks } = await (await import("./listener.js")).listen(take.notes, SERVICE, session.key);
     if (session.take?.segments.at(-1) === last) {
       lastHeard = last;
-      listened.textContent = say.listened({ number: session.takes.indexOf(take) + 1, listener: Object.entries(profile), planner: mean(take.segments.map(segment => segment.heard)), asked: mean(take.asked), remarks });
+      listened.textContent = say.listened({ number: session.takes.indexOf(take) + 1, listener: Object.entries(profile), planner: meanOf(take.segments.map(segment => segment.heard)), asked: meanOf(take.asked), remarks });
     }
   } catch (error) { fail(say.errors.listen(error.message)); }
   showAll();

@@ -8,14 +8,16 @@ const FORM = "1"; // Of the text
 const names = DIMENSIONS.map(({ name }) => name);
 
 export const pointOf = asked => Object.fromEntries(names.map(name => [name, asked[name]]));
+// Of what is asked or heard of some segments: [[name, mean], ...] of the dimensions that are known.
+export const meanOf = parts => DIMENSIONS.filter(({ name }) => name in parts[0]).map(({ name }) => [name, parts.reduce((sum, part) => sum + part[name], 0) / parts.length]);
 export const isSamePoint = (a, b) => names.every(name => a[name] === b[name]);
 
 export const drawSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
 
 let count = 0;
 
-// `asked`: of each segment, { trauma, entropy, and what further dimensions there are; plan: { word: value } or null, seed, candidates, origin: the take's seed,
-// gesture: which change it is of }. `segments`: what is composed of it, from the first on.
+// `asked`: of each segment, { trauma, entropy, and what further dimensions there are; plan: { word: value } or null, seed,
+// candidates, origin: the take's seed, gesture: which change it is of }. `segments`: what is composed of it, from the first on.
 export class Take {
   constructor({ seed = drawSeed(), asked = [], segments = [], model = null, prompt = null, vary = null } = {}) {
     Object.assign(this, { id: ++count, seed, asked, segments, model, prompt, vary });

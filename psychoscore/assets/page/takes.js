@@ -2,11 +2,9 @@
 
 import { DIMENSIONS, N_CIRCUMPLEX } from "./model/constants.js";
 import { dark } from "./home.js";
-import { SEGMENT_S } from "./take.js";
+import { SEGMENT_S, meanOf } from "./take.js";
 
 const DASHES = [[], [4, 3], [1.5, 3]];
-
-const mean = values => values.reduce((a, b) => a + b, 0) / (values.length || 1);
 
 function paint(canvas, take) {
   const pen = canvas.getContext("2d"), style = getComputedStyle(canvas), colour = name => style.getPropertyValue(`--${name}`).trim();
@@ -67,8 +65,7 @@ export function createTakes(list, { say, onChoose }) {
         const n = take.segments.length, form = `${take.whole} ${n} ${take.segments.at(-1)?.notes.length} ${JSON.stringify(take.asked.at(-1))}`;
         if (row.form === form) return;
         row.form = form;
-        const point = parts => DIMENSIONS.filter(({ name }) => name in parts[0]).map(({ name }) => [name, mean(parts.map(part => part[name]))]);
-        row.curves.textContent = n ? `. ${say.curves(point(take.asked), point(take.segments.map(s => s.heard)))}` : "";
+        row.curves.textContent = n ? `. ${say.curves(meanOf(take.asked), meanOf(take.segments.map(s => s.heard)))}` : "";
         paint(row.canvas, take);
       });
     },
